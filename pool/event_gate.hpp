@@ -82,7 +82,7 @@ public:
     gate_timer& operator=(const gate_timer&) = delete;
     ~gate_timer() { env_.cancel(*this); }
 
-    void at(config::time_point when) { env_.schedule(*this, when); }
+    void at(config::time_point deadline) { env_.schedule(*this, deadline); }
     void after(config::duration delay) { env_.schedule(*this, env_.now() + delay); }
     void stop() noexcept {
         env_.cancel(*this);

@@ -1,0 +1,24 @@
+#pragma once
+// The five-letter codes pgmend reads or sends. Source: PostgreSQL documentation, appendix A. Pure.
+
+#include <string_view>
+
+namespace pgmend::protocol::sqlstate {
+
+inline constexpr std::string_view connection_failure = "08006";
+inline constexpr std::string_view protocol_violation = "08P01";
+inline constexpr std::string_view feature_not_supported = "0A000";
+inline constexpr std::string_view invalid_parameter_value = "22023";
+inline constexpr std::string_view invalid_sql_statement_name = "26000";
+inline constexpr std::string_view invalid_authorization = "28000";
+inline constexpr std::string_view invalid_password = "28P01";
+inline constexpr std::string_view undefined_database = "3D000";
+inline constexpr std::string_view duplicate_prepared_statement = "42P05";
+inline constexpr std::string_view program_limit_exceeded = "54000";
+inline constexpr std::string_view too_many_connections = "53300";
+inline constexpr std::string_view configuration_limit_exceeded = "53400";
+inline constexpr std::string_view admin_shutdown = "57P01";
+inline constexpr std::string_view cannot_connect_now = "57P03";
+inline constexpr std::string_view internal_error = "XX000";
+
+}  // namespace pgmend::protocol::sqlstate
