@@ -1,0 +1,60 @@
+#pragma once
+// Text → `statement_traits` (HEALING section 3). The key is made by `sql_scanner`, constants elided; a miss
+// asks PostgreSQL's own parser once per shape. Owned by one worker, used by its thread alone: no locks.
+
+#include "protocol/statement_traits.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+namespace pgmend::protocol {
+
+/// What the session's parameters say about how the server will read a text.
+struct scan_settings {
+    bool standard_conforming_strings = true;
+    /// The client encoding is SJIS, BIG5, GBK, UHC, GB18030 or JOHAB: second bytes may look like ASCII.
+    bool ambiguous_encoding = false;
+};
+
+/// True for the client encodings in which a quote or a backslash may be half of another character.
+/// Accepts PostgreSQL's aliases, in any case ("sjis", "Shift_JIS", "win950").
+bool is_ambiguous_encoding(std::string_view client_encoding) noexcept;
+
+struct classifier_limits {
+    std::size_t max_text_bytes = 256 * 1024;  // longer texts are unknown, without being read
+    std::size_t cache_entries = 4096;  // shapes remembered, rounded up to a power of two; about 32 bytes each
+};
+
+struct classifier_counters {
+    std::uint64_t hits = 0;       // answered by the cache, or by the first word
+    std::uint64_t misses = 0;     // asked the parser
+    std::uint64_t unknown = 0;    // answered "unknown", for whatever reason
+    std::uint64_t evictions = 0;  // shapes forgotten to make room
+};
+
+class statement_classifier {
+public:
+    explicit statement_classifier(classifier_limits limits);
+    ~statement_classifier();
+    statement_classifier(const statement_classifier&) = delete;
+    statement_classifier& operator=(const statement_classifier&) = delete;
+
+    /// Never fails: what cannot be understood has `session_effect::unknown`. A hit allocates nothing once
+    /// the scratch buffer has grown to the longest text seen. `text` is only read during the call.
+    statement_traits classify(std::string_view text, scan_settings settings = {}) noexcept;
+
+    const classifier_counters& counters() const noexcept { return counters_; }
+
+private:
+    struct cache;
+
+    statement_traits classify_miss(std::string_view text) noexcept;
+
+    classifier_limits limits_;
+    classifier_counters counters_;
+    std::unique_ptr<cache> cache_;
+};
+
+}  // namespace pgmend::protocol
