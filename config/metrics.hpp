@@ -1,0 +1,200 @@
+#pragma once
+// The declaration of every metric: one member each, and beside it the enums whose words are its labels.
+// deploy/METRICS.md and tests/unit/config/metrics.golden are made from it. Metrics, their labels and the
+// enums' words are read by dashboards and alerts: renaming one is a change an operator sees.
+
+#include <string>
+
+#include "config/metric.hpp"
+#include "config/process_stats.hpp"
+
+namespace pgmend::config::metrics {
+
+using words = std::string_view;
+using config::label_word;
+
+/// Why a client was turned away before it was served.
+enum class refusal : std::uint8_t {
+    client_limit,  ///< as many clients as allowed are connected
+    waiter_limit,  ///< as many requests as allowed wait for a server
+    wait_timeout,  ///< no server connection became free in time
+    draining,      ///< pgmend shuts down
+    protocol,      ///< what came was not a startup packet
+    tls_required,  ///< plain text where TLS is asked for
+    descriptors,   ///< the process has no file descriptor left
+};
+inline constexpr std::array<words, 7> refusal_words{
+    "client_limit", "waiter_limit", "wait_timeout", "draining", "protocol", "tls_required", "descriptors"};
+constexpr const auto& label_words(refusal) { return refusal_words; }
+static_assert(label_word(refusal::descriptors) == "descriptors");
+
+/// How a client's login ended.
+enum class login_result : std::uint8_t {
+    ok,
+    wrong_password,  ///< also an unknown user: a client must not learn the difference
+    protocol,        ///< an answer that is not one
+    timeout,
+    vanished,     ///< the client closed
+    unavailable,  ///< no server could tell the parameters a client is greeted with
+};
+inline constexpr std::array<words, 6> login_result_words{"ok",      "wrong_password", "protocol",
+                                                         "timeout", "vanished",       "unavailable"};
+constexpr const auto& label_words(login_result) { return login_result_words; }
+static_assert(label_word(login_result::unavailable) == "unavailable");
+
+/// What a server connection is doing.
+enum class server_state : std::uint8_t {
+    connecting,  ///< from the first packet until it may be handed out
+    idle,
+    active,    ///< serves a client
+    cleaning,  ///< is made as new after a client
+};
+inline constexpr std::array<words, 4> server_state_words{"connecting", "idle", "active", "cleaning"};
+constexpr const auto& label_words(server_state) { return server_state_words; }
+static_assert(label_word(server_state::cleaning) == "cleaning");
+
+/// How an attempt to open a server connection ended.
+enum class connect_result : std::uint8_t {
+    ok,
+    refused,  ///< nobody listens, or the host cannot be reached
+    timeout,
+    tls_failed,
+    login_failed,  ///< the server does not accept our credentials
+    server_error,  ///< the server answered with another error
+    lost,          ///< the connection broke before it was ready
+};
+inline constexpr std::array<words, 7> connect_result_words{
+    "ok", "refused", "timeout", "tls_failed", "login_failed", "server_error", "lost"};
+constexpr const auto& label_words(connect_result) { return connect_result_words; }
+static_assert(label_word(connect_result::lost) == "lost");
+
+/// Why an established server connection was closed.
+enum class server_close : std::uint8_t {
+    lifetime,      ///< old enough
+    idle_timeout,  ///< unused for long enough
+    lost_idle,     ///< the server closed it while nobody used it
+    lost_in_use,   ///< it broke under a client
+    unclean,       ///< it could not be made as new
+    protocol,      ///< the server broke the protocol
+    client,        ///< its pinned client left, or wished it
+    shutdown,
+};
+inline constexpr std::array<words, 8> server_close_words{
+    "lifetime", "idle_timeout", "lost_idle", "lost_in_use", "unclean", "protocol", "client", "shutdown"};
+constexpr const auto& label_words(server_close) { return server_close_words; }
+static_assert(label_word(server_close::shutdown) == "shutdown");
+
+/// What became of a Parse.
+enum class parse_route : std::uint8_t {
+    forwarded,  ///< the server had not seen the statement
+    injected,   ///< sent by pgmend, as this server lacked what the client had prepared elsewhere
+    answered,   ///< answered by pgmend, as the server has it already
+};
+inline constexpr std::array<words, 3> parse_route_words{"forwarded", "injected", "answered"};
+constexpr const auto& label_words(parse_route) { return parse_route_words; }
+static_assert(label_word(parse_route::answered) == "answered");
+
+/// Why a client keeps its server connection beyond a transaction.
+enum class pin_reason : std::uint8_t {
+    session_mode,
+    replication,
+    listen,
+    temporary_table,
+    advisory_lock,
+    cursor,       ///< WITH HOLD
+    sql_prepare,  ///< prepared by SQL text
+    parameter,    ///< a setting that cannot be tracked
+    unknown,      ///< a statement that is not understood
+};
+inline constexpr std::array<words, 9> pin_reason_words{"session_mode",    "replication",   "listen",
+                                                       "temporary_table", "advisory_lock", "cursor",
+                                                       "sql_prepare",     "parameter",     "unknown"};
+constexpr const auto& label_words(pin_reason) { return pin_reason_words; }
+static_assert(label_word(pin_reason::unknown) == "unknown");
+
+/// What was done to a server connection whose client left something behind.
+enum class cleanup_action : std::uint8_t {
+    rollback,
+    discard,  ///< DISCARD ALL
+    cancel,   ///< the running statement was cancelled
+    close,
+};
+inline constexpr std::array<words, 4> cleanup_action_words{"rollback", "discard", "cancel", "close"};
+constexpr const auto& label_words(cleanup_action) { return cleanup_action_words; }
+static_assert(label_word(cleanup_action::close) == "close");
+
+/// What became of a client's CancelRequest.
+enum class cancel_result : std::uint8_t {
+    forwarded,
+    unknown_key,
+    idle,    ///< the client it names runs nothing
+    failed,  ///< the server could not be reached
+};
+inline constexpr std::array<words, 4> cancel_result_words{"forwarded", "unknown_key", "idle", "failed"};
+constexpr const auto& label_words(cancel_result) { return cancel_result_words; }
+static_assert(label_word(cancel_result::failed) == "failed");
+
+/// A side of the relay.
+enum class side : std::uint8_t { client, server };
+inline constexpr std::array<words, 2> side_words{"client", "server"};
+constexpr const auto& label_words(side) { return side_words; }
+static_assert(label_word(side::server) == "server");
+
+/// What one worker counts. Owned by the worker and the metrics_registry together, moved by the worker's
+/// thread alone; a cache line of its own, so that workers do not disturb one another.
+struct alignas(64) cells : metric_set {
+    // clang-format off
+    gauge clients_connected{this, "pgmend_clients_connected", "Clients that are connected, logged in or not."};
+    gauge clients_active{this, "pgmend_clients_active", "Clients that hold a server connection."};
+    gauge clients_waiting{this, "pgmend_clients_waiting", "Clients whose request waits for a server connection."};
+    counter clients_accepted{this, "pgmend_clients_accepted_total", "Client connections accepted."};
+    counter_by<refusal> clients_refused{this, "pgmend_clients_refused_total", "reason", "Clients turned away, with an error they could read."};
+    counter_by<login_result> client_logins{this, "pgmend_client_logins_total", "result", "Logins of clients that ended, by how."};
+
+    gauge_by<server_state> servers{this, "pgmend_servers", "state", "Server connections by what they are doing."};
+    counter_by<connect_result> server_connects{this, "pgmend_server_connects_total", "result", "Attempts to open a server connection that ended, by how."};
+    counter_by<server_close> server_closed{this, "pgmend_server_closed_total", "reason", "Established server connections closed."};
+
+    counter queries{this, "pgmend_queries_total", "Statements seen: simple queries and executions of the extended protocol."};
+    counter transactions{this, "pgmend_transactions_total", "Times a server reached the end of a transaction, or of a statement outside one."};
+    counter errors{this, "pgmend_errors_total", "Errors of servers passed on to clients."};
+    counter client_bytes_received{this, "pgmend_client_bytes_received_total", "Bytes received from clients."};
+    counter client_bytes_sent{this, "pgmend_client_bytes_sent_total", "Bytes sent to clients."};
+    counter server_bytes_received{this, "pgmend_server_bytes_received_total", "Bytes received from servers."};
+    counter server_bytes_sent{this, "pgmend_server_bytes_sent_total", "Bytes sent to servers."};
+    histogram wait_seconds{this, "pgmend_wait_seconds", "Time a request waited for a server connection."};
+    histogram request_seconds{this, "pgmend_request_seconds", "Time from the first byte of a request forwarded until the server was free of it."};
+
+    counter_by<parse_route> prepared_statements_parsed{this, "pgmend_prepared_statements_parsed_total", "where", "Parse messages of the extended protocol, by what became of them."};
+    gauge_by<pin_reason> pins{this, "pgmend_pins", "reason", "Clients that keep a server connection beyond their transaction."};
+    counter_by<pin_reason> pins_made{this, "pgmend_pins_total", "reason", "Times a client began to keep a server connection."};
+    counter restores{this, "pgmend_restores_total", "Times a client's parameters were sent to a server before its request."};
+    counter_by<cleanup_action> cleanups{this, "pgmend_cleanups_total", "action", "What was done to server connections whose client left something behind."};
+    counter_by<cancel_result> cancels{this, "pgmend_cancels_total", "result", "Cancel requests of clients, by what became of them."};
+    counter_by<side> backpressure_pauses{this, "pgmend_backpressure_pauses_total", "side", "Times reading was paused because this side did not take what was sent to it."};
+    counter loop_iterations{this, "pgmend_loop_iterations_total", "Turns of the workers' event loops."};
+    // clang-format on
+};
+
+/// What is known of the process as a whole; read when scraped.
+class process : public metric_set {
+public:
+    explicit process(std::string version) : version_(std::move(version)) {}
+
+private:
+    const std::string version_;
+    const std::array<words, 1> version_label_{version_};
+    // clang-format off
+    sampled build_info_{this, metric_type::gauge, "pgmend_build_info", "version", version_label_, "Always 1; the version is the label.", [] { return 1.0; }};
+    sampled start_time_{this, metric_type::gauge, "process_start_time_seconds", "When the process started, in seconds since 1970.", process_start_time_seconds};
+    sampled resident_memory_{this, metric_type::gauge, "process_resident_memory_bytes", "Resident memory of the process.", process_resident_memory_bytes};
+    sampled cpu_{this, metric_type::counter, "process_cpu_seconds_total", "CPU time the process has used, user and system together.", process_cpu_seconds};
+    sampled open_fds_{this, metric_type::gauge, "process_open_fds", "File descriptors the process has open.", process_open_fds};
+    // clang-format on
+};
+
+}  // namespace pgmend::config::metrics
+
+namespace pgmend {
+namespace metrics = config::metrics;
+}
