@@ -1,0 +1,87 @@
+#pragma once
+// The enumerations a setting can have, each with the words that are written in the configuration.
+
+#include <array>
+#include <string_view>
+
+namespace pgmend::config {
+
+/// One enumerator and its spelling; `words(E)` lists them all and is found by the setting's type.
+template <class E>
+struct word {
+    E value;
+    std::string_view text;
+};
+
+/// When a server connection goes back to the pool.
+enum class pool_mode { transaction, session };
+constexpr auto words(pool_mode) {
+    return std::array{
+        word<pool_mode>{pool_mode::transaction, "transaction"},
+        word<pool_mode>{pool_mode::session, "session"}};
+}
+
+/// How a client proves who it is.
+enum class auth_method { trust, password, md5, scram_sha_256 };
+constexpr auto words(auth_method) {
+    return std::array{
+        word<auth_method>{auth_method::trust, "trust"}, word<auth_method>{auth_method::password, "password"},
+        word<auth_method>{auth_method::md5, "md5"},
+        word<auth_method>{auth_method::scram_sha_256, "scram-sha-256"}};
+}
+
+/// What clients are offered when they ask for TLS.
+enum class client_tls_mode { disable, allow, prefer, require };
+constexpr auto words(client_tls_mode) {
+    return std::array{
+        word<client_tls_mode>{client_tls_mode::disable, "disable"},
+        word<client_tls_mode>{client_tls_mode::allow, "allow"},
+        word<client_tls_mode>{client_tls_mode::prefer, "prefer"},
+        word<client_tls_mode>{client_tls_mode::require, "require"}};
+}
+
+/// libpq's sslmode, with its meaning.
+enum class server_tls_mode { disable, allow, prefer, require, verify_ca, verify_full };
+constexpr auto words(server_tls_mode) {
+    return std::array{
+        word<server_tls_mode>{server_tls_mode::disable, "disable"},
+        word<server_tls_mode>{server_tls_mode::allow, "allow"},
+        word<server_tls_mode>{server_tls_mode::prefer, "prefer"},
+        word<server_tls_mode>{server_tls_mode::require, "require"},
+        word<server_tls_mode>{server_tls_mode::verify_ca, "verify-ca"},
+        word<server_tls_mode>{server_tls_mode::verify_full, "verify-full"}};
+}
+
+/// libpq's target_session_attrs: which of several servers will do.
+enum class session_attributes { any, read_write, read_only, primary, standby, prefer_standby };
+constexpr auto words(session_attributes) {
+    return std::array{
+        word<session_attributes>{session_attributes::any, "any"},
+        word<session_attributes>{session_attributes::read_write, "read-write"},
+        word<session_attributes>{session_attributes::read_only, "read-only"},
+        word<session_attributes>{session_attributes::primary, "primary"},
+        word<session_attributes>{session_attributes::standby, "standby"},
+        word<session_attributes>{session_attributes::prefer_standby, "prefer-standby"}};
+}
+
+/// What becomes of a transaction whose client has gone between two statements.
+enum class abandoned_transaction { rollback, commit };
+constexpr auto words(abandoned_transaction) {
+    return std::array{
+        word<abandoned_transaction>{abandoned_transaction::rollback, "rollback"},
+        word<abandoned_transaction>{abandoned_transaction::commit, "commit"}};
+}
+
+enum class log_level { debug, info, warning, error };
+constexpr auto words(log_level) {
+    return std::array{
+        word<log_level>{log_level::debug, "debug"}, word<log_level>{log_level::info, "info"},
+        word<log_level>{log_level::warning, "warning"}, word<log_level>{log_level::error, "error"}};
+}
+
+enum class log_format { text, json };
+constexpr auto words(log_format) {
+    return std::array{word<log_format>{log_format::text, "text"}, word<log_format>{log_format::json, "json"}};
+}
+
+}  // namespace pgmend::config

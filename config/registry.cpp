@@ -1,0 +1,116 @@
+#include "config/registry.hpp"
+
+#include <algorithm>
+#include <cctype>
+#include <cstddef>
+#include <limits>
+#include <set>
+
+namespace pgmend::config {
+
+namespace {
+
+/// Edits (insert, delete, replace, swap of neighbours) between two short names.
+std::size_t edit_distance(std::string_view left, std::string_view right) {
+    std::vector<std::vector<std::size_t>> table(left.size() + 1, std::vector<std::size_t>(right.size() + 1));
+    for (std::size_t i = 0; i <= left.size(); ++i) {
+        for (std::size_t j = 0; j <= right.size(); ++j) {
+            if (i == 0 || j == 0) {
+                table[i][j] = i + j;
+                continue;
+            }
+            const std::size_t replaced = table[i - 1][j - 1] + (left[i - 1] == right[j - 1] ? 0 : 1);
+            table[i][j] = std::min({table[i - 1][j] + 1, table[i][j - 1] + 1, replaced});
+            if (i > 1 && j > 1 && left[i - 1] == right[j - 2] && left[i - 2] == right[j - 1])
+                table[i][j] = std::min(table[i][j], table[i - 2][j - 2] + 1);
+        }
+    }
+    return table[left.size()][right.size()];
+}
+
+/// Every name that may be written: `pool` and `pool.size` for the setting pool.size.
+std::set<std::string, std::less<>> names_of(const std::vector<setting_base*>& all) {
+    std::set<std::string, std::less<>> names;
+    for (const setting_base* setting : all) {
+        const std::string_view key = setting->key();
+        names.emplace(key);
+        for (std::size_t dot = key.find('.'); dot != key.npos; dot = key.find('.', dot + 1))
+            names.emplace(key.substr(0, dot));
+    }
+    return names;
+}
+
+}  // namespace
+
+std::string_view word_of(reload_class reload) {
+    switch (reload) {
+        case reload_class::live:
+            return "live";
+        case reload_class::new_sessions:
+            return "new sessions";
+        case reload_class::restart:
+            return "restart";
+    }
+    return {};
+}
+
+std::string_view word_of(value_source source) {
+    switch (source) {
+        case value_source::built_in:
+            return "default";
+        case value_source::database_url:
+            return "DATABASE_URL";
+        case value_source::file:
+            return "file";
+        case value_source::environment:
+            return "environment";
+    }
+    return {};
+}
+
+setting_base::setting_base(
+    section* parent, std::string_view key, reload_class reload, std::string_view doc, secrecy kept
+)
+    : key_(key), doc_(doc), reload_(reload), secrecy_(kept) {
+    parent->owner()->add(this);
+}
+
+std::string setting_base::environment_name() const {
+    std::string name = "PGMEND_";
+    for (const char each : key_)
+        name += each == '.' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(each)));
+    return name;
+}
+
+setting_base* registry::find(std::string_view key) const noexcept {
+    const auto found = std::ranges::find(all_, key, &setting_base::key);
+    return found == all_.end() ? nullptr : *found;
+}
+
+bool registry::is_section(std::string_view key) const noexcept {
+    return std::ranges::any_of(all_, [key](const setting_base* setting) {
+        const std::string_view name = setting->key();
+        return name.size() > key.size() && name.starts_with(key) && name[key.size()] == '.';
+    });
+}
+
+std::string registry::nearest(std::string_view key) const {
+    // A key of absurd length is nobody's misspelling, and the table below is quadratic.
+    if (key.size() > 64) return {};
+    const std::string_view last = key.substr(key.rfind('.') + 1);
+    std::string best;
+    std::size_t best_distance = std::numeric_limits<std::size_t>::max();
+    for (const std::string& name : names_of(all_)) {
+        std::size_t distance = edit_distance(key, name);
+        // The right word in the wrong section is as likely as a slip of the finger.
+        if (std::string_view(name).substr(name.rfind('.') + 1) == last)
+            distance = std::min<std::size_t>(distance, 2);
+        if (distance < best_distance) {
+            best_distance = distance;
+            best = name;
+        }
+    }
+    return best_distance <= std::max<std::size_t>(2, last.size() / 3) ? best : std::string();
+}
+
+}  // namespace pgmend::config

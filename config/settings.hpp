@@ -1,0 +1,341 @@
+#pragma once
+// The declaration of every setting: one member, one place. From it come the YAML key, the environment
+// variable, parsing, validation, the generated documents and --print-config. A snapshot is a
+// `std::shared_ptr<const settings>`: built by the loader, then shared by all threads and never changed.
+
+#include <cstdint>
+#include <string>
+
+#include "config/setting.hpp"
+
+namespace pgmend::config {
+
+using namespace std::chrono_literals;
+
+struct client_tls_settings : section {
+    using section::section;
+    setting<client_tls_mode> mode{
+        this, "listen.tls.mode", client_tls_mode::disable, reload_class::new_sessions,
+        "TLS toward clients: refuse it, accept it where asked for (allow, prefer), or insist on it. "
+        "Becomes `prefer` by itself when `cert` and `key` are given."};
+    setting<std::string> cert{
+        this, "listen.tls.cert", "", reload_class::new_sessions,
+        "Certificate chain shown to clients, a PEM file."};
+    setting<std::string> key{
+        this, "listen.tls.key", "", reload_class::new_sessions,
+        "Private key of `listen.tls.cert`, a PEM file."};
+    setting<std::string> ca{
+        this, "listen.tls.ca", "", reload_class::new_sessions,
+        "Authorities that client certificates are checked against, a PEM file. Empty: none is asked for."};
+};
+
+struct listen_settings : section {
+    using section::section;
+    setting<std::string> host{
+        this, "listen.host", "127.0.0.1", reload_class::restart,
+        "Address to listen on for PostgreSQL clients; empty for none but the Unix socket."};
+    setting<std::uint16_t> port{
+        this,
+        "listen.port",
+        6432,
+        between(0, 65535),
+        reload_class::restart,
+        "Port to listen on, and the number in the name of the Unix socket. 0 takes any free port."};
+    setting<std::string> unix_socket_dir{
+        this, "listen.unix_socket_dir", "", reload_class::restart,
+        "Directory for a Unix socket `.s.PGSQL.<port>`; empty for none."};
+    setting<file_mode> unix_socket_mode{
+        this, "listen.unix_socket_mode", file_mode{0777}, reload_class::restart,
+        "Permission bits of the Unix socket."};
+    setting<std::uint32_t> backlog{
+        this,
+        "listen.backlog",
+        128,
+        between(1, 65535),
+        reload_class::restart,
+        "Connections the kernel may hold until they are accepted."};
+    setting<std::uint32_t> max_clients{
+        this,
+        "listen.max_clients",
+        10'000,
+        between(1, 1'000'000),
+        reload_class::live,
+        "Clients connected at one time; one more is refused with 53300."};
+    setting<milliseconds> login_timeout{
+        this,
+        "listen.login_timeout",
+        60s,
+        between(100ms, 1h),
+        reload_class::new_sessions,
+        "Longest time from accepting a client to the end of its authentication."};
+    client_tls_settings tls{owner()};
+};
+
+struct http_settings : section {
+    using section::section;
+    setting<std::string> host{
+        this, "http.host", "127.0.0.1", reload_class::restart, "Address of /metrics, /live and /ready."};
+    setting<std::uint16_t> port{
+        this,
+        "http.port",
+        9632,
+        between(0, 65535),
+        reload_class::restart,
+        "Port of /metrics, /live and /ready. 0 takes any free port."};
+};
+
+struct server_tls_settings : section {
+    using section::section;
+    setting<server_tls_mode> mode{
+        this, "upstream.tls.mode", server_tls_mode::prefer, reload_class::new_sessions,
+        "TLS toward servers, with the meaning of libpq's sslmode."};
+    setting<std::string> ca{
+        this, "upstream.tls.ca", "", reload_class::new_sessions,
+        "Authorities that server certificates are checked against: a PEM file, or `system` for those of the "
+        "operating system."};
+    setting<std::string> cert{
+        this, "upstream.tls.cert", "", reload_class::new_sessions,
+        "Certificate shown to servers, a PEM file."};
+    setting<std::string> key{
+        this, "upstream.tls.key", "", reload_class::new_sessions,
+        "Private key of `upstream.tls.cert`, a PEM file."};
+};
+
+struct upstream_settings : section {
+    using section::section;
+    setting<connection_string> url{
+        this,
+        "upstream.url",
+        {},
+        reload_class::restart,
+        "Where the servers are and who logs in, as a libpq URL or keyword string. Stands for the settings "
+        "below it, which win where they are given as well. Wins over DATABASE_URL.",
+        secrecy::secret};
+    setting<server_list> servers{
+        this,
+        "upstream.servers",
+        {},
+        reload_class::restart,
+        "The PostgreSQL servers, in the order in which they are tried: host:port, [v6]:port, "
+        "/directory:port."};
+    setting<std::string> database{
+        this, "upstream.database", "", reload_class::restart,
+        "Database of clients that name none, and of the upstream user. Empty: the same as `user`."};
+    setting<std::string> user{
+        this, "upstream.user", "", reload_class::restart,
+        "Known to clients as well as to servers. Empty: the operating system's user."};
+    setting<std::string> password{
+        this,
+        "upstream.password",
+        "",
+        reload_class::restart,
+        "Password of `upstream.user`, toward servers and from clients.",
+        secrecy::secret};
+    setting<session_attributes> target_session_attrs{
+        this, "upstream.target_session_attrs", session_attributes::any, reload_class::restart,
+        "Which of several servers will do, with libpq's meaning."};
+    setting<milliseconds> connect_timeout{
+        this,
+        "upstream.connect_timeout",
+        15s,
+        between(10ms, 1h),
+        reload_class::live,
+        "Longest time one attempt to open and authenticate a server connection may take."};
+    setting<std::string> application_name{
+        this, "upstream.application_name", "", reload_class::new_sessions,
+        "application_name of server connections whose client gives none."};
+    setting<std::string> options{
+        this, "upstream.options", "", reload_class::new_sessions,
+        "Command-line options for the server session, such as `-c search_path=app`."};
+    server_tls_settings tls{owner()};
+};
+
+struct auth_settings : section {
+    using section::section;
+    setting<auth_method> method{
+        this, "auth.method", auth_method::scram_sha_256, reload_class::new_sessions,
+        "How clients prove who they are. A user whose password is only known as an md5 hash or a SCRAM "
+        "verifier needs the method that fits it."};
+};
+
+struct pool_settings : section {
+    using section::section;
+    setting<pool_mode> mode{
+        this, "pool.mode", pool_mode::transaction, reload_class::new_sessions,
+        "When a server connection goes back to the pool: after each transaction, or when its client leaves."};
+    setting<std::uint32_t> size{
+        this,
+        "pool.size",
+        20,
+        between(1, 100'000),
+        reload_class::live,
+        "Server connections for each server, database and user."};
+    setting<std::uint32_t> min_size{
+        this,
+        "pool.min_size",
+        0,
+        between(0, 100'000),
+        reload_class::live,
+        "Server connections that are kept open even when nobody needs them."};
+    setting<std::uint32_t> reserve_size{
+        this,
+        "pool.reserve_size",
+        0,
+        between(0, 100'000),
+        reload_class::live,
+        "Further connections for clients that have waited for `pool.reserve_timeout`."};
+    setting<milliseconds> reserve_timeout{
+        this,
+        "pool.reserve_timeout",
+        5s,
+        between(0ms, 1h),
+        reload_class::live,
+        "How long a client waits until it may use the reserve."};
+    setting<milliseconds> wait_timeout{
+        this,
+        "pool.wait_timeout",
+        120s,
+        between(1ms, 24h),
+        reload_class::live,
+        "Longest time a client waits for a server connection; then its query fails."};
+    setting<milliseconds> idle_timeout{
+        this,
+        "pool.idle_timeout",
+        600s,
+        between(0ms, 720h),
+        reload_class::live,
+        "An unused server connection is closed after this time. 0: never."};
+    setting<milliseconds> lifetime{
+        this,
+        "pool.lifetime",
+        3600s,
+        between(0ms, 720h),
+        reload_class::live,
+        "A server connection is replaced, once unused, after this time. 0: never."};
+    setting<std::uint32_t> login_concurrency{
+        this,
+        "pool.login_concurrency",
+        8,
+        between(1, 10'000),
+        reload_class::live,
+        "Server connections of one pool that may be connecting or authenticating at one time."};
+    setting<std::uint32_t> max_prepared_statements{
+        this,
+        "pool.max_prepared_statements",
+        200,
+        between(1, 100'000),
+        reload_class::live,
+        "Prepared statements kept on one server connection; the least recently used goes first."};
+    setting<abandoned_transaction> on_abandoned_transaction{
+        this, "pool.on_abandoned_transaction", abandoned_transaction::rollback, reload_class::live,
+        "What becomes of an open transaction whose client has gone between two statements."};
+    setting<milliseconds> cleanup_timeout{
+        this,
+        "pool.cleanup_timeout",
+        5s,
+        between(10ms, 10min),
+        reload_class::live,
+        "Longest time for making a server connection clean again; then it is closed."};
+    setting<milliseconds> retry_delay_min{
+        this,
+        "pool.retry_delay_min",
+        100ms,
+        between(1ms, 1h),
+        reload_class::live,
+        "Shortest pause after a failed attempt to connect."};
+    setting<milliseconds> retry_delay_max{
+        this,
+        "pool.retry_delay_max",
+        5s,
+        between(1ms, 1h),
+        reload_class::live,
+        "Longest pause after failed attempts to connect."};
+};
+
+struct limit_settings : section {
+    using section::section;
+    setting<std::uint32_t> client_prepared_statements{
+        this,
+        "limits.client_prepared_statements",
+        10'000,
+        between(1, 1'000'000),
+        reload_class::new_sessions,
+        "Named prepared statements of one client; one more is refused with 54000."};
+    setting<byte_size> held_message{
+        this,
+        "limits.held_message",
+        mib(1),
+        between(kib(16), gib(1)),
+        reload_class::new_sessions,
+        "Longest message that is held whole, where one has to be. Others are streamed and may be of any "
+        "size."};
+    setting<std::uint32_t> owed_replies{
+        this,
+        "limits.owed_replies",
+        65'536,
+        between(16, 16'777'216),
+        reload_class::new_sessions,
+        "Replies one client's pipeline may be waiting for; beyond it, the client is not read any further."};
+    setting<std::uint32_t> statement_cache{
+        this,
+        "limits.statement_cache",
+        10'000,
+        between(16, 10'000'000),
+        reload_class::restart,
+        "Texts of statements whose properties are remembered by a worker."};
+    setting<byte_size> classify_text{
+        this,
+        "limits.classify_text",
+        kib(64),
+        between(kib(1), mib(16)),
+        reload_class::new_sessions,
+        "Longest statement whose text is looked at; a longer one is treated with all caution."};
+};
+
+struct log_settings : section {
+    using section::section;
+    setting<log_level> level{
+        this, "log.level", log_level::info, reload_class::live,
+        "The least important events that are logged."};
+    setting<log_format> format{
+        this, "log.format", log_format::text, reload_class::restart,
+        "One line of text or one JSON object an event."};
+};
+
+struct shutdown_settings : section {
+    using section::section;
+    setting<milliseconds> drain_timeout{
+        this,
+        "shutdown.drain_timeout",
+        25s,
+        between(0ms, 24h),
+        reload_class::live,
+        "After SIGTERM, how long clients may go on working before they are disconnected."};
+};
+
+struct settings : registry {
+    listen_settings listen{owner()};
+    http_settings http{owner()};
+    upstream_settings upstream{owner()};
+    setting<user_list> users{
+        this,
+        "users",
+        {},
+        reload_class::new_sessions,
+        "Who may log in besides `upstream.user`: name and password (plain text, md5 hash or SCRAM verifier).",
+        secrecy::secret};
+    auth_settings auth{owner()};
+    pool_settings pool{owner()};
+    limit_settings limits{owner()};
+    log_settings log{owner()};
+    shutdown_settings shutdown{owner()};
+    setting<std::uint32_t> workers{
+        this,
+        "workers",
+        1,
+        between(1, 64),
+        reload_class::restart,
+        "Threads that carry clients. One is right for a sidecar with one neighbour."};
+};
+
+}  // namespace pgmend::config
