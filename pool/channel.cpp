@@ -1,0 +1,97 @@
+#include "pool/channel.hpp"
+
+#include <algorithm>
+
+namespace pgmend::pool {
+
+io_result inbound::fill(stream& from, std::size_t want) {
+    if (held_.empty()) {
+        const io_result result = from.read_some(buffers_.scratch());
+        if (result.status == io_status::ok) {
+            scratch_ = buffers_.scratch().first(result.bytes);
+            in_scratch_ = true;
+        }
+        return result;
+    }
+    const std::size_t missing = want > held_.size() ? want - held_.size() : 1;
+    const auto space = held_.reserve(std::max<std::size_t>(missing, 1024));
+    const io_result result = from.read_some(space);
+    if (result.status == io_status::ok) held_.commit(result.bytes);
+    return result;
+}
+
+void inbound::consume(std::size_t count) noexcept {
+    if (!in_scratch_) {
+        held_.consume(count);
+        return;
+    }
+    scratch_ = scratch_.subspan(count);
+    if (scratch_.empty()) in_scratch_ = false;
+}
+
+void inbound::keep() {
+    if (!in_scratch_) return;
+    held_.append(scratch_);
+    scratch_ = {};
+    in_scratch_ = false;
+}
+
+void inbound::clear() noexcept {
+    held_.clear();
+    scratch_ = {};
+    in_scratch_ = false;
+}
+
+void gather::add(protocol::byte_view view) noexcept {
+    if (view.empty()) return;
+    if (count_ != 0) {
+        iovec& last = pieces_[count_ - 1];
+        if (static_cast<std::byte*>(last.iov_base) + last.iov_len == view.data()) {
+            last.iov_len += view.size();
+            return;
+        }
+    }
+    pieces_[count_++] = {const_cast<std::byte*>(view.data()), view.size()};
+}
+
+std::span<std::byte> gather::make(std::size_t size) noexcept {
+    const auto room = std::span{arena_}.subspan(used_, size);
+    used_ += size;
+    add(room);
+    return room;
+}
+
+bool outbound::send(stream& to, gather& flight) {
+    std::size_t done = 0;
+    if (!blocked()) {
+        const io_result result = to.write_some(flight.pieces());
+        if (result.status == io_status::error || result.status == io_status::eof) {
+            flight.clear();
+            return false;
+        }
+        done = result.status == io_status::ok ? result.bytes : 0;
+        sent_ += done;
+    }
+    for (const iovec& piece : flight.pieces()) {
+        const std::size_t skipped = std::min(done, piece.iov_len);
+        done -= skipped;
+        waiting_.append({static_cast<const std::byte*>(piece.iov_base) + skipped, piece.iov_len - skipped});
+    }
+    flight.clear();
+    return true;
+}
+
+bool outbound::drain(stream& to) {
+    while (blocked()) {
+        const auto bytes = waiting_.view();
+        const iovec piece{bytes.data(), bytes.size()};
+        const io_result result = to.write_some({&piece, 1});
+        if (result.status == io_status::would_block) return true;
+        if (result.status != io_status::ok) return false;
+        sent_ += result.bytes;
+        waiting_.consume(result.bytes);
+    }
+    return true;
+}
+
+}  // namespace pgmend::pool

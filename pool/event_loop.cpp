@@ -1,0 +1,130 @@
+#include "pool/event_loop.hpp"
+
+#include <openssl/rand.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <system_error>
+
+namespace pgmend::pool {
+
+namespace {
+constexpr int events_per_wait = 256;
+constexpr int longest_wait_ms = 1000;  // an idle loop still ticks, so that its life can be seen from outside
+}  // namespace
+
+event_loop::event_loop()
+    : epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      now_(config::steady_clock::now()) {
+    if (epoll_ < 0 || wake_ < 0) throw std::system_error(errno, std::generic_category(), "event loop");
+    wake_watch_.ready = [](loop_watch&, std::uint32_t) noexcept {};
+    if (const int error = add(wake_, EPOLLIN, wake_watch_); error != 0) {
+        throw std::system_error(error, std::generic_category(), "event loop");
+    }
+}
+
+event_loop::~event_loop() {
+    ::close(wake_);
+    ::close(epoll_);
+}
+
+std::uint64_t event_loop::random() noexcept {
+    std::uint64_t value = 0;
+    RAND_bytes(reinterpret_cast<unsigned char*>(&value), sizeof value);
+    return value;
+}
+
+int event_loop::add(int descriptor, std::uint32_t events, loop_watch& watch) noexcept {
+    epoll_event event{};
+    event.events = events;
+    event.data.ptr = &watch;
+    return ::epoll_ctl(epoll_, EPOLL_CTL_ADD, descriptor, &event) == 0 ? 0 : errno;
+}
+
+void event_loop::modify(int descriptor, std::uint32_t events, loop_watch& watch) noexcept {
+    epoll_event event{};
+    event.events = events;
+    event.data.ptr = &watch;
+    ::epoll_ctl(epoll_, EPOLL_CTL_MOD, descriptor, &event);
+}
+
+void event_loop::remove(int descriptor, loop_watch& watch) noexcept {
+    ::epoll_ctl(epoll_, EPOLL_CTL_DEL, descriptor, nullptr);
+    for (std::size_t i = batch_at_; i < batch_.size(); ++i) {
+        if (batch_[i] == &watch) batch_[i] = nullptr;
+    }
+}
+
+void event_loop::post(std::function<void()> work) {
+    {
+        const std::lock_guard lock{posted_mutex_};
+        posted_.push_back(std::move(work));
+    }
+    has_posted_.store(true, std::memory_order_release);
+    wake();
+}
+
+void event_loop::wake() noexcept {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const auto written = ::write(wake_, &one, sizeof one);
+}
+
+void event_loop::stop() {
+    stopped_.store(true, std::memory_order_release);
+    wake();
+}
+
+void event_loop::run() {
+    while (!stopped_.load(std::memory_order_acquire)) {
+        turn();
+    }
+}
+
+int event_loop::timeout_ms() const noexcept {
+    if (!deferred_.empty()) return 0;
+    if (timers_.empty()) return longest_wait_ms;
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(timers_.next() - now_).count();
+    return static_cast<int>(std::clamp<std::int64_t>(left, 0, longest_wait_ms));
+}
+
+void event_loop::run_posted() {
+    std::uint64_t count = 0;
+    [[maybe_unused]] const auto ignored = ::read(wake_, &count, sizeof count);
+    std::vector<std::function<void()>> work;
+    {
+        const std::lock_guard lock{posted_mutex_};
+        has_posted_.store(false, std::memory_order_relaxed);
+        work.swap(posted_);
+    }
+    for (auto& item : work) {
+        item();
+    }
+}
+
+void event_loop::turn() {
+    std::array<epoll_event, events_per_wait> events;
+    const int count = ::epoll_wait(epoll_, events.data(), events_per_wait, timeout_ms());
+    now_ = config::steady_clock::now();
+    turns_.store(turns_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+
+    // Sinks that act at once (idle servers) do so here; gates only defer, so sessions run after all of them.
+    batch_.clear();
+    for (int i = 0; i < count; ++i) {
+        batch_.push_back(events[static_cast<std::size_t>(i)].data.ptr);
+    }
+    for (batch_at_ = 0; batch_at_ < batch_.size(); ++batch_at_) {
+        auto* watch = static_cast<loop_watch*>(batch_[batch_at_]);
+        if (watch != nullptr) watch->ready(*watch, events[batch_at_].events);
+    }
+    batch_.clear();
+    if (has_posted_.load(std::memory_order_acquire)) run_posted();
+    timers_.fire_due(now_);
+    deferred_.run_all();
+}
+
+}  // namespace pgmend::pool

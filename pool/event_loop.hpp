@@ -1,0 +1,69 @@
+#pragma once
+// The data plane's own loop: level-triggered epoll, one thread a worker. It costs no system call beyond the wait
+// itself and reads the clock once per wake-up; Asio's price per read is measured in FRONTIER ("two planes").
+// Everything but `post` and `stop` belongs to the thread that calls `run`.
+
+#include <atomic>
+#include <functional>
+#include <mutex>
+#include <vector>
+
+#include "config/event_queue.hpp"
+
+namespace pgmend::pool {
+
+/// A descriptor known to the loop. `ready` gets epoll's event bits.
+struct loop_watch {
+    void (*ready)(loop_watch&, std::uint32_t events) noexcept = nullptr;
+};
+
+class event_loop final : public config::environment {
+public:
+    /// Throws std::system_error when the kernel refuses an epoll or event descriptor.
+    event_loop();
+    ~event_loop() override;
+
+    config::time_point now() const noexcept override { return now_; }
+    void schedule(config::timer_node& timer, config::time_point when) override { timers_.schedule(timer, when); }
+    void cancel(config::timer_node& timer) noexcept override { timers_.cancel(timer); }
+    void defer(config::deferred_node& node) noexcept override { deferred_.push(node); }
+    void withdraw(config::deferred_node& node) noexcept override { deferred_.remove(node); }
+    std::uint64_t random() noexcept override;
+
+    /// Registers a descriptor for epoll's `events`; returns an errno, 0 when it went well.
+    int add(int descriptor, std::uint32_t events, loop_watch& watch) noexcept;
+    void modify(int descriptor, std::uint32_t events, loop_watch& watch) noexcept;
+    /// Forgets a descriptor that is about to be closed, also in the batch of events under way.
+    void remove(int descriptor, loop_watch& watch) noexcept;
+
+    /// Runs `work` on the loop's thread soon. Any thread.
+    void post(std::function<void()> work);
+    /// Runs until `stop`.
+    void run();
+    /// Any thread.
+    void stop();
+    /// Turns of the loop so far. Any thread; proof of life.
+    std::uint64_t turns() const noexcept { return turns_.load(std::memory_order_relaxed); }
+
+private:
+    void turn();
+    void run_posted();
+    int timeout_ms() const noexcept;
+    void wake() noexcept;
+
+    int epoll_;
+    int wake_;
+    loop_watch wake_watch_;
+    config::time_point now_;
+    config::timer_queue timers_;
+    config::deferred_queue deferred_;
+    std::vector<void*> batch_;  ///< watches of the events under way; removed ones become null
+    std::size_t batch_at_ = 0;
+    std::atomic<std::uint64_t> turns_{0};
+    std::atomic<bool> stopped_{false};
+    std::atomic<bool> has_posted_{false};
+    std::mutex posted_mutex_;
+    std::vector<std::function<void()>> posted_;
+};
+
+}  // namespace pgmend::pool

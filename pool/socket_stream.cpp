@@ -1,0 +1,184 @@
+#include "pool/socket_stream.hpp"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace pgmend::pool {
+
+namespace {
+
+std::uint32_t epoll_bits(interest what) noexcept {
+    std::uint32_t bits = 0;
+    if (what == interest::read || what == interest::read_write) bits |= EPOLLIN;
+    if (what == interest::write || what == interest::read_write) bits |= EPOLLOUT;
+    return bits;
+}
+
+bool again(int error) noexcept { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
+
+template <class Address>
+socket_address to_address(const Address& address, std::size_t length) {
+    socket_address result;
+    result.bytes.resize(length);
+    std::memcpy(result.bytes.data(), &address, length);
+    return result;
+}
+
+}  // namespace
+
+socket_stream::socket_stream(event_loop& loop, int descriptor, bool connecting)
+    : loop_(loop), descriptor_(descriptor), connecting_(connecting) {
+    ready = &on_ready;
+    armed_ = connecting ? interest::write : interest::read;
+    error_ = loop_.add(descriptor_, epoll_bits(armed_), *this);
+}
+
+io_result socket_stream::read_some(std::span<std::byte> into) noexcept {
+    if (descriptor_ < 0 || error_ != 0) return {io_status::error, 0, error_};
+    const ssize_t got = ::recv(descriptor_, into.data(), into.size(), 0);
+    if (got > 0) return {io_status::ok, static_cast<std::size_t>(got)};
+    if (got == 0) return {io_status::eof};
+    if (again(errno)) return {io_status::would_block};
+    return {io_status::error, 0, errno};
+}
+
+io_result socket_stream::write_some(std::span<const iovec> pieces) noexcept {
+    if (descriptor_ < 0 || error_ != 0) return {io_status::error, 0, error_};
+    ssize_t sent;
+    if (pieces.size() == 1) {
+        sent = ::send(descriptor_, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL);
+    } else {
+        msghdr message{};
+        message.msg_iov = const_cast<iovec*>(pieces.data());
+        message.msg_iovlen = pieces.size();
+        sent = ::sendmsg(descriptor_, &message, MSG_NOSIGNAL);
+    }
+    if (sent >= 0) return {io_status::ok, static_cast<std::size_t>(sent)};
+    if (again(errno)) return {io_status::would_block};
+    return {io_status::error, 0, errno};
+}
+
+void socket_stream::watch(event_sink& sink, readiness bits) noexcept {
+    sink_ = &sink;
+    bits_ = bits;
+    if (error_ != 0) sink.notify(bits.on_readable | bits.on_writable);
+}
+
+void socket_stream::arm(interest what) noexcept {
+    if (what == armed_ || descriptor_ < 0) return;
+    armed_ = what;
+    loop_.modify(descriptor_, epoll_bits(what), *this);
+}
+
+io_result socket_stream::connected() noexcept {
+    if (descriptor_ < 0 || error_ != 0) return {io_status::error, 0, error_};
+    if (!connecting_) return {io_status::ok};
+    sockaddr_storage peer{};
+    socklen_t length = sizeof peer;
+    if (::getpeername(descriptor_, reinterpret_cast<sockaddr*>(&peer), &length) == 0) {
+        connecting_ = false;
+        return {io_status::ok};
+    }
+    int error = 0;
+    length = sizeof error;
+    ::getsockopt(descriptor_, SOL_SOCKET, SO_ERROR, &error, &length);
+    if (error == 0) return {io_status::would_block};
+    error_ = error;
+    return {io_status::error, 0, error};
+}
+
+void socket_stream::close() noexcept {
+    sink_ = nullptr;
+    if (descriptor_ < 0) return;
+    loop_.remove(descriptor_, *this);
+    ::close(descriptor_);
+    descriptor_ = -1;
+}
+
+void socket_stream::on_ready(loop_watch& self, std::uint32_t events) noexcept {
+    auto& stream = static_cast<socket_stream&>(self);
+    if (stream.sink_ == nullptr) {
+        // Nobody listens: without this a readable socket would wake the loop for ever.
+        stream.arm(interest::none);
+        if ((events & (EPOLLERR | EPOLLHUP)) != 0) stream.close();
+        return;
+    }
+    event_mask bits = 0;
+    constexpr std::uint32_t broken = EPOLLERR | EPOLLHUP;
+    if ((events & (EPOLLIN | broken)) != 0) bits |= stream.bits_.on_readable;
+    if ((events & (EPOLLOUT | broken)) != 0) bits |= stream.bits_.on_writable;
+    if ((events & broken) != 0 && stream.armed_ == interest::none) {
+        // Reported even when paused; leave the loop until somebody arms again and meets the error by I/O.
+        stream.loop_.modify(stream.descriptor_, EPOLLET, stream);
+    }
+    stream.sink_->notify(bits);
+}
+
+std::vector<socket_address> literal_addresses(const endpoint& to) {
+    if (to.is_unix_socket()) {
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        const std::string path = to.to_string();
+        if (path.size() >= sizeof address.sun_path) return {};
+        std::memcpy(address.sun_path, path.data(), path.size());
+        // An abstract name begins with a zero byte and is not zero-terminated.
+        std::size_t length = sizeof address;
+        if (path.front() == '@') {
+            address.sun_path[0] = 0;
+            length = offsetof(sockaddr_un, sun_path) + path.size();
+        }
+        return {to_address(address, length)};
+    }
+    sockaddr_in v4{};
+    if (::inet_pton(AF_INET, to.host.c_str(), &v4.sin_addr) == 1) {
+        v4.sin_family = AF_INET;
+        v4.sin_port = htons(to.port);
+        return {to_address(v4, sizeof v4)};
+    }
+    sockaddr_in6 v6{};
+    if (::inet_pton(AF_INET6, to.host.c_str(), &v6.sin6_addr) == 1) {
+        v6.sin6_family = AF_INET6;
+        v6.sin6_port = htons(to.port);
+        return {to_address(v6, sizeof v6)};
+    }
+    return {};
+}
+
+void apply_options(int descriptor, const tcp_options& options) noexcept {
+    const auto set = [descriptor](int level, int name, int value) {
+        ::setsockopt(descriptor, level, name, &value, sizeof value);
+    };
+    set(IPPROTO_TCP, TCP_NODELAY, 1);
+    set(SOL_SOCKET, SO_KEEPALIVE, 1);
+    set(IPPROTO_TCP, TCP_KEEPIDLE, options.keepalive_idle_s);
+    set(IPPROTO_TCP, TCP_KEEPINTVL, options.keepalive_interval_s);
+    set(IPPROTO_TCP, TCP_KEEPCNT, options.keepalive_count);
+    if (options.user_timeout_ms > 0) set(IPPROTO_TCP, TCP_USER_TIMEOUT, options.user_timeout_ms);
+}
+
+std::unique_ptr<stream> socket_network::connect(const endpoint& to) {
+    const auto addresses = addresses_.lookup(to);
+    if (addresses.empty()) return std::make_unique<socket_stream>(loop_, EHOSTUNREACH);
+    const auto& address = addresses[turn_++ % addresses.size()];
+    const auto* raw = reinterpret_cast<const sockaddr*>(address.bytes.data());
+    const int descriptor = ::socket(raw->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (descriptor < 0) return std::make_unique<socket_stream>(loop_, errno);
+    if (raw->sa_family != AF_UNIX) apply_options(descriptor, options_);
+    const int outcome = ::connect(descriptor, raw, static_cast<socklen_t>(address.bytes.size()));
+    if (outcome != 0 && errno != EINPROGRESS) {
+        const int error = errno;
+        ::close(descriptor);
+        return std::make_unique<socket_stream>(loop_, error);
+    }
+    return std::make_unique<socket_stream>(loop_, descriptor, outcome != 0);
+}
+
+}  // namespace pgmend::pool

@@ -1,0 +1,51 @@
+#pragma once
+// Interned sets of parameters: two sessions with equal settings hold the same pointer, so that "is this server set up
+// for this client" is one comparison. One worker thread; sets live as long as their store.
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pgmend::protocol {
+
+using parameter_map = std::map<std::string, std::string, std::less<>>;
+
+struct parameter_set {
+    parameter_map values;
+    /// Facts the scanner needs, derived once: HEALING section 3.
+    bool standard_conforming_strings = true;
+    bool ambiguous_encoding = false;
+
+    /// Null when the set does not say.
+    const std::string* find(std::string_view name) const noexcept;
+};
+
+/// The names differ in what they do to `from` to make it `to`.
+struct parameter_difference {
+    std::vector<std::string> reset;                          ///< in `from` only
+    std::vector<std::pair<std::string, std::string>> set;  ///< new or different in `to`
+};
+
+class parameter_store {
+public:
+    parameter_store() { empty_ = intern({}); }
+    const parameter_set* empty() const noexcept { return empty_; }
+    const parameter_set* intern(parameter_map values);
+    /// The set `base` with one value changed; `value` null takes the name out.
+    const parameter_set* with(const parameter_set* base, std::string_view name, const std::string* value);
+    std::size_t size() const noexcept { return sets_.size(); }
+
+private:
+    std::map<parameter_map, std::unique_ptr<parameter_set>> sets_;
+    const parameter_set* empty_;
+};
+
+parameter_difference difference(const parameter_set& from, const parameter_set& to);
+
+/// The statements that turn a server from one set to another, as one simple query; empty when nothing differs.
+std::string restore_script(const parameter_set& from, const parameter_set& to);
+
+}  // namespace pgmend::protocol

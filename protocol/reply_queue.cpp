@@ -1,0 +1,105 @@
+#include "protocol/reply_queue.hpp"
+
+#include <algorithm>
+
+namespace pgmend::protocol {
+
+void reply_queue::push(owed_reply reply) {
+    if (count_ == ring_.size()) grow();
+    switch (reply.kind) {
+        case reply_kind::parse:
+        case reply_kind::bind:
+        case reply_kind::describe:
+        case reply_kind::execute:
+        case reply_kind::close:
+            group_open_ = true;
+            break;
+        case reply_kind::sync:
+            group_open_ = false;
+            break;
+        case reply_kind::query:
+        case reply_kind::function_call:
+        case reply_kind::copy_end:
+            break;
+    }
+    at(count_) = std::move(reply);
+    ++count_;
+}
+
+void reply_queue::grow() {
+    std::vector<owed_reply> larger(std::max<std::size_t>(8, ring_.size() * 2));
+    for (std::size_t i = 0; i < count_; ++i) {
+        larger[i] = std::move(at(i));
+    }
+    ring_ = std::move(larger);
+    first_ = 0;
+}
+
+void reply_queue::drop_front() {
+    ring_[first_].statement = {};
+    ring_[first_].previous = {};
+    ring_[first_].client = nullptr;
+    first_ = (first_ + 1) & (ring_.size() - 1);
+    --count_;
+}
+
+void reply_queue::pop() {
+    drop_front();
+    while (count_ != 0 && front().kind == reply_kind::copy_end) {
+        drop_front();
+    }
+}
+
+void reply_queue::begin_copy_in() {
+    copying_in_ = true;
+    // Everything up to the client's end of copy was, or will be, read by the server as part of the copy.
+    std::size_t kept = 1;
+    std::size_t next = 1;
+    for (; next < count_ && at(next).kind != reply_kind::copy_end; ++next) {
+        if (at(next).kind == reply_kind::sync) {
+            dropped_syncs_ = true;
+            continue;
+        }
+        if (kept != next) at(kept) = std::move(at(next));
+        ++kept;
+    }
+    if (next < count_) {
+        copying_in_ = false;  // the end is already on its way
+    } else if (front().kind != reply_kind::query) {
+        group_open_ = true;
+    }
+    for (; next < count_; ++next, ++kept) {
+        if (kept != next) at(kept) = std::move(at(next));
+    }
+    count_ = kept;
+}
+
+void reply_queue::end_copy() noexcept {
+    copying_in_ = false;
+    dropped_syncs_ = false;
+}
+
+void reply_queue::push_copy_end() {
+    copying_in_ = false;
+    if (!empty()) push({.kind = reply_kind::copy_end});
+}
+
+bool reply_queue::ready() {
+    skipping_ = false;
+    if (empty()) return in_doubt_;
+    const reply_kind kind = front().kind;
+    if (kind != reply_kind::sync && kind != reply_kind::query && kind != reply_kind::function_call) return false;
+    pop();
+    return true;
+}
+
+void reply_queue::orphan() noexcept {
+    for (std::size_t i = 0; i < count_; ++i) {
+        owed_reply& reply = at(i);
+        reply.client = nullptr;
+        reply.previous = {};
+        if (reply.action == reply_action::forward) reply.action = reply_action::swallow;
+    }
+}
+
+}  // namespace pgmend::protocol

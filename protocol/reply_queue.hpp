@@ -1,0 +1,117 @@
+#pragma once
+// What a server still owes, in order, and what becomes of each answer: forwarded, swallowed, invented or put in other
+// words (HEALING section 5). It also says when the server is at a safe point. Pure; one worker thread.
+
+#include <cstdint>
+#include <vector>
+
+#include "protocol/message_type.hpp"
+#include "protocol/statement_store.hpp"
+
+namespace pgmend::protocol {
+
+class client_statement;
+
+/// The message that is to be answered.
+enum class reply_kind : std::uint8_t {
+    parse,
+    bind,
+    describe,
+    execute,
+    close,
+    sync,           ///< answered by ReadyForQuery
+    query,          ///< simple Query; ends with ReadyForQuery
+    function_call,  ///< ends with ReadyForQuery
+    copy_end,       ///< CopyDone or CopyFail of the client: no answer of its own, a mark in the order
+};
+
+enum class reply_action : std::uint8_t {
+    forward,     ///< the client asked, the client gets it
+    swallow,     ///< we asked; an error of it is the client's all the same
+    synthesize,  ///< the server was not asked: we answer when its turn comes
+    substitute,  ///< sent so that it fails where the client's message would have: the error gets other words
+};
+
+/// Words for a `substitute`.
+enum class substitute_error : std::uint8_t { none, duplicate_statement, no_unnamed_statement, unknown_statement };
+
+struct owed_reply {
+    reply_kind kind;
+    reply_action action = reply_action::forward;
+    substitute_error error = substitute_error::none;
+    /// A Parse that reached the server under the statement's shared name / under the unnamed one; a Close of it.
+    bool named_on_server = false;
+    statement_ref statement;
+    /// What the client's map said before this message, to be restored if the server skips it.
+    client_statement* client = nullptr;
+    statement_ref previous;
+};
+
+class reply_queue {
+public:
+    explicit reply_queue(std::size_t limit) : limit_(limit) {}
+
+    void push(owed_reply reply);
+    bool empty() const noexcept { return count_ == 0; }
+    bool full() const noexcept { return count_ >= limit_; }
+    std::size_t size() const noexcept { return count_; }
+    owed_reply& front() noexcept { return ring_[first_]; }
+    owed_reply& at(std::size_t index) noexcept { return ring_[(first_ + index) & (ring_.size() - 1)]; }
+
+    /// The front has been answered; removes it, and copy marks that now stand in front.
+    void pop();
+    /// An error in the extended protocol: the server skips everything up to the next Sync. Calls `undone` for each
+    /// skipped entry, the latest first.
+    template <class Undone>
+    void skip_to_sync(Undone&& undone) {
+        std::size_t end = 0;
+        while (end < count_ && at(end).kind != reply_kind::sync) {
+            ++end;
+        }
+        for (std::size_t i = end; i-- > 0;) {
+            undone(at(i));
+        }
+        while (end-- > 0) {
+            drop_front();
+        }
+        skipping_ = empty();
+        end_copy();
+    }
+    /// CopyInResponse for the front: the server now ignores Sync until the copy ends, also those sent already.
+    void begin_copy_in();
+    /// The copy is over by the server's word (CommandComplete or an error).
+    void end_copy() noexcept;
+    /// The client's CopyDone or CopyFail goes to the server.
+    void push_copy_end();
+    /// ReadyForQuery; returns false when it answers nothing that is owed.
+    bool ready();
+
+    /// True while the server reads copy data and drops Sync.
+    bool copying_in() const noexcept { return copying_in_; }
+    /// An error came while it is unknown whether a Sync was still ignored: one more ReadyForQuery may come.
+    bool in_doubt() const noexcept { return in_doubt_; }
+    void error_during_copy() noexcept { in_doubt_ = in_doubt_ || dropped_syncs_; }
+    /// Nothing owed, no extended group without its Sync, nothing being skipped: after ReadyForQuery the server
+    /// is at a point where it may change hands.
+    bool settled() const noexcept { return empty() && !group_open_ && !skipping_ && !copying_in_; }
+    bool group_open() const noexcept { return group_open_ || skipping_; }
+    bool skipping() const noexcept { return skipping_; }
+    /// The client is gone: nothing is forwarded any more, its map is not touched.
+    void orphan() noexcept;
+
+private:
+    void drop_front();
+    void grow();
+
+    std::vector<owed_reply> ring_;
+    std::size_t first_ = 0;
+    std::size_t count_ = 0;
+    std::size_t limit_;
+    bool group_open_ = false;
+    bool skipping_ = false;
+    bool copying_in_ = false;
+    bool dropped_syncs_ = false;
+    bool in_doubt_ = false;
+};
+
+}  // namespace pgmend::protocol
