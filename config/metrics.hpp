@@ -4,6 +4,7 @@
 // enums' words are read by dashboards and alerts: renaming one is a change an operator sees.
 
 #include <string>
+#include <utility>
 
 #include "config/metric.hpp"
 #include "config/process_stats.hpp"
@@ -148,7 +149,7 @@ struct alignas(64) cells : metric_set {
     gauge clients_active{this, "pgmend_clients_active", "Clients that hold a server connection."};
     gauge clients_waiting{this, "pgmend_clients_waiting", "Clients whose request waits for a server connection."};
     counter clients_accepted{this, "pgmend_clients_accepted_total", "Client connections accepted."};
-    counter_by<refusal> clients_refused{this, "pgmend_clients_refused_total", "reason", "Clients turned away, with an error they could read."};
+    counter_by<refusal> clients_refused{this, "pgmend_clients_refused_total", "reason", "Clients turned away, by why."};
     counter_by<login_result> client_logins{this, "pgmend_client_logins_total", "result", "Logins of clients that ended, by how."};
 
     gauge_by<server_state> servers{this, "pgmend_servers", "state", "Server connections by what they are doing."};
