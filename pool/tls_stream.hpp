@@ -1,0 +1,74 @@
+#pragma once
+// TLS over another stream. OpenSSL never sees a descriptor: its records go through the stream below, so the
+// same code runs over sockets and in the simulator. One worker thread.
+//
+// Ciphertext that the stream below does not take at once is kept here (at most one call's worth) and leaves
+// by itself when there is room: a write that was answered `ok` needs no further care, and nothing here ever
+// waits for writability in order to read. An idle connection owns no buffer.
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "pool/stream.hpp"
+#include "pool/tls_context.hpp"
+
+struct ssl_st;
+
+namespace pgmend::pool {
+
+class tls_stream final : public stream, private event_sink {
+public:
+    /// Takes over `below`, which is connected and has no bytes of the peer's waiting elsewhere. `host` as in
+    /// tls_context::make.
+    tls_stream(
+        std::unique_ptr<stream> below, std::shared_ptr<const tls_context> context,
+        const std::string& host = {}
+    );
+    ~tls_stream() override { close(); }
+
+    /// Carries the handshake on. `would_block`: arm for read alone and call again when readable; `ok`:
+    /// established and, where the context says so, verified; `error`: `failure()` says why.
+    io_result handshake() noexcept;
+    /// Why the stream is broken, in OpenSSL's words; empty otherwise.
+    const std::string& failure() const noexcept { return failure_; }
+    /// `TLSv1.3` and the like, for SHOW; empty before the handshake is done.
+    std::string version() const;
+
+    io_result read_some(std::span<std::byte> into) noexcept override;
+    /// Small pieces are joined into full records; several records leave in one call of the stream below.
+    io_result write_some(std::span<const iovec> pieces) noexcept override;
+    void watch(event_sink& sink, readiness bits) noexcept override;
+    void arm(interest what) noexcept override;
+    /// would_block until the handshake is done.
+    io_result connected() noexcept override;
+    /// Says good-bye (close_notify) when the stream below takes it at once.
+    void close() noexcept override;
+    /// Zero after a read that said would_block: what is left then is the beginning of a record.
+    std::size_t buffered() const noexcept override;
+
+private:
+    friend struct tls_bio;
+
+    void notify(event_mask bits) noexcept override;
+    io_result flush() noexcept;
+    io_result result_of(int outcome) noexcept;
+    io_result fail(int error, std::string text) noexcept;
+    void arm_below() noexcept;
+
+    std::unique_ptr<stream> below_;
+    std::shared_ptr<const tls_context> context_;
+    ssl_st* ssl_ = nullptr;
+    std::vector<std::byte> unsent_;  ///< ciphertext; empty nearly always
+    std::string failure_;
+    event_sink* sink_ = nullptr;
+    readiness bits_;
+    int error_ = 0;
+    interest armed_ = interest::none;
+    bool established_ = false;
+    bool failed_ = false;
+    bool drained_ = true;
+};
+
+}  // namespace pgmend::pool
