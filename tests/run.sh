@@ -1,0 +1,220 @@
+#!/usr/bin/env bash
+# Installs what the tests need, builds, runs the tests and ends with "N passed, N failed".
+#
+#   tests/run.sh            everything a push must pass (at most half an hour on two cores)
+#   tests/run.sh --quick    the inner loop: no sanitizers, fewer schedules (at most five minutes)
+#   tests/run.sh --full     what takes longer as well; writes its results to tests/RESULTS.md
+#
+# The output of each part is in build/test-logs/<part>.log. On failure its tail is shown together with the
+# command that repeats it. A part whose program is missing has failed: nothing is skipped in silence.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+mode=${1:-}
+logs=$PWD/build/test-logs
+python=/usr/bin/python3
+cores=$(nproc)
+passed=0
+failed=0
+summary=()
+declare -A part_pid
+
+# How much of each kind a mode asks for.
+case $mode in
+    --quick) schedules=300 sanitized_schedules=0 ;;
+    '') schedules=2000 sanitized_schedules=200 ;;
+    --full) schedules=50000 sanitized_schedules=2000 ;;
+    *)
+        sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+        exit 2
+        ;;
+esac
+
+# ---- running a part and counting what it says -------------------------------------------------------------
+
+# start NAME COMMAND...: begins a part in the background. Its output is NAME.log, its time NAME.seconds.
+start() {
+    local name=$1
+    shift
+    echo "---- $name: $*"
+    echo "$*" >"$logs/$name.command"
+    (
+        began=$SECONDS
+        status=0
+        "$@" >"$logs/$name.log" 2>&1 </dev/null || status=$?
+        echo $((SECONDS - began)) >"$logs/$name.seconds"
+        exit "$status"
+    ) &
+    part_pid[$name]=$!
+}
+
+# finish NAME: waits for a part, counts its last "N passed, N failed" line, shows what went wrong.
+finish() {
+    local name=$1 status=0 line='' part_passed=0 part_failed=0
+    wait "${part_pid[$name]}" || status=$?
+    line=$(grep -aE '^[0-9]+ passed, [0-9]+ failed' "$logs/$name.log" | tail -n 1 || true)
+    if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed ]]; then
+        part_passed=${BASH_REMATCH[1]}
+        part_failed=${BASH_REMATCH[2]}
+    fi
+    # A crash, a missing program or a part that ran nothing says less than it should: that is a failure too.
+    if ((part_failed == 0)) && ((status != 0 || part_passed == 0)); then
+        part_failed=1
+    fi
+    passed=$((passed + part_passed))
+    failed=$((failed + part_failed))
+    line=$(printf '%-17s %6d passed %4d failed %6s s' "$name" "$part_passed" "$part_failed" "$(<"$logs/$name.seconds")")
+    summary+=("$line")
+    echo "$line"
+    if ((part_failed > 0)); then
+        echo "======== $name failed (exit status $status); the end of $logs/$name.log:"
+        tail -n 40 "$logs/$name.log"
+        echo "======== to repeat: $(repeat_command "$name")"
+    fi
+}
+
+run() {
+    start "$@"
+    finish "$1"
+}
+
+# Parts that are functions of this script are repeated by the programs they call.
+repeat_command() {
+    case $1 in
+        build-*) echo "cmake --preset ${1#build-} -DPGMEND_TESTS=ON && cmake --build --preset ${1#build-}" ;;
+        unit) echo "ctest --test-dir build/release --output-on-failure --rerun-failed" ;;
+        unit-*) echo "ctest --test-dir build/${1#unit-} --output-on-failure --rerun-failed" ;;
+        shell) echo "shellcheck deploy/*.sh tests/*.sh .ci/run" ;;
+        *) cat "$logs/$1.command" ;;
+    esac
+}
+
+# ---- parts that are more than one command -----------------------------------------------------------------
+
+# A build that succeeds counts as one test passed.
+build() {
+    cmake --preset "$1" -DPGMEND_TESTS=ON
+    cmake --build --preset "$1" --parallel "$cores"
+    echo "1 passed, 0 failed"
+}
+
+# The machine is shared with the tests that run meanwhile, and they go first.
+build_behind() {
+    renice -n 19 "$BASHPID"
+    build "$1"
+}
+
+# All Catch2 tests of a build. A skipped or disabled test is one that did not pass.
+unit() {
+    local report=$logs/unit-$1.xml status=0
+    ctest --test-dir "build/$1" --parallel "$cores" --timeout 120 --output-on-failure --no-tests=error \
+        --output-junit "$report" || status=$?
+    "$python" - "$report" <<'PYTHON' || status=1
+import sys
+import xml.etree.ElementTree as xml
+
+suite = xml.parse(sys.argv[1]).getroot()
+total, *bad = (int(suite.get(name, 0)) for name in ("tests", "failures", "skipped", "disabled"))
+print(f"{total - sum(bad)} passed, {sum(bad)} failed")
+PYTHON
+    return "$status"
+}
+
+shell_scripts() {
+    local script total=0 bad=0
+    for script in deploy/*.sh tests/*.sh .ci/run; do
+        total=$((total + 1))
+        shellcheck "$script" || bad=$((bad + 1))
+    done
+    echo "$((total - bad)) passed, $bad failed"
+    return $((bad > 0))
+}
+
+write_results() {
+    {
+        echo "# Results of the last full run"
+        echo
+        echo "Written by \`tests/run.sh --full\` on $(date -u +%Y-%m-%d)," \
+            "commit $(git rev-parse --short HEAD)$(git diff --quiet HEAD || echo ' and uncommitted changes')."
+        echo "Machine: $cores cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)," \
+            "$(($(awk '/^MemTotal/ {print $2}' /proc/meminfo) / 1048576)) GiB, $(sed -n 's/^PRETTY_NAME="\(.*\)"/\1/p' /etc/os-release)," \
+            "kernel $(uname -r)."
+        echo
+        echo '```'
+        printf '%s\n' "${summary[@]}"
+        echo
+        echo "$passed passed, $failed failed in $SECONDS s"
+        echo '```'
+    } >tests/RESULTS.md
+}
+
+stop_parts() {
+    local pid
+    for pid in $(jobs -p); do
+        kill -- "-$pid" 2>/dev/null || true
+    done
+}
+
+# ---- in the order of cost ---------------------------------------------------------------------------------
+
+# The tests speak to servers they start themselves; one of the surroundings must not slip in.
+for name in $(compgen -e); do
+    case $name in
+        DATABASE_URL | PGMEND_* | PG[A-Z]*) unset "$name" ;;
+    esac
+done
+
+# What a sanitizer finds ends the program with a stack, and so fails the test.
+export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
+export TSAN_OPTIONS=halt_on_error=1
+
+mkdir -p "$logs"
+rm -f "$logs"/*
+# Each part gets a process group of its own, so that stopping the run stops everything below it.
+set -m
+trap stop_parts EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+echo "---- packages"
+deploy/packages.sh test
+
+if [[ $mode == --full ]]; then
+    start tidy "$python" tests/tidy/tidy.py --headers
+else
+    start tidy "$python" tests/tidy/tidy.py
+fi
+start shell shell_scripts
+run build-release build release
+finish tidy
+finish shell
+run unit unit release
+run simulation build/release/tests/simulation/simulate --count "$schedules"
+
+# The integration tests mostly wait for PostgreSQL, so the long sanitizer build runs behind them.
+if [[ $mode == --quick ]]; then
+    run integration "$python" tests/integration/run.py --quick
+else
+    start build-asan build_behind asan
+    run integration "$python" tests/integration/run.py
+fi
+run quickstart "$python" tests/deploy/quickstart_test.py
+if [[ $mode != --quick ]]; then
+    finish build-asan
+    run unit-asan unit asan
+    run simulation-asan build/asan/tests/simulation/simulate --count "$sanitized_schedules"
+fi
+run gates "$python" tests/bench/gates ${mode:+"$mode"}
+
+if [[ $mode == --full ]]; then
+    run build-tsan build tsan
+    run unit-tsan unit tsan
+    write_results
+fi
+
+echo
+printf '%s\n' "${summary[@]}"
+printf '%-17s %28s %6d s\n' total '' "$SECONDS"
+echo "$passed passed, $failed failed"
+((failed == 0))

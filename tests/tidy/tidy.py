@@ -1,0 +1,267 @@
+#!/usr/bin/python3
+"""The house rules as a test.
+
+Arrows between folders, third parties each folder may see, lengths, banned words with their replacement, heads
+of headers, formatting, and with --headers that every header compiles alone. Prints one line for each violation
+(file:line: rule: what to do instead) and ends with "N passed, N failed", counted in files and rules.
+"""
+
+import argparse
+import concurrent.futures
+import os
+import pathlib
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+FOLDERS = ["protocol", "config", "health", "pool", "proxy"]
+
+# Who may include whom, and tests may include everything. A folder always sees itself.
+ARROWS = {
+    "protocol": set(),
+    "config": set(),
+    "health": {"config", "protocol"},
+    "pool": {"config", "protocol"},
+    "proxy": {"protocol", "config", "health", "pool"},
+}
+
+# Third parties by the prefix of the include, and the folders that may see them. What is in no row is std or the
+# system and free for all. An entry "folder/file" opens one file (either ending) and not its folder.
+THIRD_PARTIES = {
+    "boost/system/": set(FOLDERS),
+    "boost/asio/awaitable": {"config/environment", "health", "pool", "proxy"},
+    "boost/": {"health", "pool", "proxy"},
+    "openssl/ssl": {"pool", "proxy"},
+    "openssl/": {"protocol", "pool", "proxy"},
+    "libpq-fe.h": {"health", "config/connection_url"},
+    "pg_query": {"protocol"},
+    "xxhash.h": {"protocol"},
+    "yaml-cpp/": {"config"},
+    "spdlog/": {"config"},
+    "fmt/": {"config"},
+    "prometheus/": {"config", "proxy"},
+    "liburing": {"pool"},
+}
+
+
+@dataclass(frozen=True)
+class Ban:
+    """A word that must not stand in the code, outside the places where it belongs."""
+
+    pattern: str
+    instead: str
+    allowed: tuple = ()  # prefixes of paths
+    in_tests: bool = True
+
+
+BANS = [
+    Ban(r"\bany_completion_handler\b", "recurses without end in Boost 1.81: park on an event_gate or a timer"),
+    Ban(r"\bawaitable_operators\b", "3.7 KB a session and racy: one event_gate with a bit for each cause"),
+    Ban(r"\bssl::stream\b", "85 KB a connection: pool/tls_stream"),
+    Ban(
+        r"\bsystem_clock::now\b",
+        "time is an argument; the wall clock belongs to the log and the production environment",
+        ("config/log", "proxy/real_"),
+    ),
+    Ban(
+        r"\bsteady_clock::now\b",
+        "time is an argument; ask environment::now()",
+        ("config/log", "proxy/real_", "pool/event_loop", "tests/"),
+    ),
+    Ban(r"\brandom_device\b", "randomness is an argument; ask environment::rng()", ("proxy/real_",)),
+    Ban(r"\bstd::regex\b", "allocates and recurses without bound: write the loop"),
+    Ban(r"\bsleep_for\b|\bsleep_until\s*\(\s*std::chrono|\busleep\s*\(", "nothing sleeps: wait for the event, with a deadline"),
+    Ban(
+        r"\bmutex\b",
+        "no lock while a query is in flight: immutable snapshots and post",
+        ("config/", "proxy/server", "proxy/worker", "tests/"),
+    ),
+    Ban(r"\bTODO\b|\bFIXME\b|\bXXX\b|\bHACK\b", "do it, or open an issue"),
+    Ban(r"\bfor now\b|\bsimplified\b", "say what it does and why, or finish it"),
+    Ban(r"\bco_await\s[^;]*\?[^;:]*:[^;:]", "no co_await in a ternary: GCC 12.2 loses track of temporaries"),
+]
+
+FILE_LINES, TEST_FILE_LINES, FUNCTION_LINES = 500, 800, 70
+SOURCE_ENDINGS = {".hpp", ".cpp", ".h", ".c"}
+
+
+def sources():
+    """Every source file git knows or would know, so that build folders and other litter do not count."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    return sorted(p for p in map(pathlib.Path, set(listed.stdout.splitlines())) if (ROOT / p).is_file())
+
+
+def without_comments_and_strings(text):
+    """The code alone, with every line where it was: what was a comment or a literal becomes blanks."""
+    token = re.compile(r'//[^\n]*|/\*.*?\*/|R"([^()\\ ]{0,16})\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'', re.DOTALL)
+
+    def blank(match):
+        found = match.group(0)
+        # A digit separator (10'000) is no character literal.
+        if found[0] == "'" and match.start() > 0 and text[match.start() - 1].isalnum():
+            return found
+        return re.sub(r"[^\n]", " ", found)
+
+    return token.sub(blank, text)
+
+
+def in_place(path, places):
+    return any(path.startswith(place) for place in places)
+
+
+def check_arrows(path, lines, report):
+    folder = path.split("/")[0]
+    if folder not in ARROWS:
+        return
+    for number, line in enumerate(lines, 1):
+        match = re.match(r'\s*#\s*include\s+(["<])([^">]+)[">]', line)
+        if not match:
+            continue
+        kind, target = match.groups()
+        other = target.split("/")[0]
+        if kind == '"' and (ROOT / folder / target).is_file():
+            report(path, number, "arrows", f'"{target}": include from the root as "{folder}/{target}"')
+        elif other in ARROWS and other != folder and other not in ARROWS[folder]:
+            report(path, number, "arrows", f"{folder} may not include {other}")
+        elif other == "tests":
+            report(path, number, "arrows", "the program may not include its tests")
+        check_third_party(path, number, folder, target, report)
+
+
+def check_third_party(path, number, folder, target, report):
+    stem = path.rsplit(".", 1)[0]
+    for prefix, allowed in THIRD_PARTIES.items():
+        if target.startswith(prefix):
+            if folder not in allowed and stem not in allowed:
+                report(path, number, "arrows", f"{folder} may not see <{target}>; allowed: {', '.join(sorted(allowed))}")
+            return
+
+
+def check_words(path, text, code, report):
+    code_lines, lines = code.splitlines(), text.splitlines()
+    for ban in BANS:
+        if in_place(path, ban.allowed):
+            continue
+        # Words about unfinished work hide in comments; all others count only in code.
+        where = lines if "TODO" in ban.pattern or "for now" in ban.pattern else code_lines
+        for number, line in enumerate(where, 1):
+            found = re.search(ban.pattern, line)
+            if found:
+                report(path, number, "banned", f"{found.group(0).strip()}: {ban.instead}")
+
+
+def check_lengths(path, text, code, report):
+    lines = text.count("\n") + (not text.endswith("\n"))
+    limit = TEST_FILE_LINES if path.startswith("tests/") else FILE_LINES
+    if lines > limit:
+        report(path, lines, "length", f"{lines} lines, at most {limit}: split it by responsibility")
+    for number, length, name in long_functions(code):
+        if length > FUNCTION_LINES and not name.startswith(("TEST_CASE", "SCENARIO")):
+            report(path, number, "length", f"{name} has {length} lines, at most {FUNCTION_LINES}: a function fits a screen")
+
+
+def long_functions(code):
+    """Yields (line, length, name) of what looks like a function body: `name(...) … {` not inside another one.
+
+    Braces of namespaces, types and enums are transparent; the first brace after a parenthesis list opens a
+    function, and everything up to its partner is its body.
+    """
+    depth_of_body, start, name, stack, head_begin = None, 0, "", [], 0
+    line = 1
+    for position, char in enumerate(code):
+        if char == "\n":
+            line += 1
+        elif char == "{":
+            if depth_of_body is None:
+                head = code[head_begin:position]
+                if re.search(r"\)\s*(const|noexcept|override|final|mutable|->[^;{]*|:[^:][^;]*|\s)*$", head) and not re.match(
+                    r"\s*(namespace|class|struct|union|enum|extern)\b(?![^{]*\)\s*$)", head
+                ):
+                    called = re.search(r"([\w:~]+|operator[^\s(]+)\s*\(", head)
+                    name = called.group(1) if called else "?"
+                    depth_of_body, start = len(stack), line
+            stack.append(char)
+            head_begin = position + 1
+        elif char == "}":
+            if stack:
+                stack.pop()
+            if depth_of_body is not None and len(stack) == depth_of_body:
+                yield start, line - start + 1, name
+                depth_of_body = None
+            head_begin = position + 1
+        elif char == ";" and depth_of_body is None:
+            head_begin = position + 1
+
+
+def check_header(path, lines, report):
+    if not path.endswith(".hpp"):
+        return
+    content = [line for line in lines if line.strip()]
+    if "#pragma once" not in content:
+        report(path, 1, "header", "#pragma once is missing")
+    head = [line for line in content[:3] if line.startswith("//")]
+    if not head:
+        report(path, 1, "header", "a comment at the head says what this is for and why")
+
+
+def check_format(paths, report):
+    tool = "clang-format-14"
+    done = subprocess.run([tool, "--dry-run", "--ferror-limit=1", *map(str, paths)], cwd=ROOT, capture_output=True, text=True)
+    for line in done.stderr.splitlines():
+        found = re.match(r"([^:\s]+):(\d+):\d+: (?:warning|error): code should be clang-formatted", line)
+        if found:
+            report(found.group(1), int(found.group(2)), "format", f"{tool} -i {found.group(1)}")
+    if done.returncode != 0 and not done.stderr.strip():
+        report(".clang-format", 1, "format", f"{tool} ended with status {done.returncode}")
+
+
+def check_headers_alone(paths, report):
+    """Compiles every header as a file of its own, with the flags of the program."""
+    flags = ["-std=c++20", f"-I{ROOT}", "-I/usr/include/postgresql", "-fsyntax-only", "-Wall", "-Wextra", "-Werror"]
+    flags += ["-DBOOST_ASIO_NO_DEPRECATED", "-DBOOST_ASIO_SEPARATE_COMPILATION", "-DBOOST_BEAST_SEPARATE_COMPILATION"]
+
+    def compile_one(path):
+        text = f'#include "{path}"\n'
+        return path, subprocess.run(["g++", *flags, "-x", "c++", "-"], cwd=ROOT, input=text, capture_output=True, text=True)
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for path, done in pool.map(compile_one, paths):
+            if done.returncode != 0:
+                first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
+                report(str(path), 1, "header", f"does not compile alone: {first}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--headers", action="store_true", help="also compile every header alone")
+    options = parser.parse_args()
+    violations = []
+
+    def report(path, line, rule, text):
+        violations.append((path, rule))
+        print(f"{path}:{line}: {rule}: {text}")
+
+    paths = [p for p in sources() if p.suffix in SOURCE_ENDINGS]
+    for path in paths:
+        text = (ROOT / path).read_text(encoding="utf-8")
+        lines, code, name = text.splitlines(), without_comments_and_strings(text), str(path)
+        check_arrows(name, lines, report)
+        check_words(name, text, code, report)
+        check_lengths(name, text, code, report)
+        check_header(name, lines, report)
+    check_format(paths, report)
+    if options.headers:
+        check_headers_alone([p for p in paths if p.suffix == ".hpp"], report)
+
+    # A file is a test; so a file with several violations failed once, and each violation has its own line above.
+    bad = {path for path, _ in violations}
+    print(f"{len(paths) - len(bad & set(map(str, paths)))} passed, {len(bad)} failed")
+    return 1 if bad or not paths else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
