@@ -68,6 +68,11 @@ public:
         output_->set_level(spdlog::level::trace);
     }
 
+    logger(const logger&) = delete;
+    logger& operator=(const logger&) = delete;
+    /// The queue's thread goes first, so that the output is never destroyed on it.
+    ~logger() { pool_.reset(); }
+
     void write(level severity, std::string_view event_name, fields list) {
         const auto now = options_.now();
         bool allowed = false;
