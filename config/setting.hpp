@@ -160,7 +160,7 @@ struct codec<T> : scalar_codec {
 
 template <>
 struct codec<milliseconds> : scalar_codec {
-    static constexpr std::string_view kind = "a duration with unit (ms, s, min, h, d)";
+    static constexpr std::string_view kind = "a duration";
     static parsed<milliseconds> parse(std::string_view text) { return parse_duration(text); }
     static milliseconds wide(milliseconds value) { return value; }
     static milliseconds narrow(milliseconds value) { return value; }
@@ -169,7 +169,7 @@ struct codec<milliseconds> : scalar_codec {
 
 template <>
 struct codec<byte_size> : scalar_codec {
-    static constexpr std::string_view kind = "a size with unit (B, KiB, MiB, GiB)";
+    static constexpr std::string_view kind = "a size";
     static parsed<byte_size> parse(std::string_view text) { return parse_size(text); }
     static byte_size wide(byte_size value) { return value; }
     static byte_size narrow(byte_size value) { return value; }

@@ -314,9 +314,6 @@ struct shutdown_settings : section {
 };
 
 struct settings : registry {
-    listen_settings listen{owner()};
-    http_settings http{owner()};
-    upstream_settings upstream{owner()};
     setting<user_list> users{
         this,
         "users",
@@ -324,11 +321,6 @@ struct settings : registry {
         reload_class::new_sessions,
         "Who may log in besides `upstream.user`: name and password (plain text, md5 hash or SCRAM verifier).",
         secrecy::secret};
-    auth_settings auth{owner()};
-    pool_settings pool{owner()};
-    limit_settings limits{owner()};
-    log_settings log{owner()};
-    shutdown_settings shutdown{owner()};
     setting<std::uint32_t> workers{
         this,
         "workers",
@@ -336,6 +328,14 @@ struct settings : registry {
         between(1, 64),
         reload_class::restart,
         "Threads that carry clients. One is right for a sidecar with one neighbour."};
+    listen_settings listen{owner()};
+    http_settings http{owner()};
+    upstream_settings upstream{owner()};
+    auth_settings auth{owner()};
+    pool_settings pool{owner()};
+    limit_settings limits{owner()};
+    log_settings log{owner()};
+    shutdown_settings shutdown{owner()};
 };
 
 }  // namespace pgmend::config

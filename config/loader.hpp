@@ -1,0 +1,34 @@
+#pragma once
+// Builds a snapshot of the settings from what the outside gives: default < DATABASE_URL < file < PGMEND_*
+// variables. All or nothing: with one error there is no snapshot, and every error is reported at once.
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/settings.hpp"
+
+namespace pgmend::config {
+
+/// Everything a load depends on besides the files it names.
+struct load_sources {
+    std::optional<std::filesystem::path> file;       ///< YAML; none is fine
+    std::map<std::string, std::string> environment;  ///< an empty value counts as not set
+    std::string os_user;                             ///< who logs in when nothing names a user
+};
+
+/// The environment and the user of this process. Not thread-safe beside setenv.
+load_sources process_sources(std::optional<std::filesystem::path> file);
+
+struct load_result {
+    std::shared_ptr<const settings> value;  ///< null when there are errors
+    std::vector<std::string> errors;        ///< one line each, with its place; no secrets
+    std::vector<std::string> warnings;      ///< worth a log line each; no secrets
+};
+
+load_result load(const load_sources& sources);
+
+}  // namespace pgmend::config

@@ -1,0 +1,123 @@
+#include "config/validation.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace pgmend::config {
+
+namespace {
+
+void complain(const setting_base& about, std::string text, problems& found) {
+    found.push_back({{}, std::string(about.key()), std::move(text)});
+}
+
+void check_file(const setting<std::string>& path, problems& found) {
+    if (path().empty() || access(path().c_str(), R_OK) == 0) return;
+    complain(path, "'" + path() + "' cannot be read", found);
+}
+
+/// A certificate is of no use without its key, nor the other way round.
+void check_pair(const setting<std::string>& cert, const setting<std::string>& key, problems& found) {
+    if (cert().empty() != key().empty()) {
+        const auto& missing = cert().empty() ? cert : key;
+        const auto& present = cert().empty() ? key : cert;
+        complain(present, "needs '" + std::string(missing.key()) + "' as well", found);
+    }
+    check_file(cert, found);
+    check_file(key, found);
+}
+
+void check_client_tls(const client_tls_settings& tls, problems& found) {
+    check_pair(tls.cert, tls.key, found);
+    check_file(tls.ca, found);
+    if (tls.mode() != client_tls_mode::disable && tls.cert().empty())
+        complain(tls.mode, "'" + tls.mode.shown() + "' needs 'listen.tls.cert' and 'listen.tls.key'", found);
+}
+
+void check_server_tls(const server_tls_settings& tls, problems& found) {
+    check_pair(tls.cert, tls.key, found);
+    if (tls.ca() != "system") check_file(tls.ca, found);
+    const bool verifies =
+        tls.mode() == server_tls_mode::verify_ca || tls.mode() == server_tls_mode::verify_full;
+    if (verifies && tls.ca().empty())
+        complain(
+            tls.mode, "'" + tls.mode.shown() + "' needs 'upstream.tls.ca': a PEM file, or system", found
+        );
+}
+
+/// A server that is pgmend itself would make every connection open another one.
+void check_loop(const settings& candidate, problems& found) {
+    const auto& listen = candidate.listen;
+    for (const server_address& server : candidate.upstream.servers()) {
+        const std::string& target = server.address.empty() ? server.host : server.address;
+        const bool local_name = target == "localhost" || target == "127.0.0.1" || target == "::1";
+        const bool all = listen.host() == "0.0.0.0" || listen.host() == "::" || listen.host() == "*";
+        const bool same_host =
+            target == listen.host() || (local_name && (all || listen.host() == "localhost"));
+        const bool same_socket = server.is_socket() && target == listen.unix_socket_dir();
+        if (server.port == listen.port() && ((same_host && !server.is_socket()) || same_socket)) {
+            complain(
+                candidate.upstream.servers, "'" + print_server(server) + "' is where pgmend itself listens",
+                found
+            );
+        }
+    }
+}
+
+void check_users(const settings& candidate, problems& found) {
+    if (candidate.auth.method() != auth_method::scram_sha_256) return;
+    for (const user_entry& user : candidate.users()) {
+        if (user.password.size() == 35 && user.password.starts_with("md5"))
+            complain(
+                candidate.users,
+                "'" + user.name + "' has an md5 hash, with which auth.method scram-sha-256 cannot work", found
+            );
+    }
+}
+
+}  // namespace
+
+void validate(const settings& candidate, problems& found) {
+    const auto& upstream = candidate.upstream;
+    const auto& pool = candidate.pool;
+    if (upstream.servers().empty())
+        complain(
+            upstream.servers, "no server is known: give DATABASE_URL, upstream.url or upstream.servers", found
+        );
+    else if (upstream.user().empty())
+        complain(upstream.user, "no user is known, and the operating system names none", found);
+    if (candidate.listen.host().empty() && candidate.listen.unix_socket_dir().empty())
+        complain(candidate.listen.host, "may only be empty when 'listen.unix_socket_dir' is given", found);
+    if (pool.size() < pool.min_size())
+        complain(
+            pool.min_size, pool.min_size.shown() + " is more than pool.size, which is " + pool.size.shown(),
+            found
+        );
+    if (pool.retry_delay_max() < pool.retry_delay_min())
+        complain(
+            pool.retry_delay_min,
+            pool.retry_delay_min.shown() + " is more than pool.retry_delay_max, which is " +
+                pool.retry_delay_max.shown(),
+            found
+        );
+    check_client_tls(candidate.listen.tls, found);
+    check_server_tls(upstream.tls, found);
+    check_loop(candidate, found);
+    check_users(candidate, found);
+}
+
+std::vector<std::string> doubts(const settings& candidate) {
+    std::vector<std::string> sentences;
+    const bool has_password =
+        !candidate.upstream.password().empty() ||
+        std::ranges::any_of(candidate.users(), [](const user_entry& user) { return !user.password.empty(); });
+    if (candidate.auth.method() != auth_method::trust && !has_password) {
+        sentences.push_back(
+            "no user has a password, so nobody can log in with auth.method " + candidate.auth.method.shown()
+        );
+    }
+    return sentences;
+}
+
+}  // namespace pgmend::config
