@@ -1,0 +1,4 @@
+from registry import register
+
+TESTS = []
+test = register(TESTS)

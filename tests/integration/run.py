@@ -1,0 +1,165 @@
+#!/usr/bin/python3
+"""Runs the integration tests against real PostgreSQL, through pgmend or direct. See README.md beside this file."""
+
+import argparse
+import contextlib
+import importlib
+import os
+import pathlib
+import resource
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+
+import harness
+
+MODULES = ["clients", "node_clients", "differential", "isolation", "vanish", "cancelling", "bulk", "crowd",
+           "hostile", "login", "operation", "replication"]
+
+
+class OutOfTime(Exception):
+    pass
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--subject", choices=["pgmend", "direct", "pgbouncer"], default="pgmend")
+    parser.add_argument("-k", metavar="PATTERN", default="", help="only tests whose name contains every word of this")
+    parser.add_argument("--quick", action="store_true", help="leave out what takes long, and smaller amounts")
+    parser.add_argument("--keep", action="store_true", help="keep the temporary directory")
+    parser.add_argument("--list", action="store_true", help="print the names only")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="of the random protocol scripts")
+    parser.add_argument("--binary", type=pathlib.Path, default=harness.ROOT / "build/release/proxy/pgmend")
+    return parser.parse_args()
+
+
+class Run:
+    def __init__(self, options):
+        self.options = options
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="pgmend-integration-"))
+        self.directory.chmod(0o755)
+        self.postgres = None
+        self.count = 0
+        self.shared = None
+
+    def pgmend(self, name, **options):
+        self.count += 1
+        postgres = options.pop("postgres", self.postgres)
+        return harness.Pgmend(postgres, self.directory / f"{name}-{self.count}", self.options.binary, **options)
+
+    @contextlib.contextmanager
+    def started(self, subject):
+        try:
+            yield subject.start()
+        finally:
+            subject.stop()
+
+    def subject(self, wanted):
+        """The subject a test asked for; the plain one is shared by all tests that ask for nothing."""
+        if self.options.subject == "direct":
+            return harness.Direct(self.postgres)
+        if not wanted and self.shared and self.shared.alive():
+            return self.shared
+        if self.options.subject == "pgmend":
+            subject = self.pgmend("own" if wanted else "shared", **wanted)
+        else:
+            self.count += 1
+            subject = harness.Pgbouncer(self.postgres, self.directory / f"pgbouncer-{self.count}", **wanted)
+        subject.start()
+        if not wanted:
+            self.shared = subject
+        return subject
+
+    def one(self, entry):
+        subject = self.subject(entry.wanted)
+        test = harness.Test(self, subject, self.postgres, self.options.quick)
+        signal.alarm(entry.seconds)
+        try:
+            with test.closing:
+                entry.function(test)
+            test.check_recovery()
+        finally:
+            signal.alarm(0)
+            test.closing.close()
+            if subject is not self.shared:
+                subject.stop()
+
+    def report(self, entry, error):
+        print(f"FAILED  {entry.name}")
+        if isinstance(error, AssertionError):
+            frames = traceback.extract_tb(error.__traceback__)
+            here = [f for f in frames if f.filename.startswith(str(harness.HERE))]
+            print("".join(f"    {pathlib.Path(f.filename).name}:{f.lineno} {f.line}\n" for f in here[1:]), end="")
+            print("    " + f"{error}".replace("\n", "\n    "))
+        else:
+            print("    " + "".join(traceback.format_exception(error)).replace("\n", "\n    "))
+        logs = sorted(self.directory.glob("*/*.log"), key=lambda path: path.stat().st_mtime)
+        for log in [path for path in logs if path.parent.name != "postgres"][-1:]:
+            print(f"    -- {log}\n    " + harness.tail(log, 30).replace("\n", "\n    "))
+        again = ["tests/integration/run.py", "--subject", self.options.subject, "-k", entry.name,
+                 "--seed", str(self.options.seed), "--binary", str(self.options.binary)]
+        print("    again: " + shlex.join(again + (["--quick"] if self.options.quick else [])), flush=True)
+
+
+def chosen(options):
+    words = options.k.lower().split()
+    for module in MODULES:
+        for entry in importlib.import_module(module).TESTS:
+            if not all(word in entry.name.lower() for word in words):
+                continue
+            if options.quick and entry.slow:
+                continue
+            if options.subject != "pgmend" and options.subject not in entry.subjects:
+                continue
+            yield entry
+
+
+def out_of_time(*_):
+    raise OutOfTime("the test's own time limit has passed")
+
+
+def main():
+    options = arguments()
+    entries = list(chosen(options))
+    if options.list:
+        print("\n".join(entry.name for entry in entries))
+        return 0
+    if options.subject == "pgmend" and not os.access(options.binary, os.X_OK):
+        sys.exit(f"{options.binary} is not there: build it, or say --subject direct")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    signal.signal(signal.SIGALRM, out_of_time)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    run = Run(options)
+    passed, failed = 0, []
+    try:
+        run.postgres = harness.Postgres(run.directory / "postgres").create()
+        print(f"seed {options.seed}, PostgreSQL on port {run.postgres.port}, {run.directory}", flush=True)
+        for entry in entries:
+            begun = time.monotonic()
+            try:
+                run.one(entry)
+            except Exception as error:
+                failed.append(entry)
+                run.report(entry, error)
+            else:
+                passed += 1
+                print(f"ok {time.monotonic() - begun:5.1f} s  {entry.name}", flush=True)
+    finally:
+        with contextlib.suppress(Exception):
+            if run.shared:
+                run.shared.stop()
+        if run.postgres:
+            run.postgres.stop()
+        if not options.keep:
+            shutil.rmtree(run.directory, ignore_errors=True)
+    print(f"{passed} passed, {len(failed)} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
