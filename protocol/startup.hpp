@@ -59,17 +59,14 @@ struct startup_message {
     std::uint16_t spoken_minor() const noexcept {
         return minor < newest_minor_version ? minor : newest_minor_version;
     }
-    /// True when NegotiateProtocolVersion must be sent, naming newest_minor_version (as a whole version
-    /// number, `negotiated_version`) and every protocol option, before authentication begins.
+    /// True when NegotiateProtocolVersion must be sent, naming newest_minor_version and all of
+    /// protocol_options, before authentication begins.
     bool needs_negotiation() const noexcept {
         return minor > newest_minor_version || !protocol_options.empty();
     }
     /// Empty when it was not given; the last one counts.
     std::string_view find(std::string_view name) const noexcept;
 };
-
-/// What NegotiateProtocolVersion carries: servers and libpq use the whole number, not the minor alone.
-inline constexpr std::uint32_t negotiated_version = (3U << 16) | newest_minor_version;
 
 struct startup_packet {
     startup_kind kind = startup_kind::need_more;
