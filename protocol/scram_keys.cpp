@@ -1,0 +1,185 @@
+#include "protocol/scram_keys.hpp"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "protocol/base64.hpp"
+#include "protocol/saslprep.hpp"
+
+namespace pgmend::protocol {
+
+namespace {
+
+constexpr std::string_view verifier_prefix = "SCRAM-SHA-256$";
+constexpr std::size_t mock_salt_size = 16;
+
+unsigned char* raw(scram_key& key) noexcept { return reinterpret_cast<unsigned char*>(key.data()); }
+
+/// PBKDF2 of the prepared password; empty when libcrypto fails.
+std::optional<scram_key> salted_password(
+    std::string_view password, byte_view salt, std::uint32_t iterations
+) {
+    std::string prepared = saslprep(password);
+    scram_key salted;
+    const int derived = PKCS5_PBKDF2_HMAC(
+        prepared.data(), static_cast<int>(prepared.size()),
+        reinterpret_cast<const unsigned char*>(salt.data()), static_cast<int>(salt.size()),
+        static_cast<int>(iterations), EVP_sha256(), static_cast<int>(salted.size()), raw(salted)
+    );
+    OPENSSL_cleanse(prepared.data(), prepared.size());
+    if (derived != 1) return std::nullopt;
+    return salted;
+}
+
+/// Splits at the first `separator`; false when there is none.
+bool split(std::string_view text, char separator, std::string_view& left, std::string_view& right) noexcept {
+    const std::size_t at = text.find(separator);
+    if (at == std::string_view::npos) return false;
+    left = text.substr(0, at);
+    right = text.substr(at + 1);
+    return true;
+}
+
+}  // namespace
+
+scram_key::~scram_key() { OPENSSL_cleanse(data(), size()); }
+
+std::string_view as_text(const scram_key& key) noexcept {
+    return {reinterpret_cast<const char*>(key.data()), key.size()};
+}
+
+scram_key scram_hmac(const scram_key& key, std::string_view text) {
+    scram_key result;
+    HMAC(
+        EVP_sha256(), key.data(), static_cast<int>(key.size()),
+        reinterpret_cast<const unsigned char*>(text.data()), text.size(), raw(result), nullptr
+    );
+    return result;
+}
+
+scram_key scram_hash(std::string_view text) {
+    scram_key result;
+    EVP_Digest(text.data(), text.size(), raw(result), nullptr, EVP_sha256(), nullptr);
+    return result;
+}
+
+scram_key scram_mix(const scram_key& left, const scram_key& right) noexcept {
+    scram_key result;
+    for (std::size_t i = 0; i < result.size(); ++i) {
+        result[i] = left[i] ^ right[i];
+    }
+    return result;
+}
+
+bool scram_equal(const scram_key& left, const scram_key& right) noexcept {
+    return CRYPTO_memcmp(left.data(), right.data(), left.size()) == 0;
+}
+
+std::optional<scram_key> decode_scram_key(std::string_view text) {
+    auto bytes = base64_decode(text);
+    if (!bytes) return std::nullopt;
+    scram_key key;
+    const bool fits = bytes->size() == key.size();
+    if (fits) std::ranges::copy(as_bytes(*bytes), key.begin());
+    OPENSSL_cleanse(bytes->data(), bytes->size());
+    if (!fits) return std::nullopt;
+    return key;
+}
+
+std::optional<scram_verifier> scram_verifier::parse(std::string_view text) {
+    if (!text.starts_with(verifier_prefix)) return std::nullopt;
+    text.remove_prefix(verifier_prefix.size());
+    std::string_view head, keys, rounds, salt_text, stored_text, server_text;
+    if (!split(text, '$', head, keys) || !split(head, ':', rounds, salt_text) ||
+        !split(keys, ':', stored_text, server_text)) {
+        return std::nullopt;
+    }
+    scram_verifier verifier;
+    const char* const end = rounds.data() + rounds.size();
+    const auto [stop, failed] = std::from_chars(rounds.data(), end, verifier.iterations);
+    if (failed != std::errc{} || stop != end || verifier.iterations == 0 ||
+        verifier.iterations > 0x7fffffffU) {
+        return std::nullopt;
+    }
+    auto salt_bytes = base64_decode(salt_text);
+    const auto stored = decode_scram_key(stored_text);
+    const auto server = decode_scram_key(server_text);
+    if (!salt_bytes || salt_bytes->empty() || salt_bytes->size() > scram_salt_max || !stored || !server) {
+        return std::nullopt;
+    }
+    verifier.salt = std::move(*salt_bytes);
+    verifier.stored_key = *stored;
+    verifier.server_key = *server;
+    return verifier;
+}
+
+std::string scram_verifier::to_string() const {
+    return std::string(verifier_prefix) + std::to_string(iterations) + ':' + base64_encode(salt) + '$' +
+           base64_encode(as_text(stored_key)) + ':' + base64_encode(as_text(server_key));
+}
+
+scram_verifier derive_scram_verifier(std::string_view password, byte_view salt, std::uint32_t iterations) {
+    scram_verifier verifier;
+    verifier.iterations = iterations;
+    verifier.salt = as_text(salt);
+    const auto salted = salted_password(password, salt, iterations);
+    // Without keys nobody may come in.
+    verifier.mock = !salted;
+    if (salted) {
+        verifier.stored_key = scram_hash(as_text(scram_hmac(*salted, "Client Key")));
+        verifier.server_key = scram_hmac(*salted, "Server Key");
+    }
+    return verifier;
+}
+
+scram_verifier mock_scram_verifier(
+    byte_view process_secret, std::string_view user, std::uint32_t iterations
+) {
+    const scram_key secret = scram_hash(as_text(process_secret));
+    scram_verifier verifier;
+    verifier.mock = true;
+    verifier.iterations = iterations;
+    verifier.salt = as_text(scram_hmac(secret, user)).substr(0, mock_salt_size);
+    verifier.stored_key = scram_hash(as_text(secret));
+    verifier.server_key = verifier.stored_key;
+    return verifier;
+}
+
+bool scram_verify_password(const scram_verifier& verifier, std::string_view password) {
+    const scram_verifier derived =
+        derive_scram_verifier(password, as_bytes(verifier.salt), verifier.iterations);
+    const bool equal = scram_equal(derived.server_key, verifier.server_key);
+    return equal && !derived.mock && !verifier.mock;
+}
+
+scram_client_keys scram_key_cache::get(std::string_view password, byte_view salt, std::uint32_t iterations) {
+    // Salt and rounds have a fixed size or stand behind their length, so that no two triples read alike.
+    std::string triple = std::to_string(iterations) + ':' + std::to_string(salt.size()) + ':';
+    triple.append(as_text(salt)).append(password);
+    const scram_key name = scram_hash(triple);
+    OPENSSL_cleanse(triple.data(), triple.size());
+    ++clock_;
+    for (entry& known : entries_) {
+        if (!scram_equal(known.name, name)) continue;
+        known.used = clock_;
+        return known.keys;
+    }
+    ++derivations_;
+    const auto salted = salted_password(password, salt, iterations);
+    scram_client_keys keys;
+    if (!salted) return keys;
+    keys.client_key = scram_hmac(*salted, "Client Key");
+    keys.server_key = scram_hmac(*salted, "Server Key");
+    if (capacity_ == 0) return keys;
+    if (entries_.size() >= capacity_) {
+        entries_.erase(std::ranges::min_element(entries_, {}, &entry::used));
+    }
+    entries_.push_back({name, keys, clock_});
+    return keys;
+}
+
+}  // namespace pgmend::protocol
