@@ -87,12 +87,13 @@ constexpr std::array inert_parameters = {
     inert{"prepareThreshold", "0,1,2,3,4,5", "clients may prepare statements or not"},
     inert{"preferQueryMode", "", "clients may use any kind of query"}};
 
-/// Names come from outside: only what is harmless in a log line is shown.
+/// Names come from outside, and a piece of a broken string can pass for one: only words are shown.
 std::string printable(std::string_view name) {
-    const bool plain = name.size() <= 64 && std::ranges::all_of(name, [](char each) {
-                           return each > ' ' && each < '\x7f' && each != '\'';
-                       });
-    return plain ? "'" + std::string(name) + "'" : "with an unreadable name";
+    const bool word = !name.empty() && name.size() <= 40 && std::ranges::all_of(name, [](char each) {
+        return (each >= 'a' && each <= 'z') || (each >= 'A' && each <= 'Z') || (each >= '0' && each <= '9') ||
+               each == '_' || each == '-' || each == '.';
+    });
+    return word ? "'" + std::string(name) + "'" : "with an unreadable name";
 }
 
 bool listed(std::string_view list, std::string_view word) {
@@ -113,7 +114,7 @@ parameter_verdict judge_parameter(std::string_view name, std::string_view value)
     const auto* known = std::ranges::find(inert_parameters, name, &inert::name);
     const std::string subject = "parameter " + printable(name);
     if (known == inert_parameters.end())
-        return {parameter_use::inert, subject + " is not known and has no effect"};
+        return {parameter_use::unknown, subject + " is not known and has no effect"};
     if (listed(known->silent, value)) return {parameter_use::silent, {}};
     return {parameter_use::inert, subject + " has no effect: " + std::string(known->why)};
 }

@@ -8,10 +8,11 @@
 namespace pgmend::config {
 
 enum class parameter_use {
-    libpq,  ///< handed to libpq, and understood here
-    alias,  ///< stands for the parameter called `meaning`
-    inert,  ///< has no effect; `meaning` is the warning
-    silent  ///< has no effect and asks for nothing
+    libpq,   ///< handed to libpq, and understood here
+    alias,   ///< stands for the parameter called `meaning`
+    inert,   ///< has no effect; `meaning` is the warning
+    silent,  ///< has no effect and asks for nothing
+    unknown  ///< has no effect either; `meaning` is the warning
 };
 
 struct parameter_verdict {

@@ -51,7 +51,7 @@ connection_text split_url(std::string_view rest) {
         const std::string_view value = equals == each.npos ? std::string_view() : each.substr(equals + 1);
         parts.parameters.push_back(
             {percent_decode(name).value_or(std::string(name)),
-             percent_decode(value).value_or(std::string(value)), std::string(each)}
+             percent_decode(value).value_or(std::string(value)), std::string(each), equals != each.npos}
         );
     }
     return parts;
@@ -89,7 +89,7 @@ parsed<connection_text> split_keywords(std::string_view text) {
         at = skip(at + 1);
         auto value = read_value(text, at);
         if (!value) return result::failure("has a quote that is never closed");
-        parts.parameters.push_back({name, std::move(*value), {}});
+        parts.parameters.push_back({name, std::move(*value), {}, true});
     }
     return result::of(std::move(parts));
 }

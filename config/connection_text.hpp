@@ -12,9 +12,10 @@
 namespace pgmend::config {
 
 struct connection_parameter {
-    std::string name;   ///< decoded; as written where the encoding is broken
-    std::string value;  ///< decoded likewise
-    std::string raw;    ///< as it stands in the text, for the URL form
+    std::string name;      ///< decoded; as written where the encoding is broken
+    std::string value;     ///< decoded likewise
+    std::string raw;       ///< as it stands in the text, for the URL form
+    bool complete = true;  ///< false when a URL's parameter lacks its '='
 };
 
 struct connection_text {

@@ -82,8 +82,14 @@ private:
     /// Leaves in `parts` what libpq may see; all else is remembered under its meaning or warned about.
     void sort_out(connection_text& parts) {
         std::vector<connection_parameter> kept;
+        bool after_password = false;
         for (connection_parameter& each : parts.parameters) {
+            // Without a '=', or behind a password with an unescaped '&' or blank, it may be a piece of a
+            // secret.
+            const bool doubtful = !each.complete || after_password;
+            after_password = each.name == "password";
             parameter_verdict verdict = judge_parameter(each.name, each.value);
+            if (verdict.use == parameter_use::unknown && doubtful) verdict = judge_parameter({}, {});
             switch (verdict.use) {
                 case parameter_use::libpq:
                     kept.push_back(std::move(each));
@@ -92,6 +98,7 @@ private:
                     mapped_[verdict.meaning] = {each.name, each.value};
                     break;
                 case parameter_use::inert:
+                case parameter_use::unknown:
                     warn(std::move(verdict.meaning));
                     break;
                 case parameter_use::silent:
