@@ -3,6 +3,7 @@
 // statement, read off PostgreSQL's own parse tree. Asked only when `statement_traits::effects` says that
 // there is something to learn: nothing here is cached. Pure; any thread.
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>

@@ -2,12 +2,15 @@
 // Text → `statement_traits` (HEALING section 3). The key is made by `sql_scanner`, constants elided; a miss
 // asks PostgreSQL's own parser once per shape. Owned by one worker, used by its thread alone: no locks.
 
+#include "protocol/statement_facts.hpp"
 #include "protocol/statement_traits.hpp"
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace pgmend::protocol {
 
@@ -23,8 +26,12 @@ struct scan_settings {
 bool is_ambiguous_encoding(std::string_view client_encoding) noexcept;
 
 struct classifier_limits {
-    std::size_t max_text_bytes = 256 * 1024;  // longer texts are unknown, without being read
-    std::size_t cache_entries = 4096;  // shapes remembered, rounded up to a power of two; about 32 bytes each
+    /// Longer texts are unknown, without being read. The scratch buffers grow to a few times this.
+    std::size_t max_text_bytes = 256 * 1024;
+    /// Shapes remembered, 32 bytes each; rounded up to a power of two, at least 4.
+    std::size_t cache_entries = 4096;
+    /// A number no client knows, so that none can make two shapes with one key.
+    std::uint64_t key_seed = 0;
 };
 
 struct classifier_counters {
@@ -50,10 +57,15 @@ public:
 private:
     struct cache;
 
-    statement_traits classify_miss(std::string_view text) noexcept;
+    bool make_key(std::string_view text);
+    statement_traits judge_and_remember(std::string_view text);
 
     classifier_limits limits_;
     classifier_counters counters_;
+    scanned_words words_;    // of the text at hand
+    std::vector<char> key_;  // its tokens, constants elided, in the first key_length_ bytes
+    std::size_t key_length_ = 0;
+    std::string terminated_;  // its copy for the parser
     std::unique_ptr<cache> cache_;
 };
 

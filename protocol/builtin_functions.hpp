@@ -1,0 +1,27 @@
+#pragma once
+// What is known of PostgreSQL's own functions: that they are PostgreSQL's, that they may be called again, and
+// what of them outlives the statement. Names come from pg_proc (tests/support/builtin_functions.py); effects
+// are listed by hand in the .cpp, because no catalog knows them. Pure; any thread.
+
+#include "protocol/statement_traits.hpp"
+
+#include <string_view>
+
+namespace pgmend::protocol {
+
+struct builtin_function {
+    /// Effects of a call. `unknown_function` for names that are not PostgreSQL's, and for those of
+    /// PostgreSQL's that run SQL handed to them as text.
+    session_effect effects = session_effect::unknown_function;
+    /// A call may be repeated: it changes nothing, anywhere.
+    bool read_only = false;
+};
+
+/// `schema` is empty for an unqualified name. Names as PostgreSQL folds them.
+builtin_function find_builtin_function(std::string_view schema, std::string_view name) noexcept;
+
+/// Sorted (C collation), each name between two blanks. Calm: immutable or stable in every overload.
+extern const std::string_view builtin_calm_names;
+extern const std::string_view builtin_volatile_names;
+
+}  // namespace pgmend::protocol

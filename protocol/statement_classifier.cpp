@@ -1,0 +1,271 @@
+#include "protocol/statement_classifier.hpp"
+
+#include "protocol/sql_scanner.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+namespace pgmend::protocol {
+namespace {
+
+constexpr char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
+
+struct keyword_kind {
+    std::string_view word;
+    statement_kind kind;
+    transaction_control control = transaction_control::none;
+};
+
+/// First words that leave no doubt what a single statement is, whatever follows them.
+constexpr keyword_kind leading_keywords[] = {
+    {"abort", statement_kind::rollback, transaction_control::rollback},
+    {"alter", statement_kind::ddl},
+    {"begin", statement_kind::begin, transaction_control::begin},
+    {"call", statement_kind::call},
+    {"copy", statement_kind::copy},
+    {"create", statement_kind::ddl},
+    {"delete", statement_kind::delete_},
+    {"do", statement_kind::do_block},
+    {"drop", statement_kind::ddl},
+    {"end", statement_kind::commit, transaction_control::commit},
+    {"explain", statement_kind::explain},
+    {"grant", statement_kind::ddl},
+    {"insert", statement_kind::insert},
+    {"merge", statement_kind::merge},
+    {"revoke", statement_kind::ddl},
+    {"select", statement_kind::select},
+    {"set", statement_kind::set},
+    {"show", statement_kind::show},
+    {"start", statement_kind::begin, transaction_control::begin},
+    {"truncate", statement_kind::ddl},
+    {"update", statement_kind::update},
+    {"values", statement_kind::values},
+};
+
+bool same_word(std::string_view text, std::string_view word) noexcept {
+    return text.size() == word.size() &&
+           std::equal(text.begin(), text.end(), word.begin(), [](char a, char b) { return lower(a) == b; });
+}
+
+/// The texts that drivers send around every transaction, judged by their letters alone. Null for others.
+const statement_traits* whole_text_traits(std::string_view text) noexcept {
+    const auto control_only = [](statement_kind kind, transaction_control control) {
+        return statement_traits{kind, control, false, false, false, false, session_effect::none};
+    };
+    static const auto begin = control_only(statement_kind::begin, transaction_control::begin);
+    static const auto commit = control_only(statement_kind::commit, transaction_control::commit);
+    static const auto rollback = control_only(statement_kind::rollback, transaction_control::rollback);
+    if (text.size() > 9) return nullptr;
+    if (!text.empty() && text.back() == ';') text.remove_suffix(1);
+    if (same_word(text, "begin")) return &begin;
+    if (same_word(text, "commit") || same_word(text, "end")) return &commit;
+    if (same_word(text, "rollback")) return &rollback;
+    return nullptr;
+}
+
+/// What the first word proves about a text that the parser could not read: newer syntax, or an error.
+statement_traits guess(std::string_view text) noexcept {
+    statement_traits traits;
+    sql_scanner scanner(text);
+    sql_token token = scanner.next();
+    if (token.kind != sql_token_kind::identifier) return traits;
+    const auto* known =
+        std::find_if(std::begin(leading_keywords), std::end(leading_keywords), [&](const keyword_kind& each) {
+            return same_word(token.text, each.word);
+        });
+    if (known == std::end(leading_keywords)) return traits;
+    bool behind_semicolon = false;
+    while (token.kind != sql_token_kind::end) {
+        if (token.kind == sql_token_kind::error || behind_semicolon) return traits;
+        token = scanner.next();
+        while (token.text == ";" && token.kind == sql_token_kind::punctuation) {
+            behind_semicolon = true;
+            token = scanner.next();
+        }
+    }
+    traits.kind = known->kind;
+    traits.control |= known->control;
+    traits.multiple = false;
+    return traits;
+}
+
+/// Stands for a constant in the key. Constants of one grammatical kind are one, unless a word in them
+/// matters. None of these bytes can begin another token.
+char elided(const sql_token& token) noexcept {
+    const int words = (token.names_moment ? 1 : 0) + (token.names_temp_schema ? 2 : 0);
+    switch (token.kind) {
+        case sql_token_kind::string:
+            return static_cast<char>(1 + words);
+        case sql_token_kind::bit_string:
+            return 5;
+        case sql_token_kind::integer:
+            return 6;
+        case sql_token_kind::number:
+            return 7;
+        case sql_token_kind::end:
+        case sql_token_kind::identifier:
+        case sql_token_kind::quoted_identifier:
+        case sql_token_kind::parameter:
+        case sql_token_kind::operator_:
+        case sql_token_kind::punctuation:
+        case sql_token_kind::error:
+            break;
+    }
+    return 0;
+}
+
+}  // namespace
+
+/// Sets of four, the least recently used of them makes room. Allocated once.
+struct statement_classifier::cache {
+    struct entry {
+        XXH128_hash_t key{};
+        statement_traits traits;
+        std::uint32_t used = 0;  // the tick of its last use; 0: free
+    };
+    static constexpr std::size_t ways = 4;
+
+    explicit cache(std::size_t wanted)
+        : entries(std::bit_ceil(std::max(wanted, ways))), mask(entries.size() / ways - 1) {}
+
+    entry* set_of(XXH128_hash_t key) noexcept { return &entries[(key.low64 & mask) * ways]; }
+
+    const statement_traits* find(XXH128_hash_t key) noexcept {
+        entry* set = set_of(key);
+        for (std::size_t i = 0; i < ways; ++i) {
+            if (set[i].used != 0 && XXH128_isEqual(set[i].key, key) != 0) {
+                set[i].used = next_tick();
+                return &set[i].traits;
+            }
+        }
+        return nullptr;
+    }
+
+    /// True when another shape had to go.
+    bool insert(XXH128_hash_t key, const statement_traits& traits) noexcept {
+        entry* set = set_of(key);
+        entry* oldest =
+            std::min_element(set, set + ways, [](const entry& a, const entry& b) { return a.used < b.used; });
+        const bool evicts = oldest->used != 0;
+        *oldest = {key, traits, next_tick()};
+        return evicts;
+    }
+
+    std::uint32_t next_tick() noexcept {
+        if (++tick == 0) tick = 1;
+        return tick;
+    }
+
+    std::vector<entry> entries;
+    std::size_t mask;
+    std::uint32_t tick = 0;
+    XXH128_hash_t sought{};
+};
+
+statement_classifier::statement_classifier(classifier_limits limits)
+    : limits_(limits), cache_(std::make_unique<cache>(limits.cache_entries)) {}
+
+statement_classifier::~statement_classifier() = default;
+
+statement_traits statement_classifier::classify(std::string_view text, scan_settings settings) noexcept {
+    const bool readable = settings.standard_conforming_strings && !settings.ambiguous_encoding &&
+                          text.size() <= limits_.max_text_bytes;
+    if (!readable || std::memchr(text.data(), 0, text.size()) != nullptr) {
+        ++counters_.unknown;
+        return {};
+    }
+    if (const auto* known = whole_text_traits(text)) {
+        ++counters_.hits;
+        return *known;
+    }
+    if (!make_key(text)) {
+        ++counters_.unknown;
+        return guess(text);
+    }
+    cache_->sought = XXH3_128bits_withSeed(key_.data(), key_length_, limits_.key_seed);
+    if (const auto* known = cache_->find(cache_->sought)) {
+        ++counters_.hits;
+        if (!known->known()) ++counters_.unknown;
+        return *known;
+    }
+    return judge_and_remember(text);
+}
+
+/// Writes the tokens of `text` into `key_`. False for what is no SQL by the rules of its letters.
+///
+/// Two texts with one key must have one tree but for constants, so every token ends itself: names and
+/// operators by a blank, which neither can contain, quoted names by their quote, the rest by its length.
+bool statement_classifier::make_key(std::string_view text) {
+    if (key_.size() < 2 * text.size() + 2) key_.resize(2 * text.size() + 2);
+    words_ = {};
+    char* out = key_.data();
+    bool semicolon = false;  // written only between two statements
+    sql_scanner scanner(text);
+    while (true) {
+        const sql_token token = scanner.next();
+        if (token.kind == sql_token_kind::end) break;
+        if (token.kind == sql_token_kind::error) return false;
+        if (token.kind == sql_token_kind::punctuation && token.text[0] == ';') {
+            semicolon = out != key_.data();
+            continue;
+        }
+        if (semicolon) *out++ = ';';
+        semicolon = false;
+        words_.moment_literal = words_.moment_literal || token.names_moment;
+        words_.temp_schema = words_.temp_schema || token.names_temp_schema;
+        if (const char constant = elided(token); constant != 0) {
+            *out++ = constant;
+            continue;
+        }
+        if (token.kind == sql_token_kind::identifier) {
+            for (const char c : token.text)
+                *out++ = lower(c);
+        } else {
+            out = std::copy(token.text.begin(), token.text.end(), out);
+        }
+        const bool ends_itself =
+            token.kind == sql_token_kind::punctuation || token.kind == sql_token_kind::quoted_identifier;
+        if (!ends_itself) *out++ = ' ';
+    }
+    key_length_ = static_cast<std::size_t>(out - key_.data());
+    return true;
+}
+
+/// An unreadable text is not remembered: what makes it so may be a constant, and its shape a good one's.
+statement_traits statement_classifier::judge_and_remember(std::string_view text) {
+    ++counters_.misses;
+    terminated_.assign(text);
+    const auto judged = judge_statements(terminated_.c_str(), words_);
+    if (!judged) {
+        ++counters_.unknown;
+        return guess(text);
+    }
+    if (!judged->known()) ++counters_.unknown;
+    if (cache_->insert(cache_->sought, *judged)) ++counters_.evictions;
+    return *judged;
+}
+
+bool is_ambiguous_encoding(std::string_view client_encoding) noexcept {
+    // PostgreSQL compares encoding names by their letters and digits alone.
+    std::array<char, 16> name{};
+    std::size_t length = 0;
+    for (const char each : client_encoding) {
+        const char c = lower(each);
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'))) continue;
+        if (length == name.size()) return false;
+        name[length++] = c;
+    }
+    constexpr std::string_view ambiguous[] = {
+        "sjis", "shiftjis", "mskanji",    "win932",  "windows932", "shiftjis2004",
+        "big5", "win950",   "windows950", "gbk",     "win936",     "windows936",
+        "uhc",  "win949",   "windows949", "gb18030", "johab"};
+    return std::find(std::begin(ambiguous), std::end(ambiguous), std::string_view(name.data(), length)) !=
+           std::end(ambiguous);
+}
+
+}  // namespace pgmend::protocol
