@@ -63,11 +63,12 @@ enum class connect_result : std::uint8_t {
     login_failed,  ///< the server does not accept our credentials
     server_error,  ///< the server answered with another error
     lost,          ///< the connection broke before it was ready
+    wrong_role,    ///< logged in, but not the kind of server that is wanted
 };
-inline constexpr std::array<words, 7> connect_result_words{
-    "ok", "refused", "timeout", "tls_failed", "login_failed", "server_error", "lost"};
+inline constexpr std::array<words, 8> connect_result_words{
+    "ok", "refused", "timeout", "tls_failed", "login_failed", "server_error", "lost", "wrong_role"};
 constexpr const auto& label_words(connect_result) { return connect_result_words; }
-static_assert(label_word(connect_result::lost) == "lost");
+static_assert(label_word(connect_result::wrong_role) == "wrong_role");
 
 /// Why an established server connection was closed.
 enum class server_close : std::uint8_t {
@@ -79,11 +80,14 @@ enum class server_close : std::uint8_t {
     protocol,      ///< the server broke the protocol
     client,        ///< its pinned client left, or wished it
     shutdown,
+    repartition,    ///< made room for a client with other startup parameters
+    lost_in_login,  ///< never got as far as being established
 };
-inline constexpr std::array<words, 8> server_close_words{
-    "lifetime", "idle_timeout", "lost_idle", "lost_in_use", "unclean", "protocol", "client", "shutdown"};
+inline constexpr std::array<words, 10> server_close_words{
+    "lifetime", "idle_timeout", "lost_idle",   "lost_in_use",  "unclean",
+    "protocol", "client",       "shutdown", "repartition", "lost_in_login"};
 constexpr const auto& label_words(server_close) { return server_close_words; }
-static_assert(label_word(server_close::shutdown) == "shutdown");
+static_assert(label_word(server_close::lost_in_login) == "lost_in_login");
 
 /// What became of a Parse.
 enum class parse_route : std::uint8_t {

@@ -36,9 +36,11 @@ void reply_queue::grow() {
 }
 
 void reply_queue::drop_front() {
-    ring_[first_].statement = {};
-    ring_[first_].previous = {};
-    ring_[first_].client = nullptr;
+    owed_reply& gone = ring_[first_];
+    gone.statement = {};
+    gone.previous = {};
+    gone.client = nullptr;
+    gone.client_name.reset();
     first_ = (first_ + 1) & (ring_.size() - 1);
     --count_;
 }
@@ -81,7 +83,10 @@ void reply_queue::end_copy() noexcept {
 
 void reply_queue::push_copy_end() {
     copying_in_ = false;
-    if (!empty()) push({.kind = reply_kind::copy_end});
+    if (empty()) return;
+    owed_reply mark;
+    mark.kind = reply_kind::copy_end;
+    push(std::move(mark));
 }
 
 bool reply_queue::ready() {
@@ -94,12 +99,17 @@ bool reply_queue::ready() {
 }
 
 void reply_queue::orphan() noexcept {
+    std::size_t kept = 0;
     for (std::size_t i = 0; i < count_; ++i) {
         owed_reply& reply = at(i);
+        if (reply.action == reply_action::synthesize) continue;  // nobody is left to be told
         reply.client = nullptr;
         reply.previous = {};
-        if (reply.action == reply_action::forward) reply.action = reply_action::swallow;
+        if (reply.action != reply_action::own) reply.action = reply_action::drop;
+        if (kept != i) at(kept) = std::move(reply);
+        ++kept;
     }
+    count_ = kept;
 }
 
 }  // namespace pgmend::protocol

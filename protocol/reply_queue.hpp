@@ -3,14 +3,14 @@
 // words (HEALING section 5). It also says when the server is at a safe point. Pure; one worker thread.
 
 #include <cstdint>
+#include <memory>
+#include <string>
 #include <vector>
 
 #include "protocol/message_type.hpp"
 #include "protocol/statement_store.hpp"
 
 namespace pgmend::protocol {
-
-class client_statement;
 
 /// The message that is to be answered.
 enum class reply_kind : std::uint8_t {
@@ -27,16 +27,29 @@ enum class reply_kind : std::uint8_t {
 
 enum class reply_action : std::uint8_t {
     forward,     ///< the client asked, the client gets it
-    swallow,     ///< we asked; an error of it is the client's all the same
+    swallow,     ///< we asked on the client's behalf; an error of it is the client's all the same
+    own,         ///< we asked for ourselves; nothing of it is the client's
     synthesize,  ///< the server was not asked: we answer when its turn comes
     substitute,  ///< sent so that it fails where the client's message would have: the error gets other words
+    drop,        ///< the client that asked is gone
 };
 
 /// Words for a `substitute`.
 enum class substitute_error : std::uint8_t { none, duplicate_statement, no_unnamed_statement, unknown_statement };
 
+/// A client's name for a prepared statement, and what it stands for; empty once it was closed.
+class client_statement {
+public:
+    explicit client_statement(std::string name) : name_(std::move(name)) {}
+    const std::string& name() const noexcept { return name_; }
+    statement_ref statement;
+
+private:
+    std::string name_;
+};
+
 struct owed_reply {
-    reply_kind kind;
+    reply_kind kind = reply_kind::sync;
     reply_action action = reply_action::forward;
     substitute_error error = substitute_error::none;
     /// A Parse that reached the server under the statement's shared name / under the unnamed one; a Close of it.
@@ -45,6 +58,8 @@ struct owed_reply {
     /// What the client's map said before this message, to be restored if the server skips it.
     client_statement* client = nullptr;
     statement_ref previous;
+    /// The client's name for a statement, only where an error will have to say it.
+    std::unique_ptr<std::string> client_name;
 };
 
 class reply_queue {

@@ -14,8 +14,8 @@ endif()
 add_library(pgmend_compiler INTERFACE)
 target_include_directories(pgmend_compiler INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(pgmend_compiler INTERFACE
-    -Wall -Wextra
-    $<$<COMPILE_LANGUAGE:CXX>:-Wconversion -Wshadow -Wnon-virtual-dtor -Wswitch-enum -Wold-style-cast -Wno-restrict>
+    -Wall -Wextra -Wno-missing-field-initializers
+    $<$<COMPILE_LANGUAGE:CXX>:-Wconversion -Wshadow -Wnon-virtual-dtor -Wswitch -Wold-style-cast -Wno-restrict>
     $<$<BOOL:${PGMEND_WERROR}>:-Werror>)
 if(PGMEND_SANITIZE)
     string(REPLACE ";" "," sanitizers "${PGMEND_SANITIZE}")

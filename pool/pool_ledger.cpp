@@ -1,0 +1,201 @@
+#include "pool/pool_ledger.hpp"
+
+#include <algorithm>
+
+namespace pgmend::pool {
+
+namespace {
+constexpr int idle_looked_at = 16;  // how many idle servers are searched for one with equal settings
+}  // namespace
+
+ledger_server* pool_ledger::peek_idle(partition_id partition) const noexcept {
+    ledger_server* server = idle_.back();
+    while (server != nullptr && server->partition != partition) {
+        server = intrusive_list<ledger_server>::previous(*server);
+    }
+    return server;
+}
+
+ledger_server* pool_ledger::find_idle(const ledger_waiter& waiter) const noexcept {
+    ledger_server* last = waiter.last.server();
+    if (last != nullptr && last->list() == &idle_ && last->partition == waiter.partition) return last;
+    ledger_server* fit = nullptr;
+    int looked_at = 0;
+    for (ledger_server* server = idle_.back(); server != nullptr;
+         server = intrusive_list<ledger_server>::previous(*server)) {
+        if (server->partition != waiter.partition) continue;
+        if (server->parameters == waiter.parameters) return server;
+        if (fit == nullptr) fit = server;
+        if (++looked_at == idle_looked_at) break;
+    }
+    return fit;
+}
+
+void pool_ledger::hand_over(ledger_server& server, ledger_waiter& waiter, actions& out) {
+    intrusive_list<ledger_server>::remove(server);
+    intrusive_list<ledger_waiter>::remove(waiter);
+    ++in_use_;
+    out.push_back({.kind = pool_action_kind::hand_over, .server = &server, .waiter = &waiter});
+}
+
+void pool_ledger::acquire(ledger_waiter& waiter, config::time_point now, actions& out) {
+    used_ = true;
+    last_partition_ = waiter.partition;
+    waiter.since = now;
+    // Whoever waits already goes first, unless what is idle is of no use to them.
+    if (ledger_server* server = find_idle(waiter)) {
+        hand_over(*server, waiter, out);
+        return;
+    }
+    waiters_.push_back(waiter);
+    consider_connecting(now, out);
+}
+
+void pool_ledger::withdraw(ledger_waiter& waiter) noexcept { intrusive_list<ledger_waiter>::remove(waiter); }
+
+bool pool_ledger::expired(const ledger_server& server, config::time_point now) const noexcept {
+    return limits_.lifetime > config::duration::zero() && now - server.opened_at >= limits_.lifetime;
+}
+
+void pool_ledger::release(ledger_server& server, config::time_point now, actions& out) {
+    --in_use_;
+    if (closed_ || (expired(server, now) && waiters_.empty())) {
+        const auto reason = closed_ ? close_reason::pool_closed : close_reason::lifetime;
+        out.push_back({.kind = pool_action_kind::close, .server = &server, .reason = reason});
+        consider_connecting(now, out);
+        return;
+    }
+    give(server, now, out);
+}
+
+void pool_ledger::give(ledger_server& server, config::time_point now, actions& out) {
+    ledger_waiter* first = waiters_.front();
+    for (ledger_waiter* waiter = first; waiter != nullptr; waiter = intrusive_list<ledger_waiter>::next(*waiter)) {
+        if (waiter->partition == server.partition) {
+            hand_over(server, *waiter, out);
+            return;
+        }
+        // Another partition has waited long enough: this connection makes room for one of its own.
+        const bool full = total() + 1 >= limits_.size;
+        if (waiter == first && full && connecting_ == 0 && now - first->since >= limits_.repartition_delay) {
+            out.push_back(
+                {.kind = pool_action_kind::close, .server = &server, .reason = close_reason::repartition}
+            );
+            consider_connecting(now, out);
+            return;
+        }
+    }
+    server.idle_since = now;
+    idle_.push_back(server);
+    if (!waiters_.empty()) consider_connecting(now, out);
+}
+
+void pool_ledger::lost_in_use(config::time_point now, actions& out) {
+    --in_use_;
+    consider_connecting(now, out);
+}
+
+void pool_ledger::connected(ledger_server& server, config::time_point now, actions& out) {
+    --connecting_;
+    retry_at_ = config::time_point::min();
+    server.opened_at = now;
+    if (closed_) {
+        out.push_back({.kind = pool_action_kind::close, .server = &server, .reason = close_reason::pool_closed});
+        return;
+    }
+    give(server, now, out);
+    consider_connecting(now, out);
+}
+
+void pool_ledger::connect_failed(config::time_point now, config::time_point retry_at, actions& out) {
+    --connecting_;
+    retry_at_ = retry_at;
+    consider_connecting(now, out);
+}
+
+bool pool_ledger::reserve_is_due(config::time_point now) const noexcept {
+    return !waiters_.empty() && now - waiters_.front()->since >= limits_.reserve_timeout;
+}
+
+void pool_ledger::consider_connecting(config::time_point now, actions& out) {
+    if (closed_ || now < retry_at_) return;
+    retry_at_ = config::time_point::min();
+    // One login for each waiter that none is under way for, oldest first; then the minimum.
+    std::size_t served = connecting_;
+    for (ledger_waiter* waiter = waiters_.front(); waiter != nullptr;
+         waiter = intrusive_list<ledger_waiter>::next(*waiter)) {
+        if (served > 0) {
+            --served;
+            continue;
+        }
+        if (connecting_ >= limits_.login_concurrency) return;
+        const std::size_t allowed = limits_.size + (reserve_is_due(now) ? limits_.reserve_size : 0);
+        if (total() >= allowed) {
+            // An idle server of another partition is in the way of somebody who waits.
+            ledger_server* idle = idle_.front();
+            if (idle == nullptr) return;
+            intrusive_list<ledger_server>::remove(*idle);
+            out.push_back(
+                {.kind = pool_action_kind::close, .server = idle, .reason = close_reason::repartition}
+            );
+        }
+        ++connecting_;
+        out.push_back({.kind = pool_action_kind::connect, .partition = waiter->partition});
+    }
+    while (used_ && total() < std::min(limits_.min_size, limits_.size) &&
+           connecting_ < limits_.login_concurrency) {
+        ++connecting_;
+        out.push_back({.kind = pool_action_kind::connect, .partition = last_partition_});
+    }
+}
+
+void pool_ledger::tick(config::time_point now, actions& out) {
+    while (!waiters_.empty() && now - waiters_.front()->since >= limits_.wait_timeout) {
+        ledger_waiter& waiter = *waiters_.front();
+        intrusive_list<ledger_waiter>::remove(waiter);
+        out.push_back({.kind = pool_action_kind::time_out, .waiter = &waiter});
+    }
+    for (ledger_server* server = idle_.front(); server != nullptr;) {
+        ledger_server* next = intrusive_list<ledger_server>::next(*server);
+        const bool unused = limits_.idle_timeout > config::duration::zero() &&
+                            now - server->idle_since >= limits_.idle_timeout && total() > limits_.min_size;
+        if (unused || expired(*server, now)) {
+            intrusive_list<ledger_server>::remove(*server);
+            const auto reason = unused ? close_reason::idle_timeout : close_reason::lifetime;
+            out.push_back({.kind = pool_action_kind::close, .server = server, .reason = reason});
+        }
+        server = next;
+    }
+    consider_connecting(now, out);
+}
+
+config::time_point pool_ledger::next_tick() const noexcept {
+    auto when = config::time_point::max();
+    const auto at = [&when](config::time_point since, config::duration after) {
+        if (after > config::duration::zero()) when = std::min(when, since + after);
+    };
+    if (const ledger_waiter* first = waiters_.front()) {
+        at(first->since, limits_.wait_timeout);
+        if (retry_at_ != config::time_point::min()) when = std::min(when, retry_at_);
+        const bool reserve_left = total() < limits_.size + limits_.reserve_size && total() >= limits_.size;
+        if (reserve_left && connecting_ == 0) at(first->since, limits_.reserve_timeout);
+    }
+    if (const ledger_server* oldest = idle_.front()) {
+        if (total() > limits_.min_size) at(oldest->idle_since, limits_.idle_timeout);
+        at(oldest->opened_at, limits_.lifetime);
+    }
+    if (used_ && !closed_ && total() < std::min(limits_.min_size, limits_.size)) {
+        when = std::min(when, std::max(retry_at_, config::time_point{}));
+    }
+    return when;
+}
+
+void pool_ledger::close_all(actions& out) {
+    closed_ = true;
+    while (ledger_server* server = idle_.front()) {
+        intrusive_list<ledger_server>::remove(*server);
+        out.push_back({.kind = pool_action_kind::close, .server = server, .reason = close_reason::pool_closed});
+    }
+}
+
+}  // namespace pgmend::pool

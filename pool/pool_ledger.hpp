@@ -1,0 +1,152 @@
+#pragma once
+// The books of one pool (one database, one user): who is idle, who waits, how many there may be. It decides and never
+// acts: each input appends actions that the shell carries out. Idle connections are taken latest first, waiters
+// served oldest first. Pure: the time is an argument. One worker thread.
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "config/environment.hpp"
+#include "pool/intrusive_list.hpp"
+
+namespace pgmend::pool {
+
+/// Server connections are partitioned by the startup parameters they were opened with (HEALING section 4): only
+/// a client with the same ones may use them. An interned id.
+using partition_id = std::uint32_t;
+
+struct pool_limits {
+    std::size_t size = 20;
+    std::size_t min_size = 0;
+    std::size_t reserve_size = 0;
+    std::size_t login_concurrency = 8;
+    config::duration reserve_timeout = std::chrono::seconds{5};
+    config::duration wait_timeout = std::chrono::seconds{120};
+    config::duration idle_timeout = std::chrono::seconds{600};  ///< zero: never
+    config::duration lifetime = std::chrono::seconds{3600};     ///< zero: never
+    /// A waiter of another partition that has waited this long makes us give up a connection for it.
+    config::duration repartition_delay = std::chrono::milliseconds{100};
+};
+
+struct ledger_server;
+
+/// Which server a client had last. It leaves by itself when that server goes.
+class affinity : public list_node<affinity> {
+public:
+    affinity() = default;
+    ~affinity() { attach(nullptr); }
+    ledger_server* server() const noexcept { return server_; }
+    inline void attach(ledger_server* server) noexcept;
+
+private:
+    ledger_server* server_ = nullptr;
+};
+
+/// What the ledger knows of a server connection. The derived object is the connection itself.
+struct ledger_server : list_node<ledger_server> {
+    ~ledger_server() {
+        while (affinity* follower = followers.front()) {
+            follower->attach(nullptr);
+        }
+    }
+    intrusive_list<affinity> followers;
+    partition_id partition = 0;
+    const void* parameters = nullptr;  ///< identity of the settings it has now; equal ones need no restore
+    config::time_point opened_at{};
+    config::time_point idle_since{};
+};
+
+void affinity::attach(ledger_server* server) noexcept {
+    if (server == server_) return;
+    intrusive_list<affinity>::remove(*this);
+    server_ = server;
+    if (server != nullptr) server->followers.push_back(*this);
+}
+
+/// What the ledger knows of somebody who waits.
+struct ledger_waiter : list_node<ledger_waiter> {
+    partition_id partition = 0;
+    const void* parameters = nullptr;
+    affinity last;  ///< the connection it had last, preferred when it is idle
+    config::time_point since{};
+};
+
+enum class pool_action_kind : std::uint8_t {
+    hand_over,  ///< `server` now belongs to `waiter`
+    connect,    ///< open one connection for `partition`
+    close,      ///< `server` is in the books no more
+    time_out,   ///< `waiter` has waited too long and waits no more
+};
+
+enum class close_reason : std::uint8_t { none, idle_timeout, lifetime, repartition, pool_closed };
+
+struct pool_action {
+    pool_action_kind kind;
+    ledger_server* server = nullptr;
+    ledger_waiter* waiter = nullptr;
+    partition_id partition = 0;
+    close_reason reason = close_reason::none;
+};
+
+class pool_ledger {
+public:
+    explicit pool_ledger(pool_limits limits) noexcept : limits_(limits) {}
+
+    using actions = std::vector<pool_action>;
+
+    /// Somebody wants a server: the first action hands one over, or the waiter now stands in line.
+    void acquire(ledger_waiter& waiter, config::time_point now, actions& out);
+    /// A waiter that no longer wants to wait. A login under way for it goes on.
+    void withdraw(ledger_waiter& waiter) noexcept;
+    /// A clean server comes back.
+    void release(ledger_server& server, config::time_point now, actions& out);
+    /// A server in use is gone.
+    void lost_in_use(config::time_point now, actions& out);
+    /// An idle server is gone.
+    void lost_idle(ledger_server& server) noexcept { idle_.remove(server); }
+    /// A connect succeeded; the new server is ready.
+    void connected(ledger_server& server, config::time_point now, actions& out);
+    /// A connect failed; no other begins before `retry_at`.
+    void connect_failed(config::time_point now, config::time_point retry_at, actions& out);
+    /// A server connection outside the pool (replication) begins or ends: it counts, but is never idle.
+    void count_dedicated(std::ptrdiff_t by) noexcept { dedicated_ += static_cast<std::size_t>(by); }
+    /// Time has passed: deadlines, reserve, retries, idle and lifetime limits.
+    void tick(config::time_point now, actions& out);
+    /// When tick is due next; time_point::max() when nothing is pending.
+    config::time_point next_tick() const noexcept;
+    /// Closes all idle servers; those in use are closed when they come back.
+    void close_all(actions& out);
+    void set_limits(pool_limits limits) noexcept { limits_ = limits; }
+    const pool_limits& limits() const noexcept { return limits_; }
+
+    std::size_t total() const noexcept { return idle_.size() + in_use_ + connecting_ + dedicated_; }
+    std::size_t idle() const noexcept { return idle_.size(); }
+    std::size_t in_use() const noexcept { return in_use_; }
+    std::size_t connecting() const noexcept { return connecting_; }
+    std::size_t waiting() const noexcept { return waiters_.size(); }
+    ledger_waiter* first_waiter() const noexcept { return waiters_.front(); }
+    /// The latest idle one of a partition; null when there is none.
+    ledger_server* peek_idle(partition_id partition) const noexcept;
+
+private:
+    ledger_server* find_idle(const ledger_waiter& waiter) const noexcept;
+    void hand_over(ledger_server& server, ledger_waiter& waiter, actions& out);
+    void give(ledger_server& server, config::time_point now, actions& out);
+    void consider_connecting(config::time_point now, actions& out);
+    bool expired(const ledger_server& server, config::time_point now) const noexcept;
+    bool reserve_is_due(config::time_point now) const noexcept;
+
+    pool_limits limits_;
+    intrusive_list<ledger_server> idle_;  ///< the latest at the back
+    intrusive_list<ledger_waiter> waiters_;
+    std::size_t in_use_ = 0;
+    std::size_t connecting_ = 0;
+    std::size_t dedicated_ = 0;
+    partition_id last_partition_ = 0;
+    bool used_ = false;    ///< somebody was here: min_size holds from then on
+    bool closed_ = false;
+    config::time_point retry_at_ = config::time_point::min();
+};
+
+}  // namespace pgmend::pool

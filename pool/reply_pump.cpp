@@ -1,0 +1,342 @@
+#include "pool/reply_pump.hpp"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "protocol/error_response.hpp"
+#include "protocol/frame.hpp"
+#include "protocol/message_writer.hpp"
+#include "protocol/sqlstate.hpp"
+
+namespace pgmend::pool {
+
+using protocol::backend_message;
+using protocol::byte_view;
+using protocol::frame_header;
+using protocol::owed_reply;
+using protocol::reply_action;
+using protocol::reply_kind;
+using protocol::transaction_status;
+
+namespace {
+
+constexpr std::size_t made_bytes = 1024;     // room for the longest frame made here
+constexpr std::size_t name_bytes = 256;      // of a client's name for a statement in an error of ours
+
+/// How much of a message must be seen before it can be dealt with.
+enum class attention : std::uint8_t { invalid, header, whole };
+
+constexpr std::array<attention, 256> make_table() {
+    std::array<attention, 256> table{};
+    for (const char c : {'D', 'd', 'c', 'T', 't', 'n', '1', '2', '3', 's', 'I', 'V', 'G', 'H', 'W'}) {
+        table[static_cast<unsigned char>(c)] = attention::header;
+    }
+    for (const char c : {'Z', 'C', 'S', 'E', 'N', 'A'}) {
+        table[static_cast<unsigned char>(c)] = attention::whole;
+    }
+    return table;
+}
+constexpr auto attention_of = make_table();
+
+/// One call of pump_replies.
+class pump {
+public:
+    pump(
+        server_connection& server, reply_sink& sink, gather& flight, protocol::parameter_store& parameters,
+        pump_limits limits
+    )
+        : server_(server), sink_(sink), flight_(flight), parameters_(parameters), limits_(limits) {}
+
+    pump_step run() {
+        data_ = server_.in.bytes();
+        rest_of_body();
+        if (!emit_synthesized(server_, sink_, flight_)) return finish(pump_result::flight_full);
+        while (data_.size() - at_ >= protocol::frame_header_size) {
+            if (!flight_.has_room(made_bytes)) return finish(pump_result::flight_full);
+            const std::byte* header_bytes = data_.data() + at_;
+            if (!protocol::valid_length(header_bytes)) return finish(pump_result::violation);
+            const frame_header header = protocol::decode_header(header_bytes);
+            const attention needed = attention_of[static_cast<unsigned char>(header.type)];
+            if (needed == attention::invalid) return finish(pump_result::violation);
+            if (needed == attention::header && !rows_for_us(header)) {
+                if (!by_header(header)) return finish(pump_result::violation);
+                continue;
+            }
+            const std::size_t available = data_.size() - at_;
+            if (header.size() > available && header.size() <= limits_.held_message) {
+                return finish(pump_result::drained, header.size());
+            }
+            const std::size_t seen = std::min(header.size(), available) - protocol::frame_header_size;
+            body_ = byte_view{header_bytes + protocol::frame_header_size, seen};
+            if (!by_body(header)) return finish(pump_result::violation);
+        }
+        return finish(pump_result::drained, data_.size() == at_ ? 0 : protocol::frame_header_size);
+    }
+
+private:
+    bool rows_for_us(const frame_header& header) noexcept {
+        return header.type == 'D' && !server_.owed.empty() &&
+               server_.owed.front().action == reply_action::own;
+    }
+    bool forwarding() noexcept {
+        if (server_.owed.empty()) return true;
+        const reply_action action = server_.owed.front().action;
+        return action == reply_action::forward || action == reply_action::substitute;
+    }
+
+    void rest_of_body() noexcept {
+        if (server_.body_left == 0) return;
+        const std::size_t now = std::min(server_.body_left, data_.size());
+        server_.body_left -= now;
+        at_ = now;
+        if (!server_.body_forward) run_ = now;
+    }
+
+    /// Puts the bytes up to here, all of them the client's, into the flight.
+    void close_run() noexcept {
+        if (at_ > run_) flight_.add(data_.subspan(run_, at_ - run_));
+        run_ = at_;
+    }
+
+    /// Moves past a message that is forwarded or not; its body may reach beyond what has been read.
+    void advance(const frame_header& header, bool forward) noexcept {
+        if (!forward) close_run();
+        const std::size_t available = data_.size() - at_;
+        if (header.size() <= available) {
+            at_ += header.size();
+        } else {
+            at_ = data_.size();
+            server_.body_left = header.size() - available;
+            server_.body_forward = forward;
+        }
+        if (!forward) run_ = at_;
+    }
+
+    /// The front of the queue has its answer. False when it was not what was owed.
+    bool complete(const frame_header& header, reply_kind expected) {
+        if (server_.owed.empty() || server_.owed.front().kind != expected) return false;
+        owed_reply& reply = server_.owed.front();
+        if (reply.action == reply_action::substitute) return false;  // it was bound to fail
+        advance(header, forwarding());
+        sink_.done(reply);
+        server_.owed.pop();
+        close_run_if_synthesized();
+        return true;
+    }
+
+    void close_run_if_synthesized() {
+        if (server_.owed.empty() || server_.owed.front().action != reply_action::synthesize) return;
+        close_run();
+        emit_synthesized(server_, sink_, flight_);
+    }
+
+    bool front_is(reply_kind kind) noexcept {
+        return !server_.owed.empty() && server_.owed.front().kind == kind;
+    }
+
+    bool by_header(const frame_header& header) {
+        switch (static_cast<backend_message>(header.type)) {
+            case backend_message::parse_complete:
+                return complete(header, reply_kind::parse);
+            case backend_message::bind_complete:
+                return complete(header, reply_kind::bind);
+            case backend_message::close_complete:
+                return complete(header, reply_kind::close);
+            case backend_message::portal_suspended:
+                return complete(header, reply_kind::execute);
+            case backend_message::no_data:
+                return complete(header, reply_kind::describe);
+            case backend_message::row_description:
+                if (front_is(reply_kind::describe)) return complete(header, reply_kind::describe);
+                break;
+            case backend_message::empty_query_response:
+                if (front_is(reply_kind::execute)) return complete(header, reply_kind::execute);
+                break;
+            case backend_message::copy_in_response:
+                if (server_.owed.empty()) return false;
+                server_.owed.begin_copy_in();
+                break;
+            case backend_message::copy_both_response:
+                return false;  // only walsenders say so, and those are relayed blindly
+            default:
+                break;
+        }
+        advance(header, forwarding());
+        return true;
+    }
+
+    bool by_body(const frame_header& header) {
+        switch (static_cast<backend_message>(header.type)) {
+            case backend_message::ready_for_query:
+                return ready_for_query(header);
+            case backend_message::command_complete:
+                return command_complete(header);
+            case backend_message::parameter_status:
+                return parameter_status(header);
+            case backend_message::error_response:
+                return error_response(header);
+            case backend_message::data_row:
+                sink_.own_row(body_);
+                advance(header, false);
+                return true;
+            default: {  // notices and notifications belong to the client unless our own query caused them
+                const bool ours = !server_.owed.empty() && server_.owed.front().action == reply_action::own &&
+                                  header.type == 'N';
+                advance(header, !ours);
+                return true;
+            }
+        }
+    }
+
+    bool ready_for_query(const frame_header& header) {
+        if (body_.size() != 1) return false;
+        const char code = static_cast<char>(body_[0]);
+        if (code != 'I' && code != 'T' && code != 'E') return false;
+        server_.status = static_cast<transaction_status>(code);
+        const bool forward = forwarding();
+        if (!server_.owed.ready()) return false;
+        advance(header, forward);
+        sink_.ready();
+        close_run_if_synthesized();
+        return true;
+    }
+
+    bool command_complete(const frame_header& header) {
+        protocol::byte_reader reader{body_};
+        const std::string_view tag = reader.cstring();
+        if (tag == "DISCARD ALL" || tag == "DEALLOCATE ALL") server_.statements.clear();
+        server_.owed.end_copy();
+        if (forwarding()) sink_.command_complete(tag);
+        if (front_is(reply_kind::execute)) return complete(header, reply_kind::execute);
+        advance(header, forwarding());
+        return true;
+    }
+
+    bool parameter_status(const frame_header& header) {
+        protocol::byte_reader reader{body_};
+        const std::string_view name = reader.cstring();
+        const std::string value{reader.cstring()};
+        if (!reader.done()) return false;
+        const bool own = !server_.owed.empty() && server_.owed.front().action == reply_action::own;
+        server_.reported = parameters_.with(server_.reported, name, &value);
+        advance(header, !own);
+        sink_.parameter_status(name, value, !own);
+        return true;
+    }
+
+    bool error_response(const frame_header& header) {
+        const protocol::error_view error = protocol::read_error(body_);
+        if (server_.owed.empty()) {
+            advance(header, true);
+            sink_.error(error.sqlstate, error.message, error.fatal(), false);
+            return true;
+        }
+        owed_reply& reply = server_.owed.front();
+        const reply_action action = reply.action;
+        const bool own = action == reply_action::own;
+        sink_.error(error.sqlstate, error.message, error.fatal(), own);
+        // Our own words only where the server said what we made it say; anything else (25P02, FATAL) is its own.
+        const bool substitute = action == reply_action::substitute && error.sqlstate == "26000";
+        if (substitute) {
+            close_run();
+            substitute_words(reply);
+        }
+        advance(header, !own && !substitute && action != reply_action::drop);
+        if (server_.owed.copying_in() || front_is(reply_kind::execute)) server_.owed.error_during_copy();
+        server_.owed.end_copy();
+        switch (reply.kind) {
+            case reply_kind::parse:
+            case reply_kind::bind:
+            case reply_kind::describe:
+            case reply_kind::execute:
+            case reply_kind::close:
+                server_.owed.skip_to_sync([this](owed_reply& skipped) {
+                    take_back(skipped);
+                    sink_.undone(skipped);
+                });
+                break;
+            case reply_kind::sync:
+            case reply_kind::query:
+            case reply_kind::function_call:
+            case reply_kind::copy_end:
+                break;
+        }
+        return true;
+    }
+
+    /// The server did not do it after all.
+    void take_back(const owed_reply& skipped) {
+        if (!skipped.statement) return;
+        if (skipped.kind == reply_kind::parse) {
+            if (skipped.named_on_server) {
+                server_.statements.erase(skipped.statement->id);
+            } else {
+                server_.statements.set_unnamed(0);
+            }
+        }
+    }
+
+    void substitute_words(const owed_reply& reply) {
+        std::string message;
+        std::string_view sqlstate = protocol::sqlstate::invalid_sql_statement_name;
+        const std::string name = reply.client_name ? reply.client_name->substr(0, name_bytes) : "";
+        switch (reply.error) {
+            case protocol::substitute_error::duplicate_statement:
+                sqlstate = protocol::sqlstate::duplicate_prepared_statement;
+                message = "prepared statement \"" + name + "\" already exists";
+                break;
+            case protocol::substitute_error::unknown_statement:
+                message = "prepared statement \"" + name + "\" does not exist";
+                break;
+            case protocol::substitute_error::none:
+            case protocol::substitute_error::no_unnamed_statement:
+                message = "unnamed prepared statement does not exist";
+                break;
+        }
+        std::vector<std::byte> frame;
+        protocol::message_writer{frame}.error({.sqlstate = sqlstate, .message = message});
+        const auto room = flight_.make(frame.size());
+        std::copy(frame.begin(), frame.end(), room.begin());
+    }
+
+    pump_step finish(pump_result result, std::size_t want = 0) {
+        close_run();
+        return {result, at_, want};
+    }
+
+    server_connection& server_;
+    reply_sink& sink_;
+    gather& flight_;
+    protocol::parameter_store& parameters_;
+    pump_limits limits_;
+    std::span<std::byte> data_;
+    byte_view body_;
+    std::size_t run_ = 0;  ///< begin of the bytes to forward that are not in the flight yet
+    std::size_t at_ = 0;
+};
+
+}  // namespace
+
+bool emit_synthesized(server_connection& server, reply_sink& sink, gather& flight) {
+    while (!server.owed.empty() && server.owed.front().action == reply_action::synthesize) {
+        if (!flight.has_room(made_bytes)) return false;
+        owed_reply& reply = server.owed.front();
+        const char type = reply.kind == reply_kind::parse ? '1' : '3';
+        const auto frame = flight.make(protocol::frame_header_size);
+        frame[0] = static_cast<std::byte>(type);
+        protocol::store_u32(frame.data() + 1, 4);
+        sink.done(reply);
+        server.owed.pop();
+    }
+    return true;
+}
+
+pump_step pump_replies(
+    server_connection& server, reply_sink& sink, gather& flight, protocol::parameter_store& parameters,
+    pump_limits limits
+) {
+    return pump{server, sink, flight, parameters, limits}.run();
+}
+
+}  // namespace pgmend::pool

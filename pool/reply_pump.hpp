@@ -1,0 +1,59 @@
+#pragma once
+// Reads what a server sends, message by message, and sorts it: what belongs to the client goes into a flight untouched,
+// what we asked for ourselves goes to the sink, the queue of owed replies is kept. Bodies are looked at only where
+// they must be. Used by sessions and by the cleaning of servers alike. Pure but for the buffers; one worker thread.
+
+#include <string_view>
+
+#include "pool/channel.hpp"
+#include "pool/server_connection.hpp"
+
+namespace pgmend::pool {
+
+/// What the pump tells whoever holds the server. Views are valid during the call.
+class reply_sink {
+public:
+    /// A ParameterStatus; `forwarded` says whether the client was sent it.
+    virtual void parameter_status(std::string_view name, std::string_view value, bool forwarded) = 0;
+    /// A row of a query we asked for ourselves.
+    virtual void own_row(protocol::byte_view body) = 0;
+    /// An error; `own` when the query was ours.
+    virtual void error(std::string_view sqlstate, std::string_view message, bool fatal, bool own) = 0;
+    /// CommandComplete of something the client ran.
+    virtual void command_complete(std::string_view tag) = 0;
+    /// ReadyForQuery; `server.status` is up to date.
+    virtual void ready() = 0;
+    /// An extended message was skipped by the server: the client's map goes back to what it was.
+    virtual void undone(protocol::owed_reply& reply) = 0;
+    /// An extended message was carried out.
+    virtual void done(protocol::owed_reply& reply) = 0;
+
+protected:
+    ~reply_sink() = default;
+};
+
+enum class pump_result : std::uint8_t {
+    drained,       ///< everything that can be understood has been; more bytes are needed
+    flight_full,   ///< send the flight and call again
+    violation,     ///< the server does not speak the protocol: close it
+};
+
+struct pump_limits {
+    std::size_t held_message = 1 << 20;
+};
+
+struct pump_step {
+    pump_result result;
+    std::size_t consumed = 0;  ///< of `server.in`; take them out once the flight was sent, it still points there
+    std::size_t want = 0;      ///< size of the message that is waited for, 0 when none is begun
+};
+/// Deals with the bytes in `server.in`. Afterwards send the flight, consume, and `keep()` before anybody else reads.
+pump_step pump_replies(
+    server_connection& server, reply_sink& sink, gather& flight, protocol::parameter_store& parameters,
+    pump_limits limits
+);
+
+/// Answers that are ours to give and whose turn has come. False when the flight is full.
+bool emit_synthesized(server_connection& server, reply_sink& sink, gather& flight);
+
+}  // namespace pgmend::pool

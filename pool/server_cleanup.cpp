@@ -1,0 +1,237 @@
+// What becomes of a server whose client left it in the middle of something, and how a running statement is cancelled:
+// the parts of server_pool that wait for a server.
+
+#include "config/log.hpp"
+#include "pool/reply_pump.hpp"
+#include "pool/server_pool.hpp"
+#include "protocol/message_writer.hpp"
+#include "protocol/startup.hpp"
+
+namespace pgmend::pool {
+
+namespace metrics = config::metrics;
+using protocol::owed_reply;
+
+namespace {
+
+constexpr event_mask readable = 1;
+constexpr event_mask writable = 2;
+constexpr event_mask timed_out = 4;
+constexpr event_mask cancel_over = 8;
+constexpr config::duration cancel_timeout = std::chrono::seconds{10};
+
+/// Nobody is left to hear anything; only failures of our own queries matter.
+class silent_sink final : public reply_sink {
+public:
+    bool failed = false;
+    void parameter_status(std::string_view, std::string_view, bool) override {}
+    void own_row(protocol::byte_view) override {}
+    void error(std::string_view, std::string_view, bool fatal, bool own) override { failed = failed || fatal || own; }
+    void command_complete(std::string_view) override {}
+    void ready() override {}
+    void undone(owed_reply&) override {}
+    void done(owed_reply&) override {}
+};
+
+}  // namespace
+
+/// One server being made as new.
+struct server_pool::cleaning {
+    cleaning(server_pool& owner, server_connection& target)
+        : pool(owner),
+          server(target),
+          gate(owner.context_.env),
+          deadline(owner.context_.env, gate, timed_out) {
+        server.io->watch(gate, {readable, writable});
+        server.on_cancel_over = [this] { gate.set(cancel_over); };
+    }
+    ~cleaning() { server.on_cancel_over = nullptr; }
+
+    bool send(const std::vector<std::byte>& bytes) {
+        gather& flight = pool.context_.flight;
+        flight.add(bytes);
+        return server.out.send(*server.io, flight);
+    }
+
+    /// Reads what there is and forgets it. False when the server is of no more use.
+    bool pump() {
+        const io_result result = server.in.fill(*server.io, want);
+        if (result.status == io_status::would_block) return true;
+        if (result.status != io_status::ok) return false;
+        gather& flight = pool.context_.flight;
+        for (;;) {
+            const pump_step step =
+                pump_replies(server, sink, flight, pool.context_.parameters, {pool.options_.held_message});
+            flight.clear();
+            server.in.consume(step.consumed);
+            want = step.want;
+            if (step.result == pump_result::violation) return false;
+            if (step.result == pump_result::drained) break;
+        }
+        server.in.keep();
+        return !sink.failed;
+    }
+
+    bool settled() const noexcept { return server.owed.settled() && server.body_left == 0; }
+
+    server_pool& pool;
+    server_connection& server;
+    event_gate gate;
+    gate_timer deadline;
+    silent_sink sink;
+    std::size_t want = 0;
+};
+
+detached server_pool::clean(server_connection& server, bool touched) {
+    ++tasks_;
+    move(server, server_state::cleaning);
+    bool good = true;
+    {
+        cleaning work{*this, server};
+        server.owed.orphan();
+        // What is stuck on its way to the server is still sent: the client's message is not cut in two.
+        std::vector<std::byte> ending;
+        protocol::message_writer writer{ending};
+        if (server.owed.copying_in()) {
+            writer.copy_fail("client connection lost");
+            server.owed.push_copy_end();
+        }
+        if (server.owed.group_open()) {
+            writer.sync();
+            owed_reply sync;
+            sync.kind = protocol::reply_kind::sync;
+            sync.action = protocol::reply_action::drop;
+            server.owed.push(std::move(sync));
+        }
+        if (!ending.empty()) good = work.send(ending);
+        work.deadline.after(options_.cleanup_timeout);
+        work.gate.set(readable);
+        bool cancelled = false;
+        bool planned = false;
+        reset_plan plan;
+        while (good) {
+            server.io->arm(server.out.blocked() ? interest::read_write : interest::read);
+            if (work.settled() && !planned) {
+                planned = true;
+                plan = plan_reset(
+                    {server.status, options_.commit_abandoned, touched, server.had_temporary_objects,
+                     server.owed.in_doubt()}
+                );
+                if (plan.close) break;
+                std::vector<std::byte> queries;
+                protocol::message_writer out{queries};
+                for (const std::string_view query : plan.queries) {
+                    out.query(query);
+                    owed_reply reply;
+                    reply.kind = protocol::reply_kind::query;
+                    reply.action = protocol::reply_action::own;
+                    server.owed.push(std::move(reply));
+                    context_.metrics.cleanups.add(
+                        query == "DISCARD ALL" ? metrics::cleanup_action::discard : metrics::cleanup_action::rollback
+                    );
+                }
+                if (!queries.empty()) good = work.send(queries);
+                if (good && queries.empty() && server.cancels_under_way == 0) break;
+                work.deadline.after(options_.cleanup_timeout);
+                continue;
+            }
+            if (planned && work.settled() && server.cancels_under_way == 0) break;
+            const event_mask bits = co_await work.gate.wait();
+            if ((bits & timed_out) != 0) {
+                if (planned || cancelled || !cancel(server)) {
+                    good = false;
+                    break;
+                }
+                cancelled = true;
+                context_.metrics.cleanups.add(metrics::cleanup_action::cancel);
+                work.deadline.after(options_.cleanup_timeout);
+            }
+            if ((bits & writable) != 0) good = server.out.drain(*server.io);
+            if (good && (bits & readable) != 0) good = work.pump();
+        }
+        good = good && !plan.close && server.status == protocol::transaction_status::idle;
+        if (good && plan.forgets_session) server.settings = server.startup_settings;
+    }
+    if (good) {
+        back_to_ledger(server);
+    } else {
+        context_.metrics.cleanups.add(metrics::cleanup_action::close);
+        server.broken = true;
+        discard(server, metrics::server_close::unclean);
+    }
+    --tasks_;
+}
+
+bool server_pool::cancel(server_connection& server) {
+    if (server.cancels_under_way != 0 || server.key.pid == 0) return false;
+    send_cancel(server);
+    return true;
+}
+
+detached server_pool::send_cancel(server_connection& server) {
+    ++tasks_;
+    ++server.cancels_under_way;
+    bool reached = false;
+    {
+        event_gate gate{context_.env};
+        gate_timer deadline{context_.env, gate, timed_out};
+        deadline.after(cancel_timeout);
+        const auto io = context_.net.connect(server.where);
+        io->watch(gate, {readable, writable});
+        io->arm(interest::write);
+        event_mask bits = 0;
+        io_result result = io->connected();
+        while (result.status == io_status::would_block && (bits & timed_out) == 0) {
+            bits = co_await gate.wait();
+            result = io->connected();
+        }
+        if (result.status == io_status::ok) {
+            std::vector<std::byte> request;
+            protocol::append_cancel_request(request, server.key.pid, server.key.secret);
+            const iovec piece{request.data(), request.size()};
+            reached = io->write_some({&piece, 1}).status == io_status::ok;
+        }
+        // The server closes the socket when it has signalled the backend: only then is the cancel seen through.
+        io->arm(interest::read);
+        std::byte ignored[64];
+        while (reached && (bits & timed_out) == 0) {
+            const io_status status = io->read_some(ignored).status;
+            if (status == io_status::eof || status == io_status::error) break;
+            bits = co_await gate.wait();
+        }
+    }
+    if (!reached) log::warning("cancel_failed", {{"server", server.where.to_string()}});
+    context_.metrics.cancels.add(reached ? metrics::cancel_result::forwarded : metrics::cancel_result::failed);
+    --server.cancels_under_way;
+    if (server.on_cancel_over) server.on_cancel_over();
+    if (server.state == server_state::closed) context_.env.defer(*this);
+    --tasks_;
+}
+
+void server_pool::idle_ready(server_connection& server) noexcept {
+    // Between hand-outs a server says nothing but notices, parameters, and good-bye.
+    if (server.state != server_state::idle) return;
+    silent_sink sink;
+    std::size_t want = 0;
+    bool alive = true;
+    const io_result result = server.in.fill(*server.io, want);
+    if (result.status == io_status::would_block) return;
+    if (result.status == io_status::ok) {
+        gather& flight = context_.flight;
+        const pump_step step = pump_replies(server, sink, flight, context_.parameters, {options_.held_message});
+        flight.clear();
+        server.in.consume(step.consumed);
+        server.in.keep();
+        alive = step.result == pump_result::drained && !sink.failed;
+        partitions_[server.partition].welcome = server.reported;
+    } else {
+        alive = false;
+    }
+    if (alive) return;
+    ledger_.lost_idle(server);
+    server.broken = true;
+    close_server(server, metrics::server_close::lost_idle);
+    plan_tick();
+}
+
+}  // namespace pgmend::pool

@@ -1,0 +1,70 @@
+#pragma once
+// One connection to a PostgreSQL server: its stream, what it still owes, what it has prepared, how it is set up. Whoever
+// holds it (a session, or the pool that cleans it) drives its traffic; nobody else touches it. One worker thread.
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "pool/channel.hpp"
+#include "pool/pool_ledger.hpp"
+#include "pool/server_state.hpp"
+#include "pool/server_statements.hpp"
+#include "protocol/parameter_set.hpp"
+#include "protocol/reply_queue.hpp"
+
+namespace pgmend::pool {
+
+class server_pool;
+
+/// What a CancelRequest needs, and what the client is told of its backend.
+struct backend_key {
+    std::uint32_t pid = 0;
+    std::vector<std::byte> secret;
+};
+
+class server_connection final : public ledger_server, public event_sink {
+public:
+    server_connection(
+        server_pool& owner, buffer_pool& buffers, endpoint to, std::size_t max_owed, std::size_t max_statements
+    )
+        : in(buffers), out(buffers), owed(max_owed), statements(max_statements), pool(owner), where(std::move(to)) {}
+
+    // Traffic.
+    std::unique_ptr<stream> io;
+    inbound in;
+    outbound out;
+    protocol::reply_queue owed;
+    /// Bytes of a server message still to come whose header has been dealt with, and whether they are forwarded.
+    std::size_t body_left = 0;
+    bool body_forward = false;
+
+    // What the server is like now.
+    protocol::transaction_status status = protocol::transaction_status::idle;
+    const protocol::parameter_set* reported = nullptr;  ///< by ParameterStatus
+    const protocol::parameter_set* settings = nullptr;  ///< session settings in force beyond its startup values
+    const protocol::parameter_set* startup_settings = nullptr;  ///< what RESET ALL goes back to
+    server_statements statements;
+    backend_key key;
+    bool had_temporary_objects = false;  ///< traces stay visible: closed instead of pooled
+    bool broken = false;                 ///< protocol out of step, or the stream failed: only closing is left
+
+    server_pool& pool;
+    const endpoint where;
+    server_state state = server_state::connecting;
+    /// Cancel requests on their way to this backend; it changes hands only when they have been seen through.
+    std::uint32_t cancels_under_way = 0;
+    std::function<void()> on_cancel_over;  ///< of whoever waits for that
+    std::uint64_t bytes_received = 0;
+
+    /// Readiness while nobody holds it: an idle server that speaks or closes.
+    void notify(event_mask bits) noexcept override;
+    /// At a point where it may change hands.
+    bool at_safe_point() const noexcept {
+        return owed.settled() && body_left == 0 && !broken && status == protocol::transaction_status::idle &&
+               !owed.in_doubt();
+    }
+};
+
+}  // namespace pgmend::pool

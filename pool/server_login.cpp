@@ -1,0 +1,365 @@
+#include "pool/server_login.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "pool/tls_stream.hpp"
+#include "protocol/error_response.hpp"
+#include "protocol/frame.hpp"
+#include "protocol/md5_auth.hpp"
+#include "protocol/message_writer.hpp"
+#include "protocol/sqlstate.hpp"
+#include "protocol/startup.hpp"
+
+namespace pgmend::pool {
+
+namespace {
+
+constexpr event_mask readable = 1;
+constexpr event_mask writable = 2;
+constexpr event_mask timed_out = 4;
+constexpr std::size_t longest_login_message = 1 << 20;
+
+/// Codes of Authentication messages (PostgreSQL protocol, "Message Formats").
+enum authentication_code : std::uint32_t {
+    auth_ok = 0,
+    auth_cleartext = 3,
+    auth_md5 = 5,
+    auth_sasl = 10,
+    auth_sasl_continue = 11,
+    auth_sasl_final = 12,
+};
+
+login_outcome failed(connect_result result, std::string_view sqlstate, std::string message) {
+    return {result, std::string{sqlstate}, std::move(message), {}};
+}
+
+class login {
+public:
+    login(
+        server_connection& server, const login_context& context, const login_settings& settings,
+        const startup_parameters& parameters
+    )
+        : server_(server),
+          context_(context),
+          settings_(settings),
+          parameters_(parameters),
+          gate_(context.env),
+          deadline_(context.env, gate_, timed_out) {}
+
+    task<login_outcome> run() {
+        deadline_.after(settings_.timeout);
+        const bool tls_possible = settings_.tls != nullptr && !server_.where.is_unix_socket();
+        const tls_mode mode = tls_possible ? settings_.tls->mode() : tls_mode::disable;
+        const bool tls_first = mode != tls_mode::disable && mode != tls_mode::allow;
+        login_outcome outcome = co_await attempt(tls_first);
+        // As libpq: `allow` tries TLS when the server refuses clear text, `prefer` the other way round.
+        const bool other_way = outcome.result != connect_result::ok && outcome.result != connect_result::refused &&
+                               outcome.result != connect_result::timeout;
+        if (other_way && (mode == tls_mode::allow || (mode == tls_mode::prefer && used_tls_))) {
+            login_outcome second = co_await attempt(!tls_first);
+            if (second.result == connect_result::ok) outcome = std::move(second);
+        }
+        co_return outcome;
+    }
+
+private:
+    task<login_outcome> attempt(bool with_tls) {
+        server_.in.clear();
+        server_.out.clear();
+        consumed_ = 0;
+        used_tls_ = false;
+        server_.io = context_.net.connect(server_.where);
+        server_.io->watch(gate_, {readable, writable});
+        login_outcome outcome = co_await connect();
+        if (outcome.result == connect_result::ok && with_tls) outcome = co_await start_tls();
+        if (outcome.result == connect_result::ok) outcome = co_await authenticate();
+        if (outcome.result == connect_result::ok) outcome = co_await greeting();
+        co_return outcome;
+    }
+
+    task<login_outcome> connect() {
+        for (;;) {
+            const io_result result = server_.io->connected();
+            if (result.status == io_status::ok) break;
+            if (result.status != io_status::would_block) {
+                co_return failed(
+                    connect_result::refused, protocol::sqlstate::cannot_connect_now,
+                    server_.where.to_string() + ": " + std::strerror(result.error)
+                );
+            }
+            server_.io->arm(interest::write);
+            if ((co_await gate_.wait() & timed_out) != 0) co_return timeout();
+        }
+        server_.io->arm(interest::read);
+        co_return login_outcome{};
+    }
+
+    task<login_outcome> start_tls() {
+        std::vector<std::byte> request;
+        protocol::append_ssl_request(request);
+        if (!send(request)) co_return lost();
+        std::array<std::byte, 1> answer{};
+        for (;;) {
+            const io_result result = server_.io->read_some(answer);
+            if (result.status == io_status::ok) break;
+            if (result.status != io_status::would_block) co_return lost();
+            if ((co_await gate_.wait() & timed_out) != 0) co_return timeout();
+        }
+        const char code = static_cast<char>(answer[0]);
+        if (code != 'S') {
+            // 'N', or an old server's error message: no TLS here.
+            if (settings_.tls->mode() == tls_mode::prefer && code == 'N') co_return login_outcome{};
+            co_return failed(
+                connect_result::tls_failed, protocol::sqlstate::connection_failure,
+                "the server does not support TLS, but TLS is required"
+            );
+        }
+        used_tls_ = true;
+        auto secured = std::make_unique<tls_stream>(std::move(server_.io), settings_.tls, server_.where.host);
+        tls_stream& tls = *secured;
+        server_.io = std::move(secured);
+        tls.watch(gate_, {readable, writable});
+        tls.arm(interest::read);
+        for (;;) {
+            const io_result result = tls.handshake();
+            if (result.status == io_status::ok) co_return login_outcome{};
+            if (result.status != io_status::would_block) {
+                co_return failed(
+                    connect_result::tls_failed, protocol::sqlstate::connection_failure,
+                    "TLS with " + server_.where.to_string() + ": " + tls.failure()
+                );
+            }
+            if ((co_await gate_.wait() & timed_out) != 0) co_return timeout();
+        }
+    }
+
+    task<login_outcome> authenticate() {
+        std::vector<protocol::startup_parameter> parameters{
+            {"user", settings_.user}, {"database", settings_.database}};
+        for (const auto& [name, value] : parameters_) {
+            parameters.push_back({name, value});
+        }
+        std::vector<std::byte> packet;
+        protocol::append_startup(packet, 0, parameters);
+        if (!send(packet)) co_return lost();
+        std::unique_ptr<protocol::scram_client> scram;
+        for (;;) {
+            login_outcome outcome = co_await next_message();
+            if (outcome.result != connect_result::ok) co_return outcome;
+            if (type_ == 'N' || type_ == 'v') continue;
+            if (type_ == 'E') co_return server_error();
+            if (type_ != 'R') co_return out_of_step();
+            protocol::byte_reader reader{body_};
+            const std::uint32_t code = reader.u32();
+            if (code == auth_ok) co_return login_outcome{};
+            outcome = answer(code, reader.rest(), scram);
+            if (outcome.result != connect_result::ok) co_return outcome;
+        }
+    }
+
+    /// Answers one authentication request of the server.
+    login_outcome answer(
+        std::uint32_t code, protocol::byte_view data, std::unique_ptr<protocol::scram_client>& scram
+    ) {
+        if (settings_.password.empty()) {
+            return failed(
+                connect_result::login_failed, protocol::sqlstate::invalid_password,
+                "the server asks for a password, and none is known for user \"" + settings_.user + "\""
+            );
+        }
+        std::vector<std::byte> out;
+        protocol::message_writer writer{out};
+        switch (code) {
+            case auth_cleartext:
+                writer.password(settings_.password);
+                break;
+            case auth_md5: {
+                protocol::md5_salt salt{};
+                if (data.size() != salt.size()) return out_of_step();
+                std::copy(data.begin(), data.end(), salt.begin());
+                writer.password(protocol::md5_response(settings_.password, settings_.user, salt));
+                break;
+            }
+            case auth_sasl: {
+                const std::array<std::uint64_t, 3> random{
+                    context_.env.random(), context_.env.random(), context_.env.random()};
+                scram = std::make_unique<protocol::scram_client>(
+                    settings_.password, protocol::scram_nonce(random), context_.scram_keys
+                );
+                const protocol::scram_step step = scram->mechanisms(data);
+                if (step.status == protocol::scram_status::refused) return refused(step);
+                writer.sasl_initial_response(scram->mechanism(), step.message);
+                break;
+            }
+            case auth_sasl_continue:
+            case auth_sasl_final: {
+                if (!scram) return out_of_step();
+                const auto text = protocol::as_text(data);
+                const protocol::scram_step step =
+                    code == auth_sasl_continue ? scram->server_first(text) : scram->server_final(text);
+                if (step.status == protocol::scram_status::refused) return refused(step);
+                if (step.status == protocol::scram_status::done) return {};
+                writer.sasl_response(step.message);
+                break;
+            }
+            default:
+                return failed(
+                    connect_result::login_failed, protocol::sqlstate::invalid_authorization,
+                    "the server asks for authentication method " + std::to_string(code) + ", which is not supported"
+                );
+        }
+        return send(out) ? login_outcome{} : lost();
+    }
+
+    task<login_outcome> greeting() {
+        protocol::parameter_map reported;
+        for (;;) {
+            login_outcome outcome = co_await next_message();
+            if (outcome.result != connect_result::ok) co_return outcome;
+            protocol::byte_reader reader{body_};
+            switch (type_) {
+                case 'S': {
+                    const std::string name{reader.cstring()};
+                    reported.insert_or_assign(name, std::string{reader.cstring()});
+                    break;
+                }
+                case 'K': {
+                    server_.key.pid = reader.u32();
+                    server_.key.secret.assign(reader.rest().begin(), reader.rest().end());
+                    break;
+                }
+                case 'N':
+                case 'A':
+                    break;
+                case 'E':
+                    co_return server_error();
+                case 'Z':
+                    server_.status = protocol::transaction_status::idle;
+                    server_.reported = context_.parameters.intern(std::move(reported));
+                    server_.in.consume(consumed_);
+                    server_.in.keep();
+                    server_.io->watch(server_, {readable, writable});
+                    server_.io->arm(interest::read);
+                    if (!server_.in.empty() || server_.io->buffered() != 0) server_.notify(readable);
+                    co_return login_outcome{};
+                default:
+                    co_return out_of_step();
+            }
+            if (reader.failed()) co_return out_of_step();
+        }
+    }
+
+    /// Reads one message into type_ and body_; they are valid until the next call.
+    task<login_outcome> next_message() {
+        server_.in.consume(consumed_);
+        consumed_ = 0;
+        server_.in.keep();
+        for (;;) {
+            std::size_t want = protocol::frame_header_size;
+            const auto bytes = server_.in.bytes();
+            if (bytes.size() >= want) {
+                if (!protocol::valid_length(bytes.data())) co_return out_of_step();
+                const auto header = protocol::decode_header(bytes.data());
+                if (header.size() > longest_login_message) co_return out_of_step();
+                want = header.size();
+                if (bytes.size() >= want) {
+                    type_ = header.type;
+                    body_ = bytes.subspan(protocol::frame_header_size, header.body);
+                    consumed_ = want;
+                    co_return login_outcome{};
+                }
+            }
+            const io_result result = server_.in.fill(*server_.io, want);
+            server_.in.keep();
+            if (result.status == io_status::ok) continue;
+            if (result.status != io_status::would_block) co_return lost();
+            if ((co_await gate_.wait() & timed_out) != 0) co_return timeout();
+        }
+    }
+
+    bool send(std::span<const std::byte> bytes) {
+        gather flight;
+        flight.add(bytes);
+        return server_.out.send(*server_.io, flight);
+    }
+
+    login_outcome server_error() const {
+        const protocol::error_view error = protocol::read_error(body_);
+        const bool credentials = error.sqlstate.starts_with("28");
+        login_outcome outcome = failed(
+            credentials ? connect_result::login_failed : connect_result::server_error, error.sqlstate,
+            std::string{error.message}
+        );
+        const std::byte* begin = body_.data() - protocol::frame_header_size;
+        outcome.error_frame.assign(begin, begin + protocol::frame_header_size + body_.size());
+        return outcome;
+    }
+    static login_outcome refused(const protocol::scram_step& step) {
+        return failed(connect_result::login_failed, step.error.sqlstate, step.error.message);
+    }
+    login_outcome timeout() const {
+        return failed(
+            connect_result::timeout, protocol::sqlstate::cannot_connect_now,
+            server_.where.to_string() + ": no answer within the time for connecting"
+        );
+    }
+    login_outcome lost() const {
+        return failed(
+            connect_result::lost, protocol::sqlstate::cannot_connect_now,
+            server_.where.to_string() + ": the server closed the connection during login"
+        );
+    }
+    login_outcome out_of_step() const {
+        return failed(
+            connect_result::server_error, protocol::sqlstate::protocol_violation,
+            server_.where.to_string() + ": unexpected message during login"
+        );
+    }
+
+    server_connection& server_;
+    const login_context& context_;
+    const login_settings& settings_;
+    const startup_parameters& parameters_;
+    event_gate gate_;
+    gate_timer deadline_;
+    char type_ = 0;
+    protocol::byte_view body_;
+    std::size_t consumed_ = 0;
+    bool used_tls_ = false;
+};
+
+}  // namespace
+
+bool login_outcome::worth_retrying() const noexcept {
+    switch (result) {
+        case connect_result::refused:
+        case connect_result::timeout:
+        case connect_result::lost:
+        case connect_result::wrong_role:
+            return true;
+        case connect_result::ok:
+        case connect_result::tls_failed:
+        case connect_result::login_failed:
+            return false;
+        case connect_result::server_error: {
+            static constexpr std::array<std::string_view, 6> later{"57P01", "57P02", "57P03",
+                                                                   "08001", "08004", "53300"};
+            return std::find(later.begin(), later.end(), sqlstate) != later.end();
+        }
+    }
+    return false;
+}
+
+task<login_outcome> log_in(
+    server_connection& server, const login_context& context, const login_settings& settings,
+    const startup_parameters& parameters
+) {
+    login machine{server, context, settings, parameters};
+    login_outcome outcome = co_await machine.run();
+    if (outcome.result != connect_result::ok && server.io) server.io->close();
+    co_return outcome;
+}
+
+}  // namespace pgmend::pool

@@ -1,0 +1,57 @@
+#pragma once
+// Opening a server connection: connect, TLS, authentication, the server's greeting. One short coroutine over the
+// authentication machines of protocol/. One worker thread.
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "config/metrics.hpp"
+#include "pool/server_connection.hpp"
+#include "pool/task.hpp"
+#include "pool/tls_context.hpp"
+#include "protocol/scram.hpp"
+
+namespace pgmend::pool {
+
+using config::metrics::connect_result;
+
+/// Who we are towards servers, and how we get there.
+struct login_settings {
+    std::string database;
+    std::string user;
+    std::string password;  ///< empty when none is known
+    std::shared_ptr<const tls_context> tls;  ///< null when TLS is disabled
+    config::duration timeout = std::chrono::seconds{15};
+};
+
+/// Startup parameters besides user and database, in order.
+using startup_parameters = std::vector<std::pair<std::string, std::string>>;
+
+struct login_outcome {
+    connect_result result = connect_result::ok;
+    std::string sqlstate;
+    std::string message;
+    /// The server's own ErrorResponse, to be passed on as it is; empty when it said none.
+    std::vector<std::byte> error_frame;
+    /// Whether another attempt may go better by itself: the server is starting, full, or away.
+    bool worth_retrying() const noexcept;
+};
+
+/// What all logins of one worker share.
+struct login_context {
+    config::environment& env;
+    network& net;
+    protocol::parameter_store& parameters;
+    protocol::scram_key_cache& scram_keys;
+};
+
+/// Logs `server` in, whose `where` says where; afterwards it is at a safe point, its stream armed for reading and
+/// watched by the connection itself. All references must outlive the coroutine.
+task<login_outcome> log_in(
+    server_connection& server, const login_context& context, const login_settings& settings,
+    const startup_parameters& parameters
+);
+
+}  // namespace pgmend::pool

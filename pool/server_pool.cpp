@@ -1,0 +1,319 @@
+#include "pool/server_pool.hpp"
+
+#include <algorithm>
+
+#include "config/log.hpp"
+#include "protocol/sqlstate.hpp"
+
+namespace pgmend::pool {
+
+namespace metrics = config::metrics;
+using metrics::server_close;
+
+namespace {
+
+metrics::server_state metric_of(server_state state) noexcept {
+    switch (state) {
+        case server_state::connecting:
+            return metrics::server_state::connecting;
+        case server_state::idle:
+        case server_state::closed:
+            return metrics::server_state::idle;
+        case server_state::active:
+            return metrics::server_state::active;
+        case server_state::cleaning:
+            return metrics::server_state::cleaning;
+    }
+    return metrics::server_state::idle;
+}
+
+server_close metric_of(close_reason reason) noexcept {
+    switch (reason) {
+        case close_reason::idle_timeout:
+            return server_close::idle_timeout;
+        case close_reason::lifetime:
+            return server_close::lifetime;
+        case close_reason::repartition:
+        case close_reason::none:
+            return server_close::repartition;
+        case close_reason::pool_closed:
+            return server_close::shutdown;
+    }
+    return server_close::shutdown;
+}
+
+}  // namespace
+
+void server_connection::notify(event_mask) noexcept { pool.idle_ready(*this); }
+
+server_pool::server_pool(const pool_context& context, login_settings login, pool_options options)
+    : context_(context), login_(std::move(login)), options_(options), ledger_(options.limits) {
+    fire = [](config::timer_node& node) noexcept {
+        auto& self = static_cast<server_pool&>(node);
+        pool_ledger::actions actions;
+        self.ledger_.tick(self.context_.env.now(), actions);
+        self.carry_out(actions);
+    };
+    run = [](config::deferred_node& node) noexcept { static_cast<server_pool&>(node).bury(); };
+}
+
+server_pool::~server_pool() {
+    context_.env.cancel(*this);
+    context_.env.withdraw(*this);
+    for (const auto& server : servers_) {
+        context_.metrics.servers.sub(metric_of(server->state));
+        intrusive_list<ledger_server>::remove(*server);
+    }
+}
+
+partition_id server_pool::partition(std::string_view key, const startup_parameters& parameters) {
+    for (std::size_t i = 0; i < partitions_.size(); ++i) {
+        if (partitions_[i].key == key) return static_cast<partition_id>(i);
+    }
+    partitions_.push_back({std::string{key}, parameters, nullptr});
+    return static_cast<partition_id>(partitions_.size() - 1);
+}
+
+void server_pool::move(server_connection& server, server_state to) noexcept {
+    if (server.state != server_state::closed) context_.metrics.servers.sub(metric_of(server.state));
+    server.state = to;
+    if (to != server_state::closed) context_.metrics.servers.add(metric_of(to));
+}
+
+server_connection* server_pool::acquire(pool_waiter& waiter) {
+    free_actions_.clear();
+    ledger_.acquire(waiter, context_.env.now(), free_actions_);
+    if (!free_actions_.empty() && free_actions_.front().kind == pool_action_kind::hand_over) {
+        auto& server = static_cast<server_connection&>(*free_actions_.front().server);
+        waiter.last.attach(&server);
+        move(server, server_state::active);
+        return &server;
+    }
+    context_.metrics.clients_waiting.add();
+    pool_ledger::actions actions;
+    actions.swap(free_actions_);
+    carry_out(actions);
+    return nullptr;
+}
+
+void server_pool::withdraw(pool_waiter& waiter) noexcept {
+    if (!waiter.linked()) return;
+    ledger_.withdraw(waiter);
+    context_.metrics.clients_waiting.sub();
+}
+
+void server_pool::carry_out(pool_ledger::actions& actions) {
+    for (const pool_action& action : actions) {
+        switch (action.kind) {
+            case pool_action_kind::hand_over: {
+                auto& server = static_cast<server_connection&>(*action.server);
+                context_.metrics.clients_waiting.sub();
+                action.waiter->last.attach(&server);
+                move(server, server_state::active);
+                static_cast<pool_waiter*>(action.waiter)->granted(server);
+                break;
+            }
+            case pool_action_kind::connect:
+                open(action.partition);
+                break;
+            case pool_action_kind::close:
+                close_server(static_cast<server_connection&>(*action.server), metric_of(action.reason));
+                break;
+            case pool_action_kind::time_out: {
+                context_.metrics.clients_waiting.sub();
+                pool_refusal why;
+                why.timed_out = true;
+                const bool unreachable = ledger_.in_use() == 0 && !last_failure_.empty();
+                why.sqlstate = unreachable ? protocol::sqlstate::cannot_connect_now
+                                           : protocol::sqlstate::too_many_connections;
+                why.message = unreachable ? "no server connection could be opened in time"
+                                          : "no server connection became free in time";
+                why.detail = std::to_string(ledger_.in_use()) + " of " + std::to_string(options_.limits.size) +
+                             " server connections are in use, " + std::to_string(ledger_.waiting()) +
+                             " more clients wait.";
+                if (!last_failure_.empty()) why.detail += " Last failure: " + last_failure_;
+                static_cast<pool_waiter*>(action.waiter)->refused(why);
+                break;
+            }
+        }
+    }
+    plan_tick();
+}
+
+void server_pool::plan_tick() {
+    const auto due = ledger_.next_tick();
+    if (due == config::time_point::max()) {
+        if (scheduled()) context_.env.cancel(*this);
+        return;
+    }
+    // A tick too early only looks; moving the timer for every idle server would cost more.
+    if (!scheduled() || due < when) context_.env.schedule(*this, due);
+}
+
+void server_pool::release(server_connection& server, bool touched) {
+    if (touched || server.had_temporary_objects || server.cancels_under_way != 0 || !server.at_safe_point()) {
+        clean(server, touched);
+        return;
+    }
+    back_to_ledger(server);
+}
+
+void server_pool::back_to_ledger(server_connection& server) {
+    server.io->watch(server, {1, 1});
+    server.io->arm(interest::read);
+    server.parameters = server.settings;
+    move(server, server_state::idle);
+    pool_ledger::actions actions;
+    actions.swap(free_actions_);
+    actions.clear();
+    ledger_.release(server, context_.env.now(), actions);
+    if (actions.empty()) {
+        if (!scheduled()) plan_tick();
+    } else {
+        carry_out(actions);
+    }
+    actions.clear();
+    free_actions_.swap(actions);
+}
+
+void server_pool::abandon(server_connection& server, bool touched, bool mid_message) {
+    if (mid_message || server.broken) {
+        context_.metrics.cleanups.add(metrics::cleanup_action::close);
+        discard(server, server_close::unclean);
+        return;
+    }
+    clean(server, touched);
+}
+
+void server_pool::discard(server_connection& server, server_close why) {
+    close_server(server, why);
+    pool_ledger::actions actions;
+    ledger_.lost_in_use(context_.env.now(), actions);
+    carry_out(actions);
+}
+
+void server_pool::close_server(server_connection& server, server_close why) {
+    if (server.state == server_state::closed) return;
+    log::debug("server_closed", {{"server", server.where.to_string()}, {"reason", label_word(why)}});
+    move(server, server_state::closed);
+    context_.metrics.server_closed.add(why);
+    while (affinity* follower = server.followers.front()) {
+        follower->attach(nullptr);
+    }
+    if (!server.broken && server.at_safe_point() && !server.out.blocked()) {
+        std::byte terminate[5]{std::byte{'X'}, {}, {}, {}, std::byte{4}};
+        const iovec piece{terminate, sizeof terminate};
+        server.io->write_some({&piece, 1});
+    }
+    server.io->close();
+    server.in.clear();
+    server.out.clear();
+    const auto it = std::find_if(servers_.begin(), servers_.end(), [&](const auto& s) { return s.get() == &server; });
+    if (it != servers_.end()) {
+        dead_.push_back(std::move(*it));
+        servers_.erase(it);
+    }
+    context_.env.defer(*this);
+}
+
+void server_pool::bury() noexcept {
+    // A cancel under way still refers to its connection; it defers this again when it is over.
+    std::erase_if(dead_, [](const auto& server) { return server->cancels_under_way == 0; });
+}
+
+void server_pool::close() {
+    pool_ledger::actions actions;
+    ledger_.close_all(actions);
+    carry_out(actions);
+}
+
+detached server_pool::open(partition_id id) {
+    ++tasks_;
+    const endpoint where = context_.endpoints.choose();
+    servers_.push_back(std::make_unique<server_connection>(
+        *this, context_.buffers, where, options_.owed_replies, options_.max_prepared_statements
+    ));
+    server_connection& server = *servers_.back();
+    server.partition = id;
+    context_.metrics.servers.add(metrics::server_state::connecting);
+    const login_context shared{context_.env, context_.net, context_.parameters, context_.scram_keys};
+    const startup_parameters parameters = partitions_[id].parameters;
+    login_outcome outcome = co_await log_in(server, shared, login_, parameters);
+    if (outcome.result == connect_result::ok && !context_.endpoints.accepts(where, server)) {
+        outcome = {connect_result::wrong_role, std::string{protocol::sqlstate::cannot_connect_now},
+                   where.to_string() + " is not a server of the wanted role", {}};
+    }
+    context_.metrics.server_connects.add(outcome.result);
+    const config::duration pause = context_.endpoints.report(where, outcome);
+    const auto now = context_.env.now();
+    pool_ledger::actions actions;
+    if (outcome.result == connect_result::ok) {
+        last_failure_.clear();
+        server.startup_settings = context_.parameters.empty();
+        for (const auto& [name, value] : parameters) {
+            if (name != "application_name") continue;
+            server.startup_settings = context_.parameters.with(server.startup_settings, name, &value);
+        }
+        server.settings = server.startup_settings;
+        server.parameters = server.settings;
+        partitions_[id].welcome = server.reported;
+        move(server, server_state::idle);
+        ledger_.connected(server, now, actions);
+    } else {
+        log::warning("server_connect_failed", {{"server", where.to_string()},
+                                               {"reason", label_word(outcome.result)},
+                                               {"sqlstate", outcome.sqlstate},
+                                               {"message", outcome.message}});
+        last_failure_ = outcome.message;
+        server.broken = true;
+        close_server(server, server_close::lost_in_login);
+        if (!outcome.worth_retrying()) refuse_all(id, outcome);
+        ledger_.connect_failed(now, now + pause, actions);
+    }
+    carry_out(actions);
+    --tasks_;
+}
+
+void server_pool::refuse_all(partition_id id, const login_outcome& why) {
+    for (ledger_waiter* waiter = ledger_.first_waiter(); waiter != nullptr;) {
+        ledger_waiter* following = intrusive_list<ledger_waiter>::next(*waiter);
+        if (waiter->partition == id) {
+            auto& refused = static_cast<pool_waiter&>(*waiter);
+            withdraw(refused);
+            refused.refused({why.sqlstate, why.message, {}, why.error_frame, false});
+        }
+        waiter = following;
+    }
+}
+
+void server_pool::open_dedicated(
+    startup_parameters parameters,
+    std::function<void(std::unique_ptr<server_connection>, const login_outcome&)> done
+) {
+    ledger_.count_dedicated(1);
+    open_alone(std::move(parameters), std::move(done));
+}
+
+detached server_pool::open_alone(
+    startup_parameters parameters,
+    std::function<void(std::unique_ptr<server_connection>, const login_outcome&)> done
+) {
+    ++tasks_;
+    const endpoint where = context_.endpoints.choose();
+    auto server = std::make_unique<server_connection>(
+        *this, context_.buffers, where, options_.owed_replies, options_.max_prepared_statements
+    );
+    server->state = server_state::closed;  // never in the pool's books
+    const login_context shared{context_.env, context_.net, context_.parameters, context_.scram_keys};
+    login_outcome outcome = co_await log_in(*server, shared, login_, parameters);
+    context_.metrics.server_connects.add(outcome.result);
+    context_.endpoints.report(where, outcome);
+    if (outcome.result != connect_result::ok) {
+        server.reset();
+        ledger_.count_dedicated(-1);
+    }
+    done(std::move(server), outcome);
+    --tasks_;
+}
+
+}  // namespace pgmend::pool

@@ -1,0 +1,154 @@
+#pragma once
+// The server connections of one database and one user: carries out what the ledger decides, opens connections, cleans
+// those that clients leave in the middle of something, and sends cancels. One worker thread.
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/metrics.hpp"
+#include "pool/pool_ledger.hpp"
+#include "pool/reset_plan.hpp"
+#include "pool/server_connection.hpp"
+#include "pool/server_login.hpp"
+
+namespace pgmend::pool {
+
+/// Why a waiter gets no server. Views are valid during the call.
+struct pool_refusal {
+    std::string_view sqlstate;
+    std::string_view message;
+    std::string detail;
+    protocol::byte_view error_frame;  ///< the server's own words, when it said any
+    bool timed_out = false;
+};
+
+/// Somebody who waits for a server. Exactly one of the calls follows each acquire that returned null, unless the
+/// waiter withdraws. Neither is made from inside acquire.
+class pool_waiter : public ledger_waiter {
+public:
+    virtual void granted(server_connection& server) = 0;
+    virtual void refused(const pool_refusal& why) = 0;
+
+protected:
+    ~pool_waiter() = default;
+};
+
+/// Where to connect to, and what became of it. Implemented above the pool, which does not know roles.
+class endpoint_source {
+public:
+    virtual endpoint choose() = 0;
+    /// `server` is given when the login succeeded: whether it will do (target_session_attrs).
+    virtual bool accepts(const endpoint& where, const server_connection& server) = 0;
+    /// Returns how long to wait until the next attempt.
+    virtual config::duration report(const endpoint& where, const login_outcome& outcome) = 0;
+
+protected:
+    ~endpoint_source() = default;
+};
+
+/// What all pools of one worker share. Outlives them.
+struct pool_context {
+    config::environment& env;
+    network& net;
+    buffer_pool& buffers;
+    protocol::parameter_store& parameters;
+    protocol::scram_key_cache& scram_keys;
+    config::metrics::cells& metrics;
+    endpoint_source& endpoints;
+    gather& flight;  ///< the worker's scratch for one flight
+};
+
+struct pool_options {
+    pool_limits limits;
+    config::duration cleanup_timeout = std::chrono::seconds{5};
+    std::size_t max_prepared_statements = 200;
+    std::size_t owed_replies = 65536;
+    std::size_t held_message = 1 << 20;
+    bool commit_abandoned = false;
+};
+
+/// Clients that gave equal startup parameters; see partition_id.
+struct pool_partition {
+    std::string key;
+    startup_parameters parameters;
+    /// What the last login reported: the welcome of the next client. Null until one succeeded.
+    const protocol::parameter_set* welcome = nullptr;
+};
+
+class server_pool final : private config::timer_node, private config::deferred_node {
+public:
+    server_pool(const pool_context& context, login_settings login, pool_options options);
+    server_pool(const server_pool&) = delete;
+    server_pool& operator=(const server_pool&) = delete;
+    /// No login or cleaning may be under way: see `busy`.
+    ~server_pool();
+
+    /// The partition for these parameters. `key` is startup_partition_key's.
+    partition_id partition(std::string_view key, const startup_parameters& parameters);
+    const pool_partition& facts(partition_id id) const noexcept { return partitions_[id]; }
+
+    /// A server at once, or null: then the waiter stands in line.
+    server_connection* acquire(pool_waiter& waiter);
+    void withdraw(pool_waiter& waiter) noexcept;
+    /// Gives back a server at a safe point. `touched`: something of the client's may be left in its session.
+    void release(server_connection& server, bool touched);
+    /// Gives back a server whose client is gone in the middle of something: it is drained, rolled back, or closed.
+    /// `mid_message`: the client stopped within a message, so nothing more can be said to this server.
+    void abandon(server_connection& server, bool touched, bool mid_message);
+    /// A server in use that cannot go on.
+    void discard(server_connection& server, config::metrics::server_close why);
+    /// An idle server has something to say.
+    void idle_ready(server_connection& server) noexcept;
+
+    /// Opens a connection that is the caller's alone (replication): `done` is called once, from the loop.
+    void open_dedicated(
+        startup_parameters parameters,
+        std::function<void(std::unique_ptr<server_connection>, const login_outcome&)> done
+    );
+    void dedicated_closed() noexcept { ledger_.count_dedicated(-1); }
+
+    /// Cancels what `server` runs now; at most one cancel is under way for it. False when one is already.
+    bool cancel(server_connection& server);
+
+    /// Closes what is idle now and what comes back later.
+    void close();
+    /// Logins, cleanings or cancels under way.
+    bool busy() const noexcept { return tasks_ != 0; }
+    const pool_ledger& ledger() const noexcept { return ledger_; }
+    const login_settings& login() const noexcept { return login_; }
+    const pool_options& options() const noexcept { return options_; }
+    const std::vector<std::unique_ptr<server_connection>>& servers() const noexcept { return servers_; }
+
+private:
+    struct cleaning;
+    void carry_out(pool_ledger::actions& actions);
+    void plan_tick();
+    detached open(partition_id id);
+    detached open_alone(
+        startup_parameters parameters,
+        std::function<void(std::unique_ptr<server_connection>, const login_outcome&)> done
+    );
+    detached clean(server_connection& server, bool touched);
+    detached send_cancel(server_connection& server);
+    void refuse_all(partition_id id, const login_outcome& why);
+    void close_server(server_connection& server, config::metrics::server_close why);
+    void back_to_ledger(server_connection& server);
+    void move(server_connection& server, server_state to) noexcept;
+    void bury() noexcept;
+
+    pool_context context_;
+    login_settings login_;
+    pool_options options_;
+    pool_ledger ledger_;
+    std::vector<pool_partition> partitions_;
+    std::vector<std::unique_ptr<server_connection>> servers_;
+    std::vector<std::unique_ptr<server_connection>> dead_;  ///< closed; freed when nothing refers to them any more
+    std::string last_failure_;  ///< of a login, for those who wait in vain
+    std::size_t tasks_ = 0;
+    pool_ledger::actions free_actions_;
+};
+
+}  // namespace pgmend::pool
