@@ -12,9 +12,9 @@ set -euo pipefail
 
 # Each name here is found by deploy/cmake/dependencies.cmake or called by a script of this repository.
 build_set=(
-    g++ cmake ninja-build ccache pkg-config
+    g++ cmake ninja-build ccache
     libboost1.81-dev libssl-dev libpq-dev libpg-query-dev postgresql-server-dev-15 libxxhash-dev
-    libyaml-cpp-dev prometheus-cpp-dev libspdlog-dev libfmt-dev liburing-dev
+    libyaml-cpp-dev prometheus-cpp-dev libspdlog-dev
     postgresql-client-15
 )
 server_set=(postgresql-15)
