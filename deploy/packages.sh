@@ -24,6 +24,8 @@ test_set=(
     strace valgrind
 )
 bench_set=(pgbouncer haproxy)
+# Debian's npm would clash with one that came with another nodejs.
+command -v npm >/dev/null || test_set+=(npm)
 
 usage() {
     sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
