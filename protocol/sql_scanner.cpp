@@ -38,16 +38,14 @@ constexpr unsigned char lower(unsigned char c) noexcept {
 }
 constexpr bool is_newline(unsigned char c) noexcept { return c == '\n' || c == '\r'; }
 
-/// Whether `text` contains pg_temp in any case.
-bool contains_pg_temp(std::string_view text) noexcept {
+/// Whether a name is pg_temp or one of its numbered kin; a schema is named from its first letter on.
+bool begins_with_pg_temp(std::string_view name) noexcept {
     constexpr std::string_view wanted = "pg_temp";
-    std::size_t matched = 0;
-    for (const char each : text) {
-        const auto c = static_cast<char>(lower(static_cast<unsigned char>(each)));
-        matched = c == wanted[matched] ? matched + 1 : (c == wanted[0] ? 1 : 0);
-        if (matched == wanted.size()) return true;
+    if (name.size() < wanted.size()) return false;
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+        if (lower(static_cast<unsigned char>(name[i])) != static_cast<unsigned char>(wanted[i])) return false;
     }
-    return false;
+    return true;
 }
 
 /// True where PostgreSQL's `operator` rule lets a trailing + or - stand: it has a character SQL's own
@@ -177,11 +175,13 @@ bool sql_scanner::skip_block_comment() noexcept {
 
 sql_token sql_scanner::identifier() noexcept {
     const std::size_t begin = position_;
-    while (is(at(position_), name_part) && position_ < text_.size())
-        ++position_;
+    std::size_t end = begin + 1;
+    while (end < text_.size() && is(static_cast<unsigned char>(text_[end]), name_part))
+        ++end;
+    position_ = end;
+    // The N of N'…' stays a name of its own before the string: one key, one tree.
     sql_token token = taken(sql_token_kind::identifier, begin);
-    token.names_temp_schema = token.text.size() >= 7 && contains_pg_temp(token.text);
-    // N'…' is the keyword NCHAR and a string; the letter alone would be a column. Both keep their place.
+    token.names_temp_schema = begins_with_pg_temp(token.text);
     return token;
 }
 
@@ -198,7 +198,7 @@ sql_token sql_scanner::quoted_identifier(std::size_t prefix, bool unicode) noexc
             ++position_;
             sql_token token = taken(sql_token_kind::quoted_identifier, begin);
             if (token.text.size() == prefix + 2) return failed();
-            token.names_temp_schema = unicode || contains_pg_temp(token.text);
+            token.names_temp_schema = unicode || begins_with_pg_temp(token.text.substr(1));
             return token;
         }
     }
@@ -211,15 +211,16 @@ sql_token sql_scanner::literal(sql_token_kind kind, std::size_t prefix, bool esc
     if (unicode) watch.feed_anything();  // the escape character may be declared behind the string
     position_ += prefix;
     do {
-        if (!quoted_piece(watch, escapes)) return failed();
+        if (!quoted_piece(watch, kind, escapes)) return failed();
     } while (continues_literal());
     sql_token token = taken(kind, begin);
     if (kind == sql_token_kind::string) watch.report(token);
     return token;
 }
 
-/// One '…' from its opening to its closing quote. False when it does not end.
-bool sql_scanner::quoted_piece(word_watch& watch, bool escapes) noexcept {
+/// One '…' from its opening to its closing quote. False when it does not end. In a bit string a doubled
+/// quote is an end and a beginning.
+bool sql_scanner::quoted_piece(word_watch& watch, sql_token_kind kind, bool escapes) noexcept {
     ++position_;
     while (position_ < text_.size()) {
         const unsigned char c = at(position_);
@@ -237,7 +238,7 @@ bool sql_scanner::quoted_piece(word_watch& watch, bool escapes) noexcept {
         } else if (c != '\'') {
             watch.feed(c);
             ++position_;
-        } else if (at(position_ + 1) == '\'') {
+        } else if (at(position_ + 1) == '\'' && kind == sql_token_kind::string) {
             watch.feed(c);
             position_ += 2;
         } else {

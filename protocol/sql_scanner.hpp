@@ -54,7 +54,7 @@ private:
     sql_token identifier() noexcept;
     sql_token quoted_identifier(std::size_t prefix, bool unicode) noexcept;
     sql_token literal(sql_token_kind kind, std::size_t prefix, bool escapes, bool unicode) noexcept;
-    bool quoted_piece(word_watch& watch, bool escapes) noexcept;
+    bool quoted_piece(word_watch& watch, sql_token_kind kind, bool escapes) noexcept;
     sql_token dollar() noexcept;
     sql_token number() noexcept;
     sql_token operator_or_punctuation() noexcept;
