@@ -84,8 +84,8 @@ enum class server_close : std::uint8_t {
     lost_in_login,  ///< never got as far as being established
 };
 inline constexpr std::array<words, 10> server_close_words{
-    "lifetime", "idle_timeout", "lost_idle",   "lost_in_use",  "unclean",
-    "protocol", "client",       "shutdown", "repartition", "lost_in_login"};
+    "lifetime", "idle_timeout", "lost_idle", "lost_in_use", "unclean",
+    "protocol", "client",       "shutdown",  "repartition", "lost_in_login"};
 constexpr const auto& label_words(server_close) { return server_close_words; }
 static_assert(label_word(server_close::lost_in_login) == "lost_in_login");
 
@@ -109,11 +109,13 @@ enum class pin_reason : std::uint8_t {
     cursor,       ///< WITH HOLD
     sql_prepare,  ///< prepared by SQL text
     parameter,    ///< a setting that cannot be tracked
+    role,         ///< SET ROLE or SET SESSION AUTHORIZATION
+    sequence,     ///< reads currval or lastval
     unknown,      ///< a statement that is not understood
 };
-inline constexpr std::array<words, 9> pin_reason_words{"session_mode",    "replication",   "listen",
-                                                       "temporary_table", "advisory_lock", "cursor",
-                                                       "sql_prepare",     "parameter",     "unknown"};
+inline constexpr std::array<words, 11> pin_reason_words{
+    "session_mode", "replication", "listen", "temporary_table", "advisory_lock", "cursor",
+    "sql_prepare",  "parameter",   "role",   "sequence",        "unknown"};
 constexpr const auto& label_words(pin_reason) { return pin_reason_words; }
 static_assert(label_word(pin_reason::unknown) == "unknown");
 
