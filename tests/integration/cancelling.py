@@ -166,7 +166,7 @@ def copies(t):
     client.send(wire.copy_data("two\n") + wire.COPY_DONE)
     answer = client.ready()
     check(wire.sqlstates(answer) in (["57014"], []), f"{answer}")
-    client.send(wire.query("COPY (SELECT pg_sleep(0.01), i FROM generate_series(1, 5000) i) TO STDOUT"))
+    client.send(wire.query("COPY (SELECT pg_sleep(0.001), repeat('x', 5000) FROM generate_series(1, 9000) i) TO STDOUT"))
     client.until("H")
     send_cancel(t, client.pid, client.key)
     same(wire.sqlstates(client.ready()), ["57014"])

@@ -84,6 +84,21 @@ def tail(path, lines=40):
         return f"({error})"
 
 
+def make_certificate(directory, name, owner=None):
+    """A self-signed certificate for localhost; returns the paths of certificate and key."""
+    certificate, key = directory / f"{name}.crt", directory / f"{name}.key"
+    if not certificate.exists():
+        done = subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+                               "-nodes", "-days", "2", "-subj", f"/CN={name}", "-addext",
+                               "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", certificate],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        check(done.returncode == 0, done.stdout)
+        key.chmod(0o600)
+        if owner:
+            shutil.chown(key, owner, owner)
+    return certificate, key
+
+
 class Postgres:
     """A PostgreSQL 15 of our own: loopback and a Unix socket, SCRAM, no fsync. Runs as postgres when we are root."""
 
@@ -297,7 +312,7 @@ class Pgmend(Process):
     kind = "pgmend"
 
     def __init__(self, postgres, directory, binary, settings=None, pool_size=8, url=None, environment=None,
-                 database="app"):
+                 only_live=False):
         self.postgres = postgres
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -307,11 +322,12 @@ class Pgmend(Process):
         self.log = self.directory / "pgmend.log"
         self.config = self.directory / "pgmend.yaml"
         self.environment = environment or {}
+        self.only_live = only_live
         base = {
             "listen": {"host": self.host, "port": self.port},
             "http": {"host": self.host, "port": self.http_port},
             "upstream": {
-                "url": url or f"postgres://app:{PASSWORDS['app']}@{postgres.host}:{postgres.port}/{database}"
+                "url": url or f"postgres://app:{PASSWORDS['app']}@{postgres.host}:{postgres.port}/app"
             },
             "users": [{"name": name, "password": word} for name, word in PASSWORDS.items()],
             "pool": {"mode": "transaction", "size": pool_size, "wait_timeout": "60s"},
@@ -323,15 +339,16 @@ class Pgmend(Process):
         self.config.write_text("\n".join(yaml_lines(self.settings)) + "\n")
 
     def start(self):
+        """Returns when /ready says so, or, where no server may be reachable, when /live does."""
         self.write_config()
         self.spawn([self.binary, "--config", self.config], clean_environment(**self.environment))
-        poll(self.is_ready, f"pgmend gets ready\n{tail(self.log)}", timeout=20)
+        poll(lambda: self.says(200, "/live" if self.only_live else "/ready"), "pgmend gets ready", timeout=20)
         return self
 
-    def is_ready(self):
+    def says(self, status, path):
         if not self.alive():
             raise Failure(f"pgmend ended with {self.process.returncode}\n{tail(self.log)}")
-        return self.http("/ready")[0] == 200
+        return self.http(path)[0] == status
 
     def http(self, path):
         """Status and text; status 0 when nobody answers."""
@@ -399,16 +416,18 @@ class Test:
     # -- connections
 
     def wire(self, user="app", database="app", parameters=None, direct=False, login=True, version=wire.PROTOCOL_3_0,
-             password=None, **options):
-        host, port = (self.postgres.host, self.postgres.port) if direct else (self.host, self.port)
+             password=None, on=None, **options):
+        place = self.postgres if direct else on or self.subject
+        host, port = place.host, place.port
         connection = wire.Wire(options.pop("host", host), options.pop("port", port), **options)
         self.closing.callback(connection.socket.close)
         if login:
             connection.login(user, password or PASSWORDS.get(user, ""), database, parameters, version)
         return connection
 
-    def conninfo(self, user="app", database="app", **more):
-        words = {"host": self.host, "port": self.port, "user": user, "password": PASSWORDS[user],
+    def conninfo(self, user="app", database="app", on=None, **more):
+        place = on or self.subject
+        words = {"host": place.host, "port": place.port, "user": user, "password": PASSWORDS[user],
                  "dbname": database, "sslmode": "prefer", "connect_timeout": 30, **more}
         return words
 
@@ -463,7 +482,7 @@ class Test:
         return self.program(POSTGRES_BIN / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-At", *arguments, **options)
 
     def own(self, name, **options):
-        """A further pgmend for this test alone."""
+        """A further pgmend for this test alone; wire(on=...) and conninfo(on=...) reach it."""
         return self.closing.enter_context(self.run.started(self.run.pgmend(name, **options)))
 
     @contextlib.contextmanager
