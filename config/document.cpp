@@ -76,8 +76,10 @@ private:
         // Not where expected: another encoding, in which places are not byte offsets.
         if (quote != '"' && quote != '\'') return true;
         for (std::size_t at = begin + 1; at < text_.size(); ++at) {
-            if (text_[at] == quote) return true;
-            if (quote == '"' && text_[at] == '\\') ++at;
+            // Inside single quotes, two of them stand for one.
+            const bool doubled = quote == '\'' && text_.substr(at, 2) == "''";
+            if (text_[at] == quote && !doubled) return true;
+            if (doubled || (quote == '"' && text_[at] == '\\')) ++at;
         }
         return false;
     }
@@ -98,7 +100,7 @@ private:
         enter(mark, anchor, tag);
         if (open_.size() >= limits_.depth)
             refuse(mark, "the document is nested deeper than " + std::to_string(limits_.depth) + " levels");
-        if (!open_.empty() && wants_key()) refuse(mark, "a key must be plain text");
+        if (!open_.empty() && wants_key()) refuse(mark, "a key must be plain text (is a bracket left open?)");
         open_.push_back({document_node{kind, place_of(mark), {}, {}, {}}, {}});
     }
 
@@ -138,7 +140,8 @@ private:
     }
 
     void read_key(frame& top, document_node node) {
-        if (node.kind != node_kind::scalar) throw stop_parsing{{node.at, {}, "a key must be plain text"}};
+        if (node.kind != node_kind::scalar)
+            throw stop_parsing{{node.at, {}, "a key must be plain text (is a bracket left open?)"}};
         const auto& members = top.node.members;
         const auto first = std::ranges::find(members, node.text, &document_member::key);
         top.duplicate = first != members.end();

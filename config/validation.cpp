@@ -89,6 +89,7 @@ void validate(const settings& candidate, problems& found) {
         complain(upstream.user, "no user is known, and the operating system names none", found);
     if (candidate.listen.host().empty() && candidate.listen.unix_socket_dir().empty())
         complain(candidate.listen.host, "may only be empty when 'listen.unix_socket_dir' is given", found);
+    if (candidate.http.host().empty()) complain(candidate.http.host, "may not be empty", found);
     if (pool.size() < pool.min_size())
         complain(
             pool.min_size, pool.min_size.shown() + " is more than pool.size, which is " + pool.size.shown(),

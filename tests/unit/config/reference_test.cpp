@@ -14,14 +14,14 @@ using namespace pgmend::config;
 
 namespace {
 
-/// Compares a document of the tree with what is rendered now, or renews it when PGMEND_RENEW_DOCUMENTS is
+/// Compares a document of the tree with what is rendered now, or renews it when PGMEND_UPDATE_GENERATED is
 /// set.
 void check_document(const std::string& path, const std::string& rendered) {
     const std::string full = std::string(PGMEND_SOURCE_DIR) + "/" + path;
-    if (std::getenv("PGMEND_RENEW_DOCUMENTS") != nullptr) std::ofstream(full, std::ios::binary) << rendered;
+    if (std::getenv("PGMEND_UPDATE_GENERATED") != nullptr) std::ofstream(full, std::ios::binary) << rendered;
     std::ifstream file(full, std::ios::binary);
     const std::string committed{std::istreambuf_iterator<char>(file), {}};
-    INFO(path << " is not current: PGMEND_RENEW_DOCUMENTS=1 unit_config \"reference*\"");
+    INFO(path << " is not current: PGMEND_UPDATE_GENERATED=1 unit_config \"reference*\"");
     CHECK((committed == rendered));
 }
 
