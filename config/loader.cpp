@@ -59,8 +59,6 @@ private:
         std::string text;
     };
 
-    // ---- finding ------------------------------------------------------------------------------------
-
     void fail(const origin& from, const std::string& text) {
         std::string line;
         if (!from.variable.empty()) {
@@ -175,8 +173,6 @@ private:
         return candidate_->find(candidate_->nearest(key));
     }
 
-    // ---- applying, lowest precedence first ----------------------------------------------------------
-
     void apply() {
         const assignment* file_url = url_in(file_values_);
         const assignment* environment_url = url_in(environment_values_);
@@ -195,9 +191,8 @@ private:
     }
 
     const assignment* url_in(const std::vector<assignment>& values) const {
-        const auto found = std::ranges::find(values, &candidate_->upstream.url, [](const assignment& each) {
-            return static_cast<const void*>(each.target);
-        });
+        const setting_base* url = &candidate_->upstream.url;
+        const auto found = std::ranges::find(values, url, &assignment::target);
         return found == values.end() ? nullptr : &*found;
     }
 
@@ -243,8 +238,6 @@ private:
             origins_[each.key] = from;
         }
     }
-
-    // ---- completing ---------------------------------------------------------------------------------
 
     void complete() {
         auto& upstream = candidate_->upstream;

@@ -13,7 +13,7 @@
 namespace pgmend::config {
 
 /// One PostgreSQL server. `host` is a name, an address, or a socket directory (it then starts with '/', or
-/// with '@' in the abstract namespace).
+/// with '@' in the abstract namespace). It may be empty when `address` is given.
 struct server_address {
     std::string host;
     std::string
