@@ -19,7 +19,7 @@ build_set=(
 )
 server_set=(postgresql-15)
 test_set=(
-    catch2 clang-format-14 shellcheck git openssl
+    catch2 clang-format-14 shellcheck git openssl procps
     python3 python3-psycopg python3-psycopg2 python3-asyncpg nodejs
     strace valgrind
 )
