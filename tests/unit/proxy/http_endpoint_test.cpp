@@ -364,6 +364,16 @@ TEST_CASE("http_endpoint: what prevents listening is told to the caller", "[prox
     CHECK(control.poll() == 0);
 }
 
+TEST_CASE("http_endpoint: when one of several addresses is taken, nothing is left listening", "[proxy]") {
+    const served six({}, "::1");
+    if (six.error) return;  // without IPv6 there is one address only
+    asio::io_context control;
+    http_endpoint everywhere(control, providers());
+    CHECK(everywhere.open("*", six.port) == boost::system::errc::address_in_use);
+    CHECK(everywhere.port() == 0);
+    CHECK_FALSE(client(six.port).connected);
+}
+
 TEST_CASE("http_endpoint: it may go before its coroutines have begun, and they before the loop", "[proxy]") {
     asio::io_context control;
     {
