@@ -51,6 +51,13 @@ public:
     /// Room for `size` bytes made by the caller, who fills all of it. Needs has_room(size).
     std::span<std::byte> make(std::size_t size) noexcept;
     std::span<const iovec> pieces() const noexcept { return {pieces_.data(), count_}; }
+    std::size_t bytes() const noexcept {
+        std::size_t sum = 0;
+        for (const iovec& piece : pieces()) {
+            sum += piece.iov_len;
+        }
+        return sum;
+    }
     void clear() noexcept { count_ = used_ = 0; }
 
     static constexpr std::size_t arena_bytes = 16 * 1024;

@@ -251,6 +251,7 @@ private:
             case reply_kind::describe:
             case reply_kind::execute:
             case reply_kind::close:
+                reply.failed = true;
                 server_.owed.skip_to_sync([this](owed_reply& skipped) {
                     take_back(skipped);
                     sink_.undone(skipped);
@@ -288,6 +289,10 @@ private:
                 break;
             case protocol::substitute_error::unknown_statement:
                 message = "prepared statement \"" + name + "\" does not exist";
+                break;
+            case protocol::substitute_error::too_many_statements:
+                sqlstate = protocol::sqlstate::program_limit_exceeded;
+                message = "too many prepared statements";
                 break;
             case protocol::substitute_error::none:
             case protocol::substitute_error::no_unnamed_statement:

@@ -117,6 +117,8 @@ public:
     void close();
     /// Logins, cleanings or cancels under way.
     bool busy() const noexcept { return tasks_ != 0; }
+    /// Closed connections not yet freed.
+    bool burying() const noexcept { return !dead_.empty(); }
     const pool_ledger& ledger() const noexcept { return ledger_; }
     const login_settings& login() const noexcept { return login_; }
     const pool_options& options() const noexcept { return options_; }

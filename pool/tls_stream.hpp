@@ -52,6 +52,7 @@ private:
     friend struct tls_bio;
 
     void notify(event_mask bits) noexcept override;
+    io_result send(std::span<std::byte> fresh) noexcept;
     io_result flush() noexcept;
     io_result result_of(int outcome) noexcept;
     io_result fail(int error, std::string text) noexcept;
@@ -64,11 +65,12 @@ private:
     std::string failure_;
     event_sink* sink_ = nullptr;
     readiness bits_;
-    int error_ = 0;
+    int error_ = 0;  ///< of the stream below until `failed_`, then what every call says
     interest armed_ = interest::none;
     bool established_ = false;
     bool failed_ = false;
-    bool drained_ = true;
+    bool drained_ = true;  ///< all that was received is read, but for the beginning of a record
+    bool below_ended_ = false;
 };
 
 }  // namespace pgmend::pool

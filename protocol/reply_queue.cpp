@@ -95,6 +95,7 @@ bool reply_queue::ready() {
     const reply_kind kind = front().kind;
     if (kind != reply_kind::sync && kind != reply_kind::query && kind != reply_kind::function_call) return false;
     pop();
+    if (empty()) group_open_ = false;
     return true;
 }
 

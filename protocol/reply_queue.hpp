@@ -35,7 +35,13 @@ enum class reply_action : std::uint8_t {
 };
 
 /// Words for a `substitute`.
-enum class substitute_error : std::uint8_t { none, duplicate_statement, no_unnamed_statement, unknown_statement };
+enum class substitute_error : std::uint8_t {
+    none,
+    duplicate_statement,
+    no_unnamed_statement,
+    unknown_statement,
+    too_many_statements,
+};
 
 /// A client's name for a prepared statement, and what it stands for; empty once it was closed.
 class client_statement {
@@ -54,6 +60,7 @@ struct owed_reply {
     substitute_error error = substitute_error::none;
     /// A Parse that reached the server under the statement's shared name / under the unnamed one; a Close of it.
     bool named_on_server = false;
+    bool failed = false;  ///< the error was this message's own; those behind it were skipped
     statement_ref statement;
     /// What the client's map said before this message, to be restored if the server skips it.
     client_statement* client = nullptr;

@@ -6,6 +6,7 @@
 namespace pgmend::protocol::sqlstate {
 
 inline constexpr std::string_view connection_failure = "08006";
+inline constexpr std::string_view transaction_resolution_unknown = "08007";
 inline constexpr std::string_view protocol_violation = "08P01";
 inline constexpr std::string_view feature_not_supported = "0A000";
 inline constexpr std::string_view invalid_parameter_value = "22023";
@@ -17,6 +18,7 @@ inline constexpr std::string_view duplicate_prepared_statement = "42P05";
 inline constexpr std::string_view program_limit_exceeded = "54000";
 inline constexpr std::string_view too_many_connections = "53300";
 inline constexpr std::string_view configuration_limit_exceeded = "53400";
+inline constexpr std::string_view query_canceled = "57014";
 inline constexpr std::string_view admin_shutdown = "57P01";
 inline constexpr std::string_view cannot_connect_now = "57P03";
 inline constexpr std::string_view internal_error = "XX000";

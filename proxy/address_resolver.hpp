@@ -1,0 +1,45 @@
+#pragma once
+// Names of servers to addresses, off the workers: resolved on the control thread's io_context, again at intervals; one
+// failed lookup keeps what was known. Workers read under a lock held for a copy.
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "config/upstreams.hpp"
+#include "pool/socket_stream.hpp"
+
+namespace pgmend::proxy {
+
+class address_resolver final : public pool::address_book {
+public:
+    address_resolver(boost::asio::io_context& control, const config::server_list& servers);
+
+    std::vector<pool::socket_address> lookup(const pool::endpoint& to) override;
+    /// Begins to resolve; the control thread must run.
+    void start();
+    void stop();
+    /// Every name has been asked for once, with whatever outcome.
+    bool settled() const noexcept { return names_.empty() || asked_ >= names_.size(); }
+
+private:
+    void resolve_all();
+    void plan();
+
+    boost::asio::io_context& control_;
+    boost::asio::ip::tcp::resolver resolver_;
+    boost::asio::steady_timer timer_;
+    std::set<pool::endpoint> names_;
+    std::size_t asked_ = 0;
+    bool stopped_ = false;
+    std::mutex mutex_;
+    std::map<pool::endpoint, std::vector<pool::socket_address>> known_;
+};
+
+}  // namespace pgmend::proxy

@@ -1,0 +1,434 @@
+#include "proxy/client_login.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "config/log.hpp"
+#include "pool/tls_stream.hpp"
+#include "protocol/frame.hpp"
+#include "protocol/md5_auth.hpp"
+#include "protocol/message_writer.hpp"
+#include "protocol/scram.hpp"
+#include "protocol/sqlstate.hpp"
+#include "proxy/worker_core.hpp"
+
+namespace pgmend::proxy {
+
+namespace metrics = config::metrics;
+using pool::io_status;
+using protocol::startup_kind;
+
+namespace {
+
+constexpr std::uint32_t auth_ok = 0;
+constexpr std::uint32_t auth_cleartext = 3;
+constexpr std::uint32_t auth_md5 = 5;
+constexpr std::uint32_t auth_sasl = 10;
+constexpr std::uint32_t auth_sasl_continue = 11;
+constexpr std::uint32_t auth_sasl_final = 12;
+constexpr std::size_t longest_login_message = 10'000;  // a password or a SASL message
+
+}  // namespace
+
+pool::task<login_end> log_in_client(client_session& session) {
+    client_login login{session};
+    co_return co_await login.run();
+}
+
+client_login::client_login(client_session& session)
+    : session_(session),
+      worker_(session.worker_),
+      deadline_(worker_.env(), session.gate_, client_session::timed_out) {}
+
+pool::task<login_end> client_login::run() {
+    using kind = login_end::kind;
+    deadline_.after(worker_.settings().listen.login_timeout());
+    for (bool asked_tls = false, asked_gss = false;;) {
+        const got first = co_await read_first_packet();
+        if (first == got::timed_out) worker_.metrics().client_logins.add(login_result::timeout);
+        if (first != got::message) co_return login_end{kind::gone};
+        if (packet_.kind == startup_kind::cancel_request) {
+            worker_.cancel(packet_.cancel.pid, packet_.cancel.key);
+            co_return login_end{kind::cancelled};
+        }
+        if (packet_.kind == startup_kind::violation) {
+            worker_.metrics().clients_refused.add(metrics::refusal::protocol);
+            refuse(packet_.error, login_result::protocol);
+            co_return login_end{kind::refused};
+        }
+        if (packet_.kind == startup_kind::startup) break;
+        bool& asked = packet_.kind == startup_kind::ssl_request ? asked_tls : asked_gss;
+        if (std::exchange(asked, true)) {
+            refuse(protocol::sqlstate::protocol_violation, "unsupported frontend protocol", login_result::protocol);
+            co_return login_end{kind::refused};
+        }
+        session_.in_.consume(packet_.size);
+        const bool tls = packet_.kind == startup_kind::ssl_request && !secure_ &&
+                         worker_.options().tls_towards_clients != nullptr;
+        send({tls ? std::byte{'S'} : std::byte{'N'}});
+        if (tls && !co_await start_tls()) co_return login_end{kind::gone};
+    }
+    remember(packet_.startup);
+    session_.in_.consume(packet_.size);
+    const auto& tls = worker_.options().tls_towards_clients;
+    if (!secure_ && !session_.local_ && tls != nullptr && tls->mode() >= pool::tls_mode::require) {
+        worker_.metrics().clients_refused.add(metrics::refusal::tls_required);
+        refuse(
+            protocol::sqlstate::invalid_authorization, "TLS is required for this connection", login_result::protocol
+        );
+        co_return login_end{kind::refused};
+    }
+    if (worker_.draining()) {
+        worker_.metrics().clients_refused.add(metrics::refusal::draining);
+        refuse(protocol::sqlstate::cannot_connect_now, "the database system is shutting down", login_result::unavailable);
+        co_return login_end{kind::refused};
+    }
+    if (worker_.sessions() > worker_.settings().listen.max_clients()) {
+        worker_.metrics().clients_refused.add(metrics::refusal::client_limit);
+        refuse(
+            protocol::sqlstate::too_many_connections, "sorry, too many clients already", login_result::unavailable,
+            "The limit is " + std::to_string(worker_.settings().listen.max_clients()) + " (listen.max_clients)."
+        );
+        co_return login_end{kind::refused};
+    }
+    if (negotiate_) {
+        std::vector<std::byte> frame;
+        const std::vector<std::string_view> unknown{unknown_options_.begin(), unknown_options_.end()};
+        protocol::message_writer{frame}.negotiate_protocol_version(protocol::newest_minor_version, unknown);
+        send(frame);
+    }
+    if (!co_await authenticate()) co_return login_end{kind::refused};
+    session_.pool_ = &worker_.pool_for(database_, user_);
+    const bool ready = replication_.empty() ? co_await find_server() : co_await open_replication();
+    if (!ready) co_return login_end{kind::refused};
+    worker_.metrics().client_logins.add(login_result::ok);
+    welcome();
+    co_return login_end{kind::welcome};
+}
+
+void client_login::remember(const protocol::startup_message& startup) {
+    user_ = startup.user;
+    database_ = startup.database;
+    minor_ = startup.spoken_minor();
+    negotiate_ = startup.needs_negotiation();
+    unknown_options_.assign(startup.protocol_options.begin(), startup.protocol_options.end());
+    partition_key_ = protocol::startup_partition_key(startup);
+    application_name_ = startup.find("application_name");
+    if (startup.replication != protocol::replication_mode::none) replication_ = startup.find("replication");
+    for (const auto& [name, value] : startup.parameters) {
+        const bool ours = name == "user" || name == "database" || name == "replication" || name == "application_name";
+        if (!ours) parameters_.emplace_back(name, value);
+    }
+    const auto& upstream = worker_.settings().upstream;
+    if (application_name_.empty()) application_name_ = upstream.application_name();
+    if (const auto& options = upstream.options(); !options.empty()) {
+        // The client's options come last: they win.
+        const auto it = std::find_if(parameters_.begin(), parameters_.end(), [](const auto& parameter) {
+            return parameter.first == "options";
+        });
+        if (it == parameters_.end()) {
+            parameters_.emplace_back("options", options);
+        } else {
+            it->second = options + " " + it->second;
+        }
+    }
+}
+
+pool::task<client_login::got> client_login::read_first_packet() {
+    for (;;) {
+        packet_ = protocol::parse_startup(session_.in_.bytes());
+        if (packet_.kind != startup_kind::need_more) co_return got::message;
+        const pool::io_result result = session_.in_.fill(*session_.io_, packet_.size);
+        session_.in_.keep();
+        if (result.status == io_status::ok) continue;
+        if (result.status != io_status::would_block) co_return got::gone;
+        const auto bits = co_await session_.gate_.wait();
+        if ((bits & client_session::killed) != 0) co_return got::gone;
+        if ((bits & client_session::timed_out) != 0) co_return got::timed_out;
+        if ((bits & client_session::drained) != 0) session_.draining_ = true;
+    }
+}
+
+/// One message of type 'p'; its body is in message_.
+pool::task<client_login::got> client_login::read_message() {
+    for (;;) {
+        std::size_t want = protocol::frame_header_size;
+        const auto bytes = session_.in_.bytes();
+        if (bytes.size() >= want) {
+            if (!protocol::valid_length(bytes.data())) co_return got::too_long;
+            const auto header = protocol::decode_header(bytes.data());
+            if (header.type != 'p' || header.size() > longest_login_message) co_return got::too_long;
+            want = header.size();
+            if (bytes.size() >= want) {
+                message_.assign(bytes.begin() + protocol::frame_header_size, bytes.begin() + static_cast<std::ptrdiff_t>(want));
+                session_.in_.consume(want);
+                co_return got::message;
+            }
+        }
+        const pool::io_result result = session_.in_.fill(*session_.io_, want);
+        session_.in_.keep();
+        if (result.status == io_status::ok) continue;
+        if (result.status != io_status::would_block) co_return got::gone;
+        const auto bits = co_await session_.gate_.wait();
+        if ((bits & client_session::killed) != 0) co_return got::gone;
+        if ((bits & client_session::timed_out) != 0) co_return got::timed_out;
+        if ((bits & client_session::drained) != 0) session_.draining_ = true;
+        if ((bits & client_session::client_writable) != 0) session_.out_.drain(*session_.io_);
+    }
+}
+
+pool::task<bool> client_login::start_tls() {
+    if (!session_.in_.empty()) co_return false;  // clear text behind the request may be somebody else's
+    auto secured =
+        std::make_unique<pool::tls_stream>(std::move(session_.io_), worker_.options().tls_towards_clients);
+    pool::tls_stream& tls = *secured;
+    session_.io_ = std::move(secured);
+    tls.watch(session_.gate_, {client_session::client_readable, client_session::client_writable});
+    tls.arm(pool::interest::read);
+    for (;;) {
+        const pool::io_result result = tls.handshake();
+        if (result.status == io_status::ok) break;
+        if (result.status != io_status::would_block) {
+            log::info("client_tls_failed", {{"client", session_.peer_}, {"reason", tls.failure()}});
+            co_return false;
+        }
+        const auto bits = co_await session_.gate_.wait();
+        if ((bits & (client_session::killed | client_session::timed_out)) != 0) co_return false;
+    }
+    secure_ = true;
+    co_return true;
+}
+
+pool::task<bool> client_login::authenticate() {
+    bool good = false;
+    switch (worker_.settings().auth.method()) {
+        case config::auth_method::trust:
+            good = true;
+            break;
+        case config::auth_method::password:
+            good = co_await check_password();
+            break;
+        case config::auth_method::md5: {
+            // As in PostgreSQL, a user with a SCRAM verifier is asked for SCRAM.
+            const std::string* secret = worker_.users().secret(user_);
+            const bool scram = secret != nullptr && secret->starts_with("SCRAM-SHA-256$");
+            good = scram ? co_await check_scram() : co_await check_md5();
+            break;
+        }
+        case config::auth_method::scram_sha_256:
+            good = co_await check_scram();
+            break;
+    }
+    if (!good) co_return false;
+    std::vector<std::byte> frame;
+    protocol::message_writer{frame}.authentication(auth_ok);
+    send(frame);
+    co_return true;
+}
+
+pool::task<bool> client_login::check_password() {
+    std::vector<std::byte> frame;
+    protocol::message_writer{frame}.authentication(auth_cleartext);
+    send(frame);
+    if (co_await read_message() != got::message) co_return refuse_unread();
+    const std::string* secret = worker_.users().secret(user_);
+    std::string_view given = protocol::as_text(message_);
+    if (!given.empty() && given.back() == '\0') given.remove_suffix(1);
+    const std::array<std::uint64_t, 2> random{worker_.env().random(), worker_.env().random()};
+    const auto verifier = worker_.users().verifier(user_, std::as_bytes(std::span{random}));
+    const bool md5 = secret != nullptr && protocol::is_md5_hash(*secret);
+    const bool good = md5 ? protocol::md5_hash(given, user_) == *secret
+                          : protocol::scram_verify_password(verifier, given) && !verifier.mock;
+    if (!good) co_return refuse(protocol::password_failed(user_), login_result::wrong_password);
+    co_return true;
+}
+
+pool::task<bool> client_login::check_md5() {
+    protocol::md5_salt salt{};
+    const std::uint64_t random = worker_.env().random();
+    std::memcpy(salt.data(), &random, salt.size());
+    std::vector<std::byte> frame;
+    protocol::message_writer{frame}.authentication(auth_md5, salt);
+    send(frame);
+    if (co_await read_message() != got::message) co_return refuse_unread();
+    std::string_view given = protocol::as_text(message_);
+    if (!given.empty() && given.back() == '\0') given.remove_suffix(1);
+    const std::string* secret = worker_.users().secret(user_);
+    const bool good = protocol::md5_verify(secret == nullptr ? "" : *secret, user_, salt, given) && secret != nullptr;
+    if (!good) co_return refuse(protocol::password_failed(user_), login_result::wrong_password);
+    co_return true;
+}
+
+pool::task<bool> client_login::check_scram() {
+    auto& env = worker_.env();
+    std::vector<std::byte> frame;
+    const std::string mechanisms = std::string{protocol::scram_sha_256} + '\0' + '\0';
+    protocol::message_writer{frame}.authentication(auth_sasl, protocol::as_bytes(mechanisms));
+    send(frame);
+    const std::array<std::uint64_t, 2> random{env.random(), env.random()};
+    const std::array<std::uint64_t, 3> nonce{env.random(), env.random(), env.random()};
+    auto verifier = worker_.users().verifier(user_, std::as_bytes(std::span{random}));
+    protocol::scram_server scram{std::move(verifier), user_, protocol::scram_nonce(nonce)};
+    for (bool first = true;; first = false) {
+        if (co_await read_message() != got::message) co_return refuse_unread();
+        protocol::scram_step step{protocol::scram_status::refused, {}, {}};
+        if (first) {
+            const auto initial = protocol::parse_sasl_initial_response(message_);
+            if (!initial) {
+                co_return refuse(
+                    protocol::sqlstate::protocol_violation, "malformed SASL message", login_result::protocol
+                );
+            }
+            step = scram.initial_response(*initial);
+        } else {
+            step = scram.response(protocol::as_text(message_));
+        }
+        if (step.status == protocol::scram_status::refused) {
+            co_return refuse(step.error, login_result::wrong_password);
+        }
+        const bool over = step.status == protocol::scram_status::done;
+        frame.clear();
+        protocol::message_writer{frame}.authentication(
+            over ? auth_sasl_final : auth_sasl_continue, protocol::as_bytes(step.message)
+        );
+        send(frame);
+        if (over) co_return true;
+    }
+}
+
+/// Makes sure that a server has been logged in to with these parameters once: its word decides whether the database
+/// exists and the parameters are good, and its ParameterStatus values are what the client is greeted with.
+pool::task<bool> client_login::find_server() {
+    pool::server_pool& pool = *session_.pool_;
+    parameters_.emplace_back("application_name", application_name_);
+    session_.partition = pool.partition(partition_key_, parameters_);
+    auto& facts = session_.facts_;
+    auto& store = worker_.parameters();
+    facts.startup = store.with(store.empty(), "application_name", &application_name_);
+    facts.settings = facts.startup;
+    session_.parameters = facts.settings;
+    const bool session_mode = worker_.settings().pool.mode() == config::pool_mode::session;
+    if (session_mode) facts.pins.add(pin_reason::session_mode);
+    if (pool.facts(session_.partition).welcome == nullptr) {
+        pool::server_connection* server = pool.acquire(session_);
+        if (server == nullptr) {
+            session_.phase_ = session_phase::waiting;
+            for (;;) {
+                const auto bits = co_await session_.gate_.wait();
+                if ((bits & client_session::server_granted) != 0) break;
+                const bool leave = (bits & (client_session::killed | client_session::timed_out)) != 0;
+                if ((bits & client_session::drained) != 0) session_.draining_ = true;
+                if (leave) {
+                    co_return refuse(
+                        protocol::sqlstate::cannot_connect_now, "no server answered in time", login_result::timeout
+                    );
+                }
+                if ((bits & client_session::server_refused) != 0) {
+                    const auto why = std::move(session_.refusal_);
+                    session_.phase_ = session_phase::login;
+                    if (!why->error_frame.empty()) {
+                        send(why->error_frame);
+                        worker_.metrics().client_logins.add(login_result::unavailable);
+                        co_return false;
+                    }
+                    co_return refuse(why->sqlstate, why->message, login_result::unavailable, why->detail);
+                }
+                if (session_.in_.size() > longest_login_message) session_.io_->arm(pool::interest::none);
+                // The client may leave while it waits.
+                if ((bits & client_session::client_readable) != 0) {
+                    const auto result = session_.in_.fill(*session_.io_, 0);
+                    session_.in_.keep();
+                    if (result.status == io_status::eof || result.status == io_status::error) co_return false;
+                }
+            }
+            session_.phase_ = session_phase::login;
+            server = std::exchange(session_.server_, nullptr);
+        }
+        pool.release(*server, false);
+    }
+    deadline_.stop();
+    session_.io_->arm(pool::interest::read);
+    facts.told = pool.facts(session_.partition).welcome;
+    facts.told = store.with(facts.told, "application_name", &application_name_);
+    co_return true;
+}
+
+pool::task<bool> client_login::open_replication() {
+    parameters_.emplace_back("replication", replication_);
+    parameters_.emplace_back("application_name", application_name_);
+    session_.facts_.pins.add(pin_reason::replication);
+    auto outcome = std::make_shared<pool::login_outcome>();
+    client_session& session = session_;
+    // The session outlives the attempt: it ends only after this callback has run.
+    session.pool_->open_dedicated(
+        parameters_,
+        [&session, outcome](std::unique_ptr<pool::server_connection> server, const pool::login_outcome& what) {
+            session.dedicated_ = std::move(server);
+            *outcome = what;
+            session.gate_.set(client_session::server_granted);
+        }
+    );
+    while ((co_await session_.gate_.wait() & client_session::server_granted) == 0) {
+        session_.io_->arm(pool::interest::none);
+    }
+    deadline_.stop();
+    if (!session_.dedicated_) {
+        if (outcome->error_frame.empty()) co_return refuse(outcome->sqlstate, outcome->message, login_result::unavailable);
+        send(outcome->error_frame);
+        co_return false;
+    }
+    session_.facts_.told = session_.dedicated_->reported;
+    session_.phase_ = session_phase::blind;
+    session_.dedicated_->io->watch(
+        session_.gate_, {client_session::server_readable, client_session::server_writable}
+    );
+    session_.gate_.set(client_session::server_readable);
+    session_.io_->arm(pool::interest::read);
+    co_return true;
+}
+
+void client_login::welcome() {
+    std::vector<std::byte> frames;
+    protocol::message_writer writer{frames};
+    for (const auto& [name, value] : session_.facts_.told->values) {
+        writer.parameter_status(name, value);
+    }
+    std::uint32_t pid = 0;
+    if (session_.dedicated_) {
+        pid = session_.dedicated_->key.pid;
+    } else if (auto* idle = session_.pool_->ledger().peek_idle(session_.partition)) {
+        // The backend the client is most likely to get: what it calls itself there agrees with what we say here.
+        session_.last.attach(idle);
+        pid = static_cast<pool::server_connection*>(idle)->key.pid;
+    }
+    if (pid == 0) pid = static_cast<std::uint32_t>(worker_.env().random() >> 33) | 1U;
+    session_.key_ = worker_.register_key(session_, pid, minor_ >= 2);
+    writer.backend_key_data(pid, session_.key_.view());
+    writer.ready_for_query(protocol::transaction_status::idle);
+    send(frames);
+    session_.count_pins();
+    log::debug("client_login", {{"client", session_.peer_}, {"user", user_}, {"database", database_}});
+}
+
+void client_login::send(const std::vector<std::byte>& bytes) { session_.send_made(bytes); }
+
+bool client_login::refuse(
+    std::string_view sqlstate, std::string_view message, login_result result, std::string_view detail
+) {
+    deadline_.stop();
+    worker_.metrics().client_logins.add(result);
+    log::info("client_refused", {{"client", session_.peer_}, {"sqlstate", sqlstate}, {"message", message}});
+    std::vector<std::byte> frame;
+    protocol::message_writer{frame}.error(
+        {.severity = "FATAL", .sqlstate = sqlstate, .message = message, .detail = detail}
+    );
+    send(frame);
+    return false;
+}
+
+/// The client sent nothing fit, or went away.
+bool client_login::refuse_unread() {
+    return refuse(protocol::sqlstate::protocol_violation, "expected password response", login_result::protocol);
+}
+
+}  // namespace pgmend::proxy

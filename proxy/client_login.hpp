@@ -1,0 +1,84 @@
+#pragma once
+// A client's way in: the first packet, TLS, authentication, the welcome. One coroutine for the time of the login; its
+// frame and buffers are gone afterwards. One worker thread.
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/metrics.hpp"
+#include "pool/channel.hpp"
+#include "pool/server_pool.hpp"
+#include "pool/task.hpp"
+#include "protocol/startup.hpp"
+#include "proxy/client_key.hpp"
+
+namespace pgmend::proxy {
+
+class client_session;
+class worker_core;
+
+using config::metrics::login_result;
+
+/// What is left of a login: who the client is and where its requests go.
+struct login_end {
+    enum class kind : std::uint8_t {
+        welcome,    ///< requests may come
+        cancelled,  ///< it was a CancelRequest; close without a word
+        gone,       ///< the client left, or nothing can be said to it any more
+        refused,    ///< the client was told why; close
+    };
+    kind what = kind::gone;
+};
+
+/// The whole way in, in a frame of its own that is gone when the client is.
+pool::task<login_end> log_in_client(client_session& session);
+
+class client_login {
+public:
+    explicit client_login(client_session& session);
+    pool::task<login_end> run();
+
+private:
+    /// Bytes of the login's own events on the session's gate.
+    enum class got : std::uint8_t { message, gone, timed_out, too_long };
+
+    pool::task<got> read_first_packet();
+    pool::task<got> read_message();
+    pool::task<bool> start_tls();
+    pool::task<bool> authenticate();
+    pool::task<bool> check_password();
+    pool::task<bool> check_md5();
+    pool::task<bool> check_scram();
+    pool::task<bool> find_server();
+    pool::task<bool> open_replication();
+    void welcome();
+
+    void send(const std::vector<std::byte>& bytes);
+    /// Tells the client; always false.
+    bool refuse(std::string_view sqlstate, std::string_view message, login_result result, std::string_view detail = {});
+    bool refuse(const protocol::auth_error& error, login_result result) {
+        return refuse(error.sqlstate, error.message, result, error.detail);
+    }
+    bool refuse_unread();
+    void remember(const protocol::startup_message& startup);
+
+    client_session& session_;
+    worker_core& worker_;
+    pool::gate_timer deadline_;
+    protocol::startup_packet packet_;
+    std::string user_;
+    std::string database_;
+    std::string partition_key_;
+    pool::startup_parameters parameters_;
+    std::string application_name_;
+    std::string replication_;
+    std::vector<std::byte> message_;  ///< body of the last message read
+    std::uint16_t minor_ = 0;
+    bool secure_ = false;
+    bool negotiate_ = false;
+    std::vector<std::string> unknown_options_;
+};
+
+}  // namespace pgmend::proxy

@@ -1,0 +1,578 @@
+#include "proxy/client_session.hpp"
+
+#include "config/log.hpp"
+#include "protocol/message_writer.hpp"
+#include "protocol/sqlstate.hpp"
+#include "proxy/worker_core.hpp"
+
+namespace pgmend::proxy {
+
+namespace metrics = config::metrics;
+using pool::io_status;
+using protocol::owed_reply;
+using protocol::reply_kind;
+using protocol::transaction_status;
+
+namespace {
+constexpr std::size_t held_while_waiting = 64 * 1024;  // of further requests, while the first one waits
+constexpr config::duration closing_time = std::chrono::seconds{5};
+}  // namespace
+
+client_session::client_session(
+    worker_core& worker, std::unique_ptr<pool::stream> io, std::string peer, bool local
+)
+    : worker_(worker),
+      io_(std::move(io)),
+      gate_(worker.env()),
+      in_(worker.buffers()),
+      out_(worker.buffers()),
+      requests_(worker.relay(), facts_),
+      peer_(std::move(peer)),
+      local_(local) {
+    io_->watch(gate_, {client_readable, client_writable});
+    worker_.metrics().clients_connected.add();
+}
+
+client_session::~client_session() { worker_.metrics().clients_connected.sub(); }
+
+void client_session::start() { run(); }
+
+pool::detached client_session::run() {
+    const login_end end = co_await log_in_client(*this);
+    bool alive = end.what == login_end::kind::welcome;
+    if (alive) {
+        if (phase_ == session_phase::login) phase_ = session_phase::idle;
+        if (draining_) gate_.set(drained);
+        if (!in_.empty() || io_->buffered() != 0) gate_.set(client_readable);
+    } else if (end.what == login_end::kind::refused) {
+        close_when_sent();
+        alive = out_.blocked();
+    }
+    while (alive) {
+        alive = step(co_await gate_.wait());
+    }
+    give_back(true);
+    worker_.finished(*this);
+}
+
+bool client_session::step(pool::event_mask bits) {
+    if (progress(bits)) return true;
+    // Over, but for last words that the client's socket has not taken yet.
+    return phase_ == session_phase::closing && out_.blocked();
+}
+
+bool client_session::progress(pool::event_mask bits) {
+    if ((bits & killed) != 0) return false;
+    if (phase_ == session_phase::closing) return step_closing(bits);
+    if (phase_ == session_phase::blind) return step_blind(bits);
+    if ((bits & server_refused) != 0 && !request_refused()) return false;
+    if ((bits & server_granted) != 0 && server_ != nullptr && phase_ == session_phase::waiting) take_server(*server_);
+    if ((bits & server_writable) != 0 && server_ != nullptr && !server_->out.drain(*server_->io)) return lost_server();
+    if ((bits & client_writable) != 0) {
+        if (!out_.drain(*io_)) return false;
+        if (server_ != nullptr && !out_.blocked()) {
+            if (!pump_server()) return false;
+            if (server_ != nullptr && server_->io->buffered() != 0) bits |= server_readable;
+        }
+    }
+    if ((bits & server_readable) != 0 && server_ != nullptr && !read_server()) return false;
+    if ((bits & client_readable) != 0 && !read_client()) return false;
+    if (!after_progress()) return false;
+    if ((bits & drained) != 0) {
+        draining_ = true;
+        if (phase_ == session_phase::idle && (server_ == nullptr || at_safe_point())) {
+            return fail(protocol::sqlstate::admin_shutdown, "terminating connection due to administrator command");
+        }
+    }
+    set_interest();
+    return true;
+}
+
+bool client_session::read_client() {
+    const bool paused = (server_ != nullptr && server_->out.blocked()) || too_many_owed_ ||
+                        (holding() && in_.size() >= held_while_waiting);
+    if (paused) return true;
+    const pool::io_result result = in_.fill(*io_, want_);
+    if (result.status == io_status::would_block) return true;
+    if (result.status != io_status::ok) return false;
+    worker_.metrics().client_bytes_received.add(result.bytes);
+    if (io_->buffered() != 0) gate_.set(client_readable);
+    return consume_requests();
+}
+
+bool client_session::consume_requests() {
+    if (holding() || (server_ != nullptr && server_->out.blocked())) {
+        in_.keep();
+        return true;
+    }
+    for (bool more = true; more && !in_.empty();) {
+        const request_step step =
+            requests_.read(in_.bytes(), server_, worker_.flight_to_server(), worker_.flight_to_client());
+        if (!to_client()) return false;
+        const bool sent = to_server();
+        in_.consume(step.consumed);
+        want_ = step.want;
+        if (!sent) {
+            in_.keep();
+            return read_server();  // the server's last words say more than the failed send
+        }
+        switch (step.result) {
+            case request_result::need_more:
+                more = false;
+                break;
+            case request_result::flight_full:
+                more = server_ == nullptr || !server_->out.blocked();
+                break;
+            case request_result::need_server:
+                in_.keep();
+                more = want_server();
+                break;
+            case request_result::too_many:
+                too_many_owed_ = true;
+                more = false;
+                break;
+            case request_result::terminate:
+                return false;
+            case request_result::violation:
+                in_.keep();
+                return fail(protocol::sqlstate::protocol_violation, requests_.violation());
+        }
+    }
+    in_.keep();
+    if (requests_.take_flush() && server_ != nullptr) {
+        pool::emit_synthesized(*server_, *this, worker_.flight_to_client());
+        return to_client();
+    }
+    return true;
+}
+
+bool client_session::to_client() {
+    pool::gather& flight = worker_.flight_to_client();
+    if (flight.empty()) return true;
+    worker_.metrics().client_bytes_sent.add(flight.bytes());
+    return out_.send(*io_, flight);
+}
+
+bool client_session::to_server() {
+    pool::gather& flight = worker_.flight_to_server();
+    if (flight.empty()) return true;
+    if (phase_ == session_phase::idle) {
+        phase_ = session_phase::active;
+        request_began_ = worker_.env().now();
+    }
+    worker_.metrics().server_bytes_sent.add(flight.bytes());
+    return server_->out.send(*server_->io, flight);
+}
+
+bool client_session::want_server() {
+    pool::server_connection* server = pool_->acquire(*this);
+    if (server == nullptr) {
+        phase_ = session_phase::waiting;
+        return false;
+    }
+    return take_server(*server);
+}
+
+void client_session::granted(pool::server_connection& server) {
+    server_ = &server;
+    gate_.set(server_granted);
+}
+
+/// False when the client's request has to wait until the server is set up for it.
+bool client_session::take_server(pool::server_connection& server) {
+    server_ = &server;
+    server_want_ = 0;
+    server.io->watch(gate_, {server_readable, server_writable});
+    worker_.metrics().clients_active.add();
+    const auto now = worker_.env().now();
+    if (phase_ == session_phase::waiting) worker_.metrics().wait_seconds.record(now - since);
+    request_began_ = now;
+    phase_ = session_phase::active;
+    if (server.settings != facts_.settings) {
+        worker_.metrics().restores.add();
+        own_query(protocol::restore_script(*server.settings, *facts_.settings), session_phase::restoring);
+        return phase_ == session_phase::active;
+    }
+    tell_parameters();
+    return true;
+}
+
+void client_session::own_query(std::string_view text, session_phase phase) {
+    own_over_ = own_failed_ = false;
+    row_.reset();
+    phase_ = phase;
+    owed_reply reply;
+    reply.kind = reply_kind::query;
+    reply.action = protocol::reply_action::own;
+    server_->owed.push(std::move(reply));
+    std::vector<std::byte> frame;
+    protocol::message_writer{frame}.query(text);
+    worker_.flight_to_server().add(frame);
+    // A failed send is met again, with the server's words, when it is read.
+    if (!to_server()) gate_.set(server_readable);
+}
+
+/// The client hears what its server reports, where that differs from what it was told before.
+void client_session::tell_parameters() {
+    if (server_->reported == facts_.told) return;
+    const auto change = protocol::difference(*facts_.told, *server_->reported);
+    facts_.told = server_->reported;
+    std::vector<std::byte> frames;
+    protocol::message_writer writer{frames};
+    for (const auto& [name, value] : change.set) {
+        writer.parameter_status(name, value);
+    }
+    send_made(frames);
+}
+
+bool client_session::read_server() {
+    if (out_.blocked()) return true;
+    const pool::io_result result = server_->in.fill(*server_->io, server_want_);
+    if (result.status == io_status::would_block) return true;
+    if (result.status != io_status::ok) return lost_server();
+    worker_.metrics().server_bytes_received.add(result.bytes);
+    if (server_->io->buffered() != 0) gate_.set(server_readable);
+    return pump_server();
+}
+
+bool client_session::pump_server() {
+    for (bool more = !server_->in.empty(); more;) {
+        const pool::pump_step step = pool::pump_replies(
+            *server_, *this, worker_.flight_to_client(), worker_.parameters(), {worker_.held_message()}
+        );
+        const bool sent = to_client();
+        server_->in.consume(step.consumed);
+        server_want_ = step.want;
+        if (step.result == pool::pump_result::violation) {
+            server_->broken = true;
+            log::warning("server_out_of_step", {{"server", server_->where.to_string()}, {"client", peer_}});
+            return fail(protocol::sqlstate::protocol_violation, "the server sent an unexpected message");
+        }
+        if (!sent) {
+            server_->in.keep();
+            return false;
+        }
+        more = step.result == pool::pump_result::flight_full && !out_.blocked();
+    }
+    server_->in.keep();
+    if (!server_->owed.full()) too_many_owed_ = false;
+    return true;
+}
+
+bool client_session::at_safe_point() const noexcept {
+    return server_->at_safe_point() && !server_->out.blocked() && !requests_.mid_message();
+}
+
+bool client_session::after_progress() {
+    if (own_over_ && !own_query_over()) return false;
+    if ((phase_ == session_phase::idle || phase_ == session_phase::active) && !in_.empty() && !too_many_owed_) {
+        if (!consume_requests()) return false;
+    }
+    if (phase_ == session_phase::active && server_ != nullptr && at_safe_point()) return request_done();
+    return true;
+}
+
+/// The request is over and everything of it has been answered.
+bool client_session::request_done() {
+    requests_.request_over();
+    requests_.statements().prune();
+    if (facts_.in_doubt()) {
+        own_query(facts_.review_query(pool_->login().user), session_phase::reviewing);
+        return true;
+    }
+    server_->settings = facts_.settings;
+    count_pins();
+    worker_.metrics().request_seconds.record(worker_.env().now() - request_began_);
+    phase_ = session_phase::idle;
+    if (draining_) {
+        return fail(protocol::sqlstate::admin_shutdown, "terminating connection due to administrator command");
+    }
+    if (facts_.pins.empty()) give_back(false);
+    return true;
+}
+
+bool client_session::own_query_over() {
+    own_over_ = false;
+    if (phase_ == session_phase::restoring) {
+        if (own_failed_) {
+            // What the server is set to now is not known, and the client must not run under somebody else's settings.
+            server_->broken = true;
+            return fail(
+                protocol::sqlstate::admin_shutdown, "the session's settings could not be restored",
+                refusal_ ? refusal_->message : std::string{}
+            );
+        }
+        server_->settings = facts_.settings;
+        phase_ = session_phase::active;
+        tell_parameters();
+        return true;
+    }
+    if (own_failed_ || !row_) {
+        facts_.review_failed();
+    } else {
+        facts_.reviewed(*row_, worker_.parameters());
+    }
+    row_.reset();
+    phase_ = session_phase::active;
+    return true;
+}
+
+void client_session::count_pins() noexcept {
+    if (facts_.pins == counted_pins_) return;
+    for (const auto reason : all_pin_reasons) {
+        if (facts_.pins.has(reason) && !counted_pins_.has(reason)) {
+            worker_.metrics().pins.add(reason);
+            worker_.metrics().pins_made.add(reason);
+        } else if (!facts_.pins.has(reason) && counted_pins_.has(reason)) {
+            worker_.metrics().pins.sub(reason);
+        }
+    }
+    counted_pins_ = facts_.pins;
+}
+
+void client_session::give_back(bool client_gone) {
+    if (pool_ != nullptr) pool_->withdraw(*this);
+    if (dedicated_) {
+        dedicated_.reset();
+        pool_->dedicated_closed();
+    }
+    if (server_ != nullptr) {
+        pool::server_connection& server = *std::exchange(server_, nullptr);
+        worker_.metrics().clients_active.sub();
+        const bool own_under_way = phase_ == session_phase::restoring || phase_ == session_phase::reviewing;
+        const bool touched = facts_.unverified() || own_under_way;
+        if (server.at_safe_point() && !server.out.blocked() && !requests_.mid_message()) {
+            pool_->release(server, touched);
+        } else {
+            pool_->abandon(server, touched, requests_.mid_message());
+        }
+    }
+    if (!client_gone) return;
+    facts_.pins.clear();
+    count_pins();
+}
+
+void client_session::refused(const pool::pool_refusal& why) {
+    refusal_ = std::make_unique<refusal>();
+    refusal_->sqlstate = why.sqlstate;
+    refusal_->message = why.message;
+    refusal_->detail = why.detail;
+    refusal_->error_frame.assign(why.error_frame.begin(), why.error_frame.end());
+    refusal_->keeps_client = why.timed_out;
+    if (why.timed_out) worker_.metrics().clients_refused.add(metrics::refusal::wait_timeout);
+    gate_.set(server_refused);
+}
+
+bool client_session::request_refused() {
+    const auto why = std::move(refusal_);
+    if (!why || phase_ != session_phase::waiting) return true;
+    if (!why->keeps_client) {
+        if (why->error_frame.empty()) return fail(why->sqlstate, why->message, why->detail);
+        send_made(why->error_frame);
+        close_when_sent();
+        return false;
+    }
+    std::vector<std::byte> frames;
+    protocol::message_writer writer{frames};
+    writer.error({.sqlstate = why->sqlstate, .message = why->message, .detail = why->detail});
+    bool needs_ready = false;
+    const std::size_t consumed = requests_.refuse_front(in_.bytes(), needs_ready);
+    if (needs_ready) writer.ready_for_query(transaction_status::idle);
+    in_.consume(consumed);
+    phase_ = session_phase::idle;
+    return send_made(frames);
+}
+
+void client_session::cancel() {
+    if (phase_ == session_phase::waiting && server_ == nullptr) {
+        pool_->withdraw(*this);
+        refusal_ = std::make_unique<refusal>();
+        refusal_->sqlstate = protocol::sqlstate::query_canceled;
+        refusal_->message = "canceling statement due to user request";
+        refusal_->keeps_client = true;
+        gate_.set(server_refused);
+        return;
+    }
+    const bool busy = phase_ == session_phase::active && server_ != nullptr && !server_->owed.empty();
+    if (!busy || !pool_->cancel(*server_)) worker_.metrics().cancels.add(metrics::cancel_result::idle);
+}
+
+void client_session::drain() noexcept { gate_.set(drained); }
+void client_session::kill() noexcept { gate_.set(killed); }
+
+bool client_session::fail(std::string_view sqlstate, std::string_view message, std::string_view detail) {
+    std::vector<std::byte> frame;
+    protocol::message_writer{frame}.error(
+        {.severity = "FATAL", .sqlstate = sqlstate, .message = message, .detail = detail}
+    );
+    log::debug("client_failed", {{"client", peer_}, {"sqlstate", sqlstate}, {"message", message}});
+    send_made(frame);
+    give_back(false);
+    close_when_sent();
+    return false;
+}
+
+void client_session::close_when_sent() {
+    phase_ = session_phase::closing;
+    if (!out_.blocked()) return;
+    closing_timer_ = std::make_unique<pool::gate_timer>(worker_.env(), gate_, timed_out);
+    closing_timer_->after(closing_time);
+    io_->arm(pool::interest::write);
+}
+
+bool client_session::step_closing(pool::event_mask bits) {
+    if ((bits & timed_out) != 0 || !out_.drain(*io_)) out_.clear();
+    if (out_.blocked()) io_->arm(pool::interest::write);
+    return out_.blocked();
+}
+
+bool client_session::lost_server() {
+    server_->broken = true;
+    const bool unresolved = requests_.outcome_unknown(server_->status);
+    const bool owed = !server_->owed.empty();
+    const session_phase phase = phase_;
+    log::warning("server_lost", {{"server", server_->where.to_string()}, {"client", peer_}});
+    pool::server_connection& server = *std::exchange(server_, nullptr);
+    worker_.metrics().clients_active.sub();
+    pool_->discard(server, metrics::server_close::lost_in_use);
+    if (server_said_goodbye_) {
+        // The client has the server's own FATAL; what follows it is the end of the connection.
+        close_when_sent();
+        return false;
+    }
+    if (phase == session_phase::restoring) {
+        // Nothing of the client's has reached this server: another one will do.
+        phase_ = session_phase::idle;
+        return consume_requests();
+    }
+    if (phase == session_phase::idle || !owed) {
+        return fail(
+            protocol::sqlstate::admin_shutdown, "the server connection that held this session was lost",
+            "The session had state that cannot be moved to another server."
+        );
+    }
+    if (unresolved) {
+        return fail(
+            protocol::sqlstate::transaction_resolution_unknown, "the server connection was lost",
+            "Whether the last statement or commit took effect is not known."
+        );
+    }
+    return fail(
+        protocol::sqlstate::connection_failure, "the server connection was lost", "Nothing was written by this request."
+    );
+}
+
+bool client_session::send_made(const std::vector<std::byte>& frames) {
+    worker_.flight_to_client().add(frames);
+    return to_client();
+}
+
+void client_session::set_interest() {
+    using pool::interest;
+    const auto combine = [](bool read, bool write) {
+        return static_cast<interest>((read ? 1 : 0) | (write ? 2 : 0));
+    };
+    const bool server_blocked = server_ != nullptr && server_->out.blocked();
+    const bool paused = server_blocked || too_many_owed_ || (holding() && in_.size() >= held_while_waiting);
+    if (server_blocked) worker_.metrics().backpressure_pauses.add(metrics::side::server);
+    if (out_.blocked()) worker_.metrics().backpressure_pauses.add(metrics::side::client);
+    io_->arm(combine(!paused, out_.blocked()));
+    if (server_ != nullptr) server_->io->arm(combine(!out_.blocked(), server_blocked));
+}
+
+// What the pump tells.
+
+void client_session::parameter_status(std::string_view, std::string_view, bool forwarded) {
+    if (forwarded) facts_.told = server_->reported;
+}
+
+void client_session::own_row(protocol::byte_view body) {
+    protocol::byte_reader reader{body};
+    row_ = std::make_unique<std::vector<std::optional<std::string>>>();
+    const std::uint16_t columns = reader.u16();
+    for (std::uint16_t i = 0; i < columns && !reader.failed(); ++i) {
+        const std::int32_t length = reader.i32();
+        if (length < 0) {
+            row_->emplace_back();
+        } else {
+            row_->emplace_back(protocol::as_text(reader.bytes(static_cast<std::size_t>(length))));
+        }
+    }
+}
+
+void client_session::error(std::string_view sqlstate, std::string_view message, bool fatal, bool own) {
+    if (own) {
+        own_failed_ = true;
+        log::warning("own_query_failed", {{"sqlstate", sqlstate}, {"message", message}});
+        return;
+    }
+    worker_.metrics().errors.add();
+    request_failed_ = true;
+    facts_.failed();
+    if (fatal) server_said_goodbye_ = true;
+}
+
+void client_session::command_complete(std::string_view tag) {
+    if (tag == "DEALLOCATE ALL" || tag == "DISCARD ALL") requests_.statements().clear_named();
+    if (!request_failed_) facts_.completed(tag, worker_.parameters());
+}
+
+void client_session::ready() {
+    if (holding()) {
+        own_over_ = true;
+        return;
+    }
+    request_failed_ = false;
+    if (server_->status == transaction_status::idle) worker_.metrics().transactions.add();
+}
+
+void client_session::undone(owed_reply& reply) {
+    const bool map_changed = reply.kind == reply_kind::parse || reply.kind == reply_kind::close;
+    if (reply.action == protocol::reply_action::swallow || reply.action == protocol::reply_action::own) return;
+    if (reply.client != nullptr) {
+        reply.client->statement = std::move(reply.previous);
+    } else if (map_changed || reply.kind == reply_kind::query) {
+        // A Parse of the unnamed statement that failed itself has dropped the old one.
+        if (reply.previous || reply.statement) {
+            requests_.statements().unnamed = reply.failed ? protocol::statement_ref{} : std::move(reply.previous);
+        }
+    }
+}
+
+void client_session::done(owed_reply&) {}
+
+// Replication: a server of the client's own, bytes passed on unread.
+
+bool client_session::step_blind(pool::event_mask bits) {
+    pool::server_connection& server = *dedicated_;
+    if ((bits & drained) != 0) return false;
+    if ((bits & client_writable) != 0 && !out_.drain(*io_)) return false;
+    if ((bits & server_writable) != 0 && !server.out.drain(*server.io)) return false;
+    const auto move_bytes = [](pool::inbound& in, pool::stream& from, pool::outbound& out, pool::stream& to,
+                               pool::gather& flight) {
+        if (out.blocked()) return true;
+        const pool::io_result result = in.fill(from, 0);
+        if (result.status == io_status::would_block) return true;
+        if (result.status != io_status::ok) return false;
+        flight.add(in.bytes());
+        const bool sent = out.send(to, flight);
+        in.clear();
+        return sent;
+    };
+    if ((bits & server_readable) != 0) {
+        if (!move_bytes(server.in, *server.io, out_, *io_, worker_.flight_to_client())) return false;
+        if (server.io->buffered() != 0) gate_.set(server_readable);
+    }
+    if ((bits & client_readable) != 0) {
+        if (!move_bytes(in_, *io_, server.out, *server.io, worker_.flight_to_server())) return false;
+        if (io_->buffered() != 0) gate_.set(client_readable);
+    }
+    const auto combine = [](bool read, bool write) {
+        return static_cast<pool::interest>((read ? 1 : 0) | (write ? 2 : 0));
+    };
+    io_->arm(combine(!server.out.blocked(), out_.blocked()));
+    server.io->arm(combine(!out_.blocked(), server.out.blocked()));
+    return true;
+}
+
+}  // namespace pgmend::proxy

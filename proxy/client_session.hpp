@@ -1,0 +1,155 @@
+#pragma once
+// One client from accept to good-bye. It parks on its gate without a buffer; woken, it moves bytes between the client
+// and its server, asks the pool for one and gives it back at safe points. What the bytes mean is decided by
+// request_relay, reply_pump and session_facts. One worker thread; owned by the worker.
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "pool/reply_pump.hpp"
+#include "pool/server_pool.hpp"
+#include "proxy/client_login.hpp"
+#include "proxy/request_relay.hpp"
+#include "proxy/session_facts.hpp"
+
+namespace pgmend::proxy {
+
+class worker_core;
+
+enum class session_phase : std::uint8_t {
+    login,      ///< startup, TLS, authentication, welcome
+    idle,       ///< no request, no server unless pinned
+    waiting,    ///< a request waits for a server
+    restoring,  ///< the server is being set up for this client
+    active,     ///< a request runs
+    reviewing,  ///< the server is asked what the request left behind
+    blind,      ///< replication: bytes are passed on unread
+    closing,    ///< the last words are on their way to the client
+};
+
+class client_session final : public pool::pool_waiter, public pool::reply_sink, public pool::list_node<client_session> {
+public:
+    client_session(worker_core& worker, std::unique_ptr<pool::stream> io, std::string peer, bool local);
+    ~client_session();
+
+    /// Starts the session's coroutine; when it ends, the worker destroys the session.
+    void start();
+
+    // Orders of the worker. They take effect at the session's next turn.
+    /// The client's query is to be cancelled.
+    void cancel();
+    /// Close at the next safe point, with 57P01.
+    void drain() noexcept;
+    /// Close now.
+    void kill() noexcept;
+
+    session_phase phase() const noexcept { return phase_; }
+    const client_key& key() const noexcept { return key_; }
+    pool::server_connection* server() const noexcept { return server_; }
+
+    // pool_waiter
+    void granted(pool::server_connection& server) override;
+    void refused(const pool::pool_refusal& why) override;
+
+    // reply_sink
+    void parameter_status(std::string_view name, std::string_view value, bool forwarded) override;
+    void own_row(protocol::byte_view body) override;
+    void error(std::string_view sqlstate, std::string_view message, bool fatal, bool own) override;
+    void command_complete(std::string_view tag) override;
+    void ready() override;
+    void undone(protocol::owed_reply& reply) override;
+    void done(protocol::owed_reply& reply) override;
+
+private:
+    friend class client_login;
+
+    /// Events on the gate. Handled in one order: killed, orders, server, client.
+    enum event : pool::event_mask {
+        client_readable = 1,
+        client_writable = 2,
+        server_readable = 4,
+        server_writable = 8,
+        server_granted = 16,
+        server_refused = 32,
+        timed_out = 64,
+        killed = 128,
+        drained = 256,
+    };
+    /// What the pool said no with.
+    struct refusal {
+        std::string sqlstate;
+        std::string message;
+        std::string detail;
+        std::vector<std::byte> error_frame;
+        bool keeps_client = false;  ///< only this request fails
+    };
+
+    pool::detached run();
+    /// Deals with one set of events; false when the session is over.
+    bool step(pool::event_mask bits);
+    bool progress(pool::event_mask bits);
+    bool step_blind(pool::event_mask bits);
+    bool step_closing(pool::event_mask bits);
+
+    bool read_client();
+    bool consume_requests();
+    bool read_server();
+    bool pump_server();
+    bool after_progress();
+    void set_interest();
+    bool to_client();
+    bool to_server();
+    bool holding() const noexcept {
+        return phase_ == session_phase::waiting || phase_ == session_phase::restoring ||
+               phase_ == session_phase::reviewing;
+    }
+
+    bool want_server();
+    bool take_server(pool::server_connection& server);
+    bool request_refused();
+    bool at_safe_point() const noexcept;
+    bool request_done();
+    void own_query(std::string_view text, session_phase phase);
+    bool own_query_over();
+    void tell_parameters();
+    void give_back(bool client_gone);
+    void count_pins() noexcept;
+
+    /// Tells the client and closes once it was sent. Always false, so that it may be returned.
+    bool fail(std::string_view sqlstate, std::string_view message, std::string_view detail = {});
+    void close_when_sent();
+    bool lost_server();
+    bool send_made(const std::vector<std::byte>& frames);
+
+    worker_core& worker_;
+    std::unique_ptr<pool::stream> io_;
+    pool::event_gate gate_;
+    pool::inbound in_;
+    pool::outbound out_;
+    pool::server_connection* server_ = nullptr;
+    pool::server_pool* pool_ = nullptr;
+    session_facts facts_;
+    request_relay requests_;
+    std::unique_ptr<pool::server_connection> dedicated_;
+    std::unique_ptr<pool::gate_timer> closing_timer_;
+    std::unique_ptr<refusal> refusal_;
+    std::unique_ptr<std::vector<std::optional<std::string>>> row_;  ///< the answer to our own query
+    client_key key_;
+    std::string peer_;
+    config::time_point request_began_{};
+    std::size_t want_ = 0;         ///< size of the client's message that is waited for
+    std::size_t server_want_ = 0;  ///< and of the server's
+    pin_set counted_pins_;
+    session_phase phase_ = session_phase::login;
+    bool draining_ = false;
+    bool local_ = false;  ///< over a Unix socket: TLS is not asked for
+    bool own_over_ = false;
+    bool own_failed_ = false;
+    bool request_failed_ = false;
+    bool server_said_goodbye_ = false;
+    bool too_many_owed_ = false;
+};
+
+}  // namespace pgmend::proxy

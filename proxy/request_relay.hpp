@@ -1,0 +1,139 @@
+#pragma once
+// Reads what a client sends, message by message, and puts it into the flight to its server: untouched where possible,
+// under the server's own statement names where not, with what the server lacks sent ahead. It keeps the queue of owed
+// replies and the session's facts. It decides; the session acts. Pure but for the buffers; one worker thread.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/metrics.hpp"
+#include "pool/channel.hpp"
+#include "pool/server_connection.hpp"
+#include "protocol/statement_classifier.hpp"
+#include "proxy/client_statements.hpp"
+#include "proxy/session_facts.hpp"
+
+namespace pgmend::proxy {
+
+/// What all sessions of one worker share for this.
+struct relay_context {
+    protocol::statement_store& statements;
+    protocol::statement_classifier& classifier;
+    protocol::parameter_store& parameters;
+    config::metrics::cells& metrics;
+    std::uint64_t& schema_epoch;  ///< rises with every DDL seen
+    std::size_t held_message;
+    std::size_t client_statements;
+};
+
+enum class request_result : std::uint8_t {
+    need_more,    ///< nothing more can be done with these bytes
+    need_server,  ///< a message needs a server and there is none
+    flight_full,  ///< send the flights and call again
+    too_many,     ///< as many replies are owed as may be
+    terminate,    ///< the client says good-bye
+    violation,    ///< the client broke the protocol: `violation()` says how
+};
+
+struct request_step {
+    request_result result;
+    std::size_t consumed = 0;
+    std::size_t want = 0;  ///< size of the message that is waited for
+};
+
+class request_relay {
+public:
+    request_relay(const relay_context& context, session_facts& facts) noexcept
+        : context_(context), facts_(facts) {}
+
+    /// Deals with `data`. `server` is null while the client has none; answers that need none go to `to_client`.
+    request_step read(
+        std::span<std::byte> data, pool::server_connection* server, pool::gather& to_server, pool::gather& to_client
+    );
+
+    /// The request at the front cannot be carried out: consumes its first message (the rest of it as it arrives),
+    /// and skips to the next Sync where it is of the extended protocol. Returns what was consumed. True in
+    /// `needs_ready` when ReadyForQuery is to follow the error at once.
+    std::size_t refuse_front(std::span<const std::byte> data, bool& needs_ready) noexcept;
+
+    /// Whether the client stopped inside a message that has been forwarded in part.
+    bool mid_message() const noexcept { return body_left_ != 0 && !body_discard_; }
+    std::string_view violation() const noexcept { return violation_; }
+    client_statements& statements() noexcept { return statements_; }
+    /// Whether the client's group has a Flush that invented answers must obey.
+    bool take_flush() noexcept { return std::exchange(flush_seen_, false); }
+    /// The server is lost, and whether what this request wrote took effect cannot be known: something was, or may have
+    /// been, committed (`status` is the last that the server reported).
+    bool outcome_unknown(protocol::transaction_status status) const noexcept {
+        if (status == protocol::transaction_status::failed) return false;
+        return may_have_written_ && (status == protocol::transaction_status::idle || commit_sent_);
+    }
+    void request_over() noexcept { may_have_written_ = commit_sent_ = false; }
+
+private:
+    enum class outcome : std::uint8_t { done, wait_whole, stop };
+
+    outcome message();
+    outcome without_server();
+    outcome query();
+    outcome parse();
+    outcome bind();
+    outcome describe();
+    outcome close();
+    outcome execute();
+    outcome forward(protocol::reply_kind kind);
+    outcome forward_plain();
+    outcome stop(request_result result) noexcept {
+        result_ = result;
+        return outcome::stop;
+    }
+    outcome violate(std::string_view why) noexcept {
+        violation_ = why;
+        return stop(request_result::violation);
+    }
+
+    bool whole() const noexcept { return data_.size() - at_ >= size_; }
+    protocol::byte_view body() const noexcept {
+        return data_.subspan(at_ + 5, std::min(size_, data_.size() - at_) - 5);
+    }
+    void pass_through();
+    void pass_body(std::size_t from);
+    void owe(protocol::owed_reply reply) { server_->owed.push(std::move(reply)); }
+    bool provide(const protocol::statement_ref& statement, bool named);
+    bool inject(const std::vector<std::byte>& frames);
+    outcome force_error(protocol::substitute_error error, std::string_view name);
+    protocol::scan_settings scan() const noexcept;
+    protocol::parse_conditions conditions() const noexcept;
+    void note(const protocol::statement_traits& traits, std::string_view text);
+    bool deallocate(std::string_view text);
+    void inject_decoy();
+    void owe_swallowed(protocol::reply_kind kind);
+    void evict();
+
+    const relay_context& context_;
+    session_facts& facts_;
+    client_statements statements_;
+    protocol::statement_ref portal_;  ///< what the unnamed portal was made from
+    std::size_t body_left_ = 0;       ///< of a message under way that is only passed on
+    bool body_discard_ = false;
+    bool skip_to_sync_ = false;  ///< a request was refused: PostgreSQL would skip to Sync
+    bool flush_seen_ = false;
+    bool may_have_written_ = false;
+    bool commit_sent_ = false;
+    std::string_view violation_;
+
+    // Of the call under way.
+    std::span<std::byte> data_;
+    std::size_t at_ = 0;
+    std::size_t size_ = 0;
+    char type_ = 0;
+    pool::server_connection* server_ = nullptr;
+    pool::gather* to_server_ = nullptr;
+    pool::gather* to_client_ = nullptr;
+    request_result result_ = request_result::need_more;
+    std::vector<std::byte> scratch_;
+};
+
+}  // namespace pgmend::proxy

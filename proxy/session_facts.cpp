@@ -1,0 +1,199 @@
+#include "proxy/session_facts.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+
+#include "protocol/session_change.hpp"
+
+namespace pgmend::proxy {
+
+using protocol::has;
+using protocol::session_change_kind;
+using protocol::session_effect;
+using protocol::statement_kind;
+
+namespace {
+
+/// Effects that keep the server until the server itself says that nothing is left, or for good.
+struct pinning {
+    session_effect effect;
+    pin_reason reason;
+};
+constexpr std::array<pinning, 12> pinnings{{
+    {session_effect::sql_prepare, pin_reason::sql_prepare},
+    {session_effect::listen, pin_reason::listen},
+    {session_effect::temp_object, pin_reason::temporary_table},
+    {session_effect::hold_cursor, pin_reason::cursor},
+    {session_effect::advisory_lock, pin_reason::advisory_lock},
+    {session_effect::sets_role, pin_reason::role},
+    {session_effect::seed, pin_reason::unknown},
+    {session_effect::load, pin_reason::unknown},
+    {session_effect::unknown_function, pin_reason::unknown},
+    {session_effect::do_block, pin_reason::unknown},
+    {session_effect::call, pin_reason::unknown},
+    {session_effect::unknown, pin_reason::unknown},
+}};
+
+/// What the server can be asked about, in the order of the review's first columns.
+constexpr std::array<pin_reason, 6> reviewable{pin_reason::temporary_table, pin_reason::advisory_lock,
+                                               pin_reason::cursor,          pin_reason::sql_prepare,
+                                               pin_reason::listen,          pin_reason::role};
+
+constexpr session_effect may_release =
+    session_effect::unlisten | session_effect::advisory_unlock | session_effect::sql_deallocate |
+    session_effect::discard | session_effect::changes_schema | session_effect::sets_role;
+
+constexpr session_effect harmless = session_effect::copy | session_effect::special_literal |
+                                    session_effect::transaction_lock | session_effect::cursor |
+                                    session_effect::outside_effects | session_effect::large_object;
+
+constexpr session_effect names_parameters =
+    session_effect::sets_parameter | session_effect::calls_set_config | session_effect::discard;
+
+bool mentions(std::string_view text, std::string_view word) noexcept {
+    const auto same = [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == b; };
+    return std::search(text.begin(), text.end(), word.begin(), word.end(), same) != text.end();
+}
+
+}  // namespace
+
+void session_facts::note(const protocol::statement_traits& traits, std::string_view text, bool idle) {
+    reset_ = certain_reset::none;
+    const session_effect effects = traits.effects & ~harmless;
+    if (effects == session_effect::none && traits.kind != statement_kind::close_cursor) return;
+    if (!pins.empty() && (has(effects, may_release) || traits.kind == statement_kind::close_cursor)) {
+        review_pins_ = true;
+    }
+    for (const auto& [effect, reason] : pinnings) {
+        if (!has(effects, effect) || pins.has(reason)) continue;
+        pins.add(reason);
+        // Evidence ends a pin where the server can give it: the statement may yet fail.
+        if (std::find(reviewable.begin(), reviewable.end(), reason) != reviewable.end()) review_pins_ = true;
+    }
+    if (has(effects, session_effect::temp_object)) had_temporary_objects_ = true;
+    // The value of currval and lastval belongs to one backend; it is kept from the first question on.
+    if (has(effects, session_effect::sequence_value) && (mentions(text, "currval") || mentions(text, "lastval"))) {
+        pins.add(pin_reason::sequence);
+    }
+    if (has(effects, session_effect::changes_schema)) schema_changed_ = true;
+    if (has(effects, names_parameters)) note_changes(traits, text, idle);
+}
+
+void session_facts::note_changes(
+    const protocol::statement_traits& traits, std::string_view text, bool idle
+) {
+    const auto changes = protocol::session_changes(text);
+    const bool alone = idle && changes.size() == 1 && !traits.multiple;
+    for (const auto& change : changes) {
+        switch (change.kind) {
+            case session_change_kind::set_parameter:
+                if (!change.is_local) touched_.insert(change.name);
+                break;
+            case session_change_kind::reset_parameter:
+                if (change.is_local) break;
+                if (alone) {
+                    reset_ = certain_reset::one;
+                    reset_name_ = change.name;
+                } else {
+                    touched_.insert(change.name);
+                }
+                break;
+            case session_change_kind::reset_all:
+            case session_change_kind::discard_all:
+                if (alone) {
+                    reset_ = change.kind == session_change_kind::reset_all ? certain_reset::all
+                                                                           : certain_reset::everything;
+                    break;
+                }
+                for (const auto* set : {settings, startup}) {
+                    for (const auto& [name, value] : set->values) {
+                        touched_.insert(name);
+                    }
+                }
+                break;
+            case session_change_kind::other:
+                pins.add(pin_reason::parameter);
+                break;
+            default:
+                break;
+        }
+    }
+}
+
+void session_facts::completed(std::string_view tag, protocol::parameter_store& store) {
+    switch (std::exchange(reset_, certain_reset::none)) {
+        case certain_reset::none:
+            return;
+        case certain_reset::one:
+            if (tag != "RESET" && tag != "SET") return;
+            settings = store.with(settings, reset_name_, startup->find(reset_name_));
+            touched_.erase(reset_name_);
+            return;
+        case certain_reset::all:
+            if (tag != "RESET") return;
+            settings = startup;
+            touched_.clear();
+            return;
+        case certain_reset::everything:
+            if (tag == "DISCARD ALL") discarded();
+            return;
+    }
+}
+
+void session_facts::discarded() {
+    settings = startup;
+    touched_.clear();
+    const bool session_mode = pins.has(pin_reason::session_mode);
+    pins.clear();
+    if (session_mode) pins.add(pin_reason::session_mode);
+    review_pins_ = false;
+}
+
+std::string session_facts::review_query(std::string_view login_user) const {
+    std::string query =
+        "SELECT EXISTS(SELECT 1 FROM pg_catalog.pg_class WHERE relnamespace=pg_catalog.pg_my_temp_schema()),"
+        "EXISTS(SELECT 1 FROM pg_catalog.pg_locks WHERE locktype='advisory' AND pid=pg_catalog.pg_backend_pid()),"
+        "EXISTS(SELECT 1 FROM pg_catalog.pg_cursors WHERE is_holdable),"
+        "EXISTS(SELECT 1 FROM pg_catalog.pg_prepared_statements WHERE from_sql),"
+        "EXISTS(SELECT 1 FROM pg_catalog.pg_listening_channels()),"
+        "current_user<>session_user OR session_user<>" +
+        protocol::quote_literal(login_user);
+    if (!review_pins_) query = "SELECT false,false,false,false,false,false";
+    for (const auto& name : touched_) {
+        query += ",pg_catalog.current_setting(" + protocol::quote_literal(name) + ",true)";
+    }
+    return query;
+}
+
+void session_facts::reviewed(
+    const std::vector<std::optional<std::string>>& columns, protocol::parameter_store& store
+) {
+    if (columns.size() != reviewable.size() + touched_.size()) {
+        review_failed();
+        return;
+    }
+    for (std::size_t i = 0; review_pins_ && i < reviewable.size(); ++i) {
+        if (columns[i] == "t") {
+            pins.add(reviewable[i]);
+        } else {
+            pins.remove(reviewable[i]);
+        }
+    }
+    had_temporary_objects_ = had_temporary_objects_ || (review_pins_ && columns[0] == "t");
+    std::size_t at = reviewable.size();
+    for (const auto& name : touched_) {
+        settings = store.with(settings, name, columns[at] ? &*columns[at] : startup->find(name));
+        ++at;
+    }
+    touched_.clear();
+    review_pins_ = false;
+}
+
+void session_facts::review_failed() noexcept {
+    pins.add(pin_reason::parameter);
+    touched_.clear();
+    review_pins_ = false;
+}
+
+}  // namespace pgmend::proxy

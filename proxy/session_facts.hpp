@@ -1,0 +1,93 @@
+#pragma once
+// What pgmend knows of one client's session: its settings, what it was told of them, and why it may have to keep its
+// server. Statements are noted when they are sent, whatever becomes of them; at the next safe point the server itself is
+// asked what is true (HEALING section 4: the server's own word). Pure; one worker thread.
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "config/metrics.hpp"
+#include "protocol/parameter_set.hpp"
+#include "protocol/statement_traits.hpp"
+
+namespace pgmend::proxy {
+
+using config::metrics::pin_reason;
+
+inline constexpr auto all_pin_reasons = [] {
+    std::array<pin_reason, config::metrics::pin_reason_words.size()> all{};
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        all[i] = static_cast<pin_reason>(i);
+    }
+    return all;
+}();
+
+/// Why a server stays with a client beyond its request. A set of pin_reason bits.
+class pin_set {
+public:
+    void add(pin_reason reason) noexcept { bits_ |= bit(reason); }
+    void remove(pin_reason reason) noexcept { bits_ &= ~bit(reason); }
+    bool has(pin_reason reason) const noexcept { return (bits_ & bit(reason)) != 0; }
+    bool empty() const noexcept { return bits_ == 0; }
+    void clear() noexcept { bits_ = 0; }
+    bool operator==(const pin_set&) const = default;
+
+private:
+    static constexpr std::uint32_t bit(pin_reason reason) noexcept {
+        return 1U << static_cast<unsigned>(reason);
+    }
+    std::uint32_t bits_ = 0;
+};
+
+/// How one statement reset settings for certain, if nothing went wrong: no need to ask.
+enum class certain_reset : std::uint8_t { none, one, all, everything };
+
+class session_facts {
+public:
+    const protocol::parameter_set* startup = nullptr;   ///< what RESET ALL goes back to
+    const protocol::parameter_set* settings = nullptr;  ///< in force now, beyond the server's startup values
+    const protocol::parameter_set* told = nullptr;      ///< what the client was told by ParameterStatus
+    pin_set pins;
+
+    /// A statement goes to the server. `idle`: it begins a request of its own. Constant time for nearly all.
+    void note(const protocol::statement_traits& traits, std::string_view text, bool idle);
+    /// Whether the server must be asked before it may be given back.
+    bool in_doubt() const noexcept { return review_pins_ || !touched_.empty(); }
+    /// Whether something may be left in the server's session that this object does not know.
+    bool unverified() const noexcept { return in_doubt() || !pins.empty(); }
+    /// A statement changed the schema since the last call.
+    bool take_schema_change() noexcept { return std::exchange(schema_changed_, false); }
+    bool had_temporary_objects() const noexcept { return had_temporary_objects_; }
+
+    /// The request is over without an error; `tag` is its last CommandComplete.
+    void completed(std::string_view tag, protocol::parameter_store& store);
+    void failed() noexcept { reset_ = certain_reset::none; }
+    /// After DISCARD ALL, by its tag.
+    void discarded();
+
+    /// The question for the server, empty when nothing is in doubt. One row answers it.
+    std::string review_query(std::string_view login_user) const;
+    /// Takes the answer, its columns in order, NULL as nullopt: what is pinned by evidence stays, what was in doubt is
+    /// settled.
+    void reviewed(const std::vector<std::optional<std::string>>& columns, protocol::parameter_store& store);
+    /// The question could not be answered: keep the server for good.
+    void review_failed() noexcept;
+
+private:
+    void note_changes(const protocol::statement_traits& traits, std::string_view text, bool idle);
+
+    std::set<std::string, std::less<>> touched_;  ///< parameters whose value is not known for certain
+    std::string reset_name_;
+    certain_reset reset_ = certain_reset::none;
+    bool review_pins_ = false;
+    bool schema_changed_ = false;
+    bool had_temporary_objects_ = false;
+};
+
+}  // namespace pgmend::proxy

@@ -1,0 +1,124 @@
+#include "proxy/worker.hpp"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+#include "config/log.hpp"
+
+namespace pgmend::proxy {
+
+namespace {
+
+constexpr int accepts_per_turn = 32;
+
+std::string peer_name(const sockaddr_storage& address) {
+    char text[INET6_ADDRSTRLEN] = "";
+    if (address.ss_family == AF_INET) {
+        const auto& v4 = reinterpret_cast<const sockaddr_in&>(address);
+        ::inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
+        return std::string{text} + ':' + std::to_string(ntohs(v4.sin_port));
+    }
+    if (address.ss_family == AF_INET6) {
+        const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address);
+        ::inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof text);
+        return '[' + std::string{text} + "]:" + std::to_string(ntohs(v6.sin6_port));
+    }
+    return "unix";
+}
+
+int open_spare() noexcept { return ::open("/dev/null", O_RDONLY | O_CLOEXEC); }
+
+}  // namespace
+
+worker::worker(
+    config::metrics::cells& metrics, worker_options options, pool::address_book& addresses,
+    std::vector<listening_socket> sockets
+)
+    : metrics_(metrics),
+      network_(loop_, addresses, {}),
+      core_(loop_, network_, metrics, std::move(options)),
+      spare_descriptor_(open_spare()) {
+    for (const auto& socket : sockets) {
+        auto made = std::make_unique<acceptor>();
+        made->ready = &on_accept;
+        made->owner = this;
+        made->socket = socket;
+        if (const int error = loop_.add(socket.descriptor, EPOLLIN | EPOLLEXCLUSIVE, *made); error != 0) {
+            throw std::system_error(error, std::generic_category(), "listening socket");
+        }
+        acceptors_.push_back(std::move(made));
+    }
+}
+
+worker::~worker() {
+    if (spare_descriptor_ >= 0) ::close(spare_descriptor_);
+}
+
+void worker::start() {
+    thread_ = std::thread{[this] { loop_.run(); }};
+}
+
+void worker::post(std::function<void(worker_core&)> work) {
+    loop_.post([this, work = std::move(work)] { work(core_); });
+}
+
+void worker::stop_accepting() {
+    loop_.post([this] {
+        for (const auto& acceptor : acceptors_) {
+            loop_.remove(acceptor->socket.descriptor, *acceptor);
+        }
+    });
+}
+
+void worker::ask_quiet() {
+    loop_.post([this] { quiet_.store(core_.quiet(), std::memory_order_release); });
+}
+
+void worker::join() {
+    loop_.stop();
+    if (thread_.joinable()) thread_.join();
+}
+
+void worker::on_accept(pool::loop_watch& watch, std::uint32_t) noexcept {
+    const auto& self = static_cast<acceptor&>(watch);
+    self.owner->accept_from(self);
+}
+
+void worker::accept_from(const acceptor& from) noexcept {
+    for (int i = 0; i < accepts_per_turn; ++i) {
+        sockaddr_storage address{};
+        socklen_t length = sizeof address;
+        const int descriptor = ::accept4(
+            from.socket.descriptor, reinterpret_cast<sockaddr*>(&address), &length, SOCK_NONBLOCK | SOCK_CLOEXEC
+        );
+        if (descriptor < 0) {
+            if (errno == EMFILE || errno == ENFILE) make_room_for_refusal(from.socket.descriptor);
+            if (errno == ECONNABORTED || errno == EINTR) continue;
+            return;
+        }
+        if (!from.socket.local) pool::apply_options(descriptor, {});
+        core_.accept(
+            std::make_unique<pool::socket_stream>(loop_, descriptor, false), peer_name(address), from.socket.local
+        );
+    }
+}
+
+/// Without a descriptor left the listening socket would stay readable for ever: accept one client and turn it away.
+void worker::make_room_for_refusal(int listening) noexcept {
+    metrics_.clients_refused.add(config::metrics::refusal::descriptors);
+    log::error("no_descriptors_left", {});
+    if (spare_descriptor_ >= 0) ::close(spare_descriptor_);
+    const int descriptor = ::accept4(listening, nullptr, nullptr, SOCK_CLOEXEC);
+    if (descriptor >= 0) ::close(descriptor);
+    spare_descriptor_ = open_spare();
+    errno = EMFILE;
+}
+
+}  // namespace pgmend::proxy

@@ -1,0 +1,186 @@
+#include "proxy/worker_core.hpp"
+
+#include <cstring>
+
+#include "config/log.hpp"
+
+namespace pgmend::proxy {
+
+namespace {
+
+constexpr std::size_t scram_keys_kept = 256;
+constexpr std::size_t unused_statements_kept = 1000;
+
+pool::login_settings login_for(const worker_options& options, user_directory& users, const std::string& database,
+                               const std::string& user) {
+    pool::login_settings login;
+    login.database = database;
+    login.user = user;
+    login.password = users.server_password(user);
+    login.tls = options.tls_towards_servers;
+    login.timeout = options.settings->upstream.connect_timeout();
+    return login;
+}
+
+/// Each worker's part of the server connections; together they are what was configured.
+std::size_t share_of(std::size_t whole, unsigned index, unsigned workers) {
+    return whole / workers + (index < whole % workers ? 1 : 0);
+}
+
+pool::pool_options options_for(const worker_options& worker) {
+    pool::pool_options options;
+    const config::settings& settings = *worker.settings;
+    const auto& pool = settings.pool;
+    options.limits.size = share_of(pool.size(), worker.index, worker.workers);
+    options.limits.min_size = share_of(pool.min_size(), worker.index, worker.workers);
+    options.limits.reserve_size = share_of(pool.reserve_size(), worker.index, worker.workers);
+    options.limits.login_concurrency = pool.login_concurrency();
+    options.limits.reserve_timeout = pool.reserve_timeout();
+    options.limits.wait_timeout = pool.wait_timeout();
+    options.limits.idle_timeout = pool.idle_timeout();
+    options.limits.lifetime = pool.lifetime();
+    options.cleanup_timeout = pool.cleanup_timeout();
+    options.max_prepared_statements = pool.max_prepared_statements();
+    options.owed_replies = settings.limits.owed_replies();
+    options.held_message = settings.limits.held_message().bytes;
+    options.commit_abandoned = pool.on_abandoned_transaction() == config::abandoned_transaction::commit;
+    return options;
+}
+
+}  // namespace
+
+worker_core::worker_core(
+    config::environment& env, pool::network& net, config::metrics::cells& metrics, worker_options options
+)
+    : env_(env),
+      metrics_(metrics),
+      options_(std::move(options)),
+      scram_keys_(scram_keys_kept),
+      statements_(unused_statements_kept),
+      classifier_({options_.settings->limits.classify_text().bytes, options_.settings->limits.statement_cache()}),
+      relay_{statements_, classifier_, parameters_, metrics_, schema_epoch_,
+             options_.settings->limits.held_message().bytes, options_.settings->limits.client_prepared_statements()},
+      users_(*options_.settings, options_.process_secret),
+      cluster_(*options_.settings, env_),
+      pool_context_{env_, net, buffers_, parameters_, scram_keys_, metrics_, cluster_, to_client_} {
+    run = [](config::deferred_node& node) noexcept { static_cast<worker_core&>(node).bury(); };
+}
+
+worker_core::~worker_core() {
+    bury();
+    env_.withdraw(*this);
+}
+
+void worker_core::accept(std::unique_ptr<pool::stream> client, std::string peer, bool local) {
+    metrics_.clients_accepted.add();
+    auto* session = new client_session(*this, std::move(client), std::move(peer), local);
+    sessions_.push_back(*session);
+    session->start();
+}
+
+void worker_core::finished(client_session& session) noexcept {
+    if (session.key().pid != 0) keys_.erase(session.key().id());
+    pool::intrusive_list<client_session>::remove(session);
+    ended_.push_back(session);
+    env_.defer(*this);
+}
+
+void worker_core::bury() noexcept {
+    while (client_session* session = ended_.front()) {
+        pool::intrusive_list<client_session>::remove(*session);
+        delete session;
+    }
+    if (closing_) close_pools();
+    drop_unused_pools();
+}
+
+/// A database or user that nobody connects to any more, or that turned out not to exist, is forgotten.
+void worker_core::drop_unused_pools() {
+    if (sessions_.size() != 0) return;
+    std::erase_if(pools_, [](const auto& item) {
+        const auto& pool = *item.second;
+        return pool.servers().empty() && !pool.busy() && !pool.burying() && pool.ledger().total() == 0;
+    });
+}
+
+void worker_core::drain() {
+    draining_ = true;
+    for (client_session* session = sessions_.front(); session != nullptr;
+         session = pool::intrusive_list<client_session>::next(*session)) {
+        session->drain();
+    }
+}
+
+void worker_core::kill_all() {
+    draining_ = true;
+    for (client_session* session = sessions_.front(); session != nullptr;
+         session = pool::intrusive_list<client_session>::next(*session)) {
+        session->kill();
+    }
+}
+
+void worker_core::close_pools() {
+    closing_ = true;
+    for (auto& [name, pool] : pools_) {
+        pool->close();
+    }
+}
+
+bool worker_core::quiet() const noexcept {
+    if (sessions() != 0) return false;
+    for (const auto& [name, pool] : pools_) {
+        if (pool->busy() || pool->burying() || !pool->servers().empty()) return false;
+    }
+    return true;
+}
+
+std::size_t worker_core::server_connections() const noexcept {
+    std::size_t count = 0;
+    for (const auto& [name, pool] : pools_) {
+        count += pool->ledger().total();
+    }
+    return count;
+}
+
+pool::server_pool& worker_core::pool_for(const std::string& database, const std::string& user) {
+    auto& pool = pools_[{database, user}];
+    if (!pool) {
+        pool = std::make_unique<pool::server_pool>(
+            pool_context_, login_for(options_, users_, database, user), options_for(options_)
+        );
+    }
+    return *pool;
+}
+
+client_key worker_core::register_key(client_session& session, std::uint32_t pid, bool long_secret) {
+    client_key key;
+    key.pid = pid;
+    key.secret_size = long_secret ? client_key::long_secret : 4;
+    for (;;) {
+        for (std::size_t i = 0; i < key.secret.size(); i += 8) {
+            const std::uint64_t random = env_.random();
+            std::memcpy(key.secret.data() + i, &random, 8);
+        }
+        const std::uint32_t rest = key.id() << client_key::worker_bits >> client_key::worker_bits;
+        protocol::store_u32(key.secret.data(), options_.index << (32 - client_key::worker_bits) | rest);
+        if (keys_.try_emplace(key.id(), &session).second) return key;
+    }
+}
+
+void worker_core::cancel(std::uint32_t pid, protocol::byte_view key) {
+    if (key.size() < 4) return;
+    const std::uint32_t id = protocol::load_u32(key.data());
+    const unsigned worker = client_key::worker_of(id);
+    if (worker != options_.index) {
+        if (options_.forward_cancel) options_.forward_cancel(worker, pid, {key.begin(), key.end()});
+        return;
+    }
+    const auto it = keys_.find(id);
+    if (it == keys_.end() || !it->second->key().matches(pid, key)) {
+        metrics_.cancels.add(config::metrics::cancel_result::unknown_key);
+        return;
+    }
+    it->second->cancel();
+}
+
+}  // namespace pgmend::proxy

@@ -1,0 +1,100 @@
+#pragma once
+// Everything one worker owns but its thread and its sockets: sessions, pools, buffers, caches. The production worker
+// and the simulator run it alike. One thread.
+
+#include <array>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "config/settings.hpp"
+#include "pool/server_pool.hpp"
+#include "proxy/backend_cluster.hpp"
+#include "proxy/client_session.hpp"
+#include "proxy/user_directory.hpp"
+
+namespace pgmend::proxy {
+
+struct worker_options {
+    std::shared_ptr<const config::settings> settings;
+    unsigned index = 0;
+    unsigned workers = 1;  ///< not more than there are server connections to a pool
+    std::string process_secret;  ///< of all workers of one process
+    std::shared_ptr<const pool::tls_context> tls_towards_clients;  ///< null: none
+    std::shared_ptr<const pool::tls_context> tls_towards_servers;
+    /// Hands a cancel to another worker; may be empty with one worker.
+    std::function<void(unsigned worker, std::uint32_t pid, std::vector<std::byte> key)> forward_cancel;
+};
+
+class worker_core final : private config::deferred_node {
+public:
+    worker_core(
+        config::environment& env, pool::network& net, config::metrics::cells& metrics, worker_options options
+    );
+    worker_core(const worker_core&) = delete;
+    worker_core& operator=(const worker_core&) = delete;
+    /// All sessions must be gone and no pool busy: see `quiet`.
+    ~worker_core();
+
+    /// A client has connected. `peer` is for logs.
+    void accept(std::unique_ptr<pool::stream> client, std::string peer, bool local);
+    /// SIGTERM: clients are closed at safe points, new ones are refused.
+    void drain();
+    /// Ends all sessions now; their servers are cleaned or closed.
+    void kill_all();
+    /// Closes the idle servers and those that come back.
+    void close_pools();
+    /// No session lives and nothing is under way.
+    bool quiet() const noexcept;
+    /// A CancelRequest, of this worker's clients or not.
+    void cancel(std::uint32_t pid, protocol::byte_view key);
+    std::size_t sessions() const noexcept { return sessions_.size() + ended_.size(); }
+    std::size_t server_connections() const noexcept;
+
+    // For sessions.
+    config::environment& env() noexcept { return env_; }
+    pool::buffer_pool& buffers() noexcept { return buffers_; }
+    pool::gather& flight_to_client() noexcept { return to_client_; }
+    pool::gather& flight_to_server() noexcept { return to_server_; }
+    config::metrics::cells& metrics() noexcept { return metrics_; }
+    protocol::parameter_store& parameters() noexcept { return parameters_; }
+    const relay_context& relay() const noexcept { return relay_; }
+    const config::settings& settings() const noexcept { return *options_.settings; }
+    const worker_options& options() const noexcept { return options_; }
+    user_directory& users() noexcept { return users_; }
+    std::size_t held_message() const noexcept { return relay_.held_message; }
+    bool draining() const noexcept { return draining_; }
+    pool::server_pool& pool_for(const std::string& database, const std::string& user);
+    /// A key that no other client of this worker has.
+    client_key register_key(client_session& session, std::uint32_t pid, bool long_secret);
+    void finished(client_session& session) noexcept;
+
+private:
+    void bury() noexcept;
+    void drop_unused_pools();
+
+    config::environment& env_;
+    config::metrics::cells& metrics_;
+    worker_options options_;
+    pool::buffer_pool buffers_;
+    pool::gather to_client_;
+    pool::gather to_server_;
+    protocol::parameter_store parameters_;
+    protocol::scram_key_cache scram_keys_;
+    protocol::statement_store statements_;
+    protocol::statement_classifier classifier_;
+    std::uint64_t schema_epoch_ = 0;
+    relay_context relay_;
+    user_directory users_;
+    backend_cluster cluster_;
+    pool::pool_context pool_context_;
+    std::map<std::pair<std::string, std::string>, std::unique_ptr<pool::server_pool>> pools_;
+    pool::intrusive_list<client_session> sessions_;
+    pool::intrusive_list<client_session> ended_;  ///< freed when the event under way is over
+    std::unordered_map<std::uint32_t, client_session*> keys_;
+    bool draining_ = false;
+    bool closing_ = false;
+};
+
+}  // namespace pgmend::proxy
