@@ -372,6 +372,6 @@ for group, scripts in GROUPS.items():
 
 @test("differential: random scripts give the same transcripts as direct", pool=3, seconds=150)
 def random_scripts(t):
-    count = 60 if t.quick else 300
+    count = 40 if t.quick else 150
     seed = t.run.options.seed
     compare(t, [transcripts.random_script(seed * 1000 + i) for i in range(count)], True)
