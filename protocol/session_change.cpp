@@ -1,5 +1,6 @@
 #include "protocol/session_change.hpp"
 
+#include "protocol/sql_scanner.hpp"
 #include "protocol/statement_parser.h"
 
 #include <algorithm>
@@ -274,9 +275,10 @@ std::string quoted(std::string_view text, char quote) {
 std::vector<session_change> session_changes(std::string_view text, std::size_t max_text_bytes) {
     const std::vector<session_change> unreadable(1);
     if (text.size() > max_text_bytes || text.find('\0') != std::string_view::npos) return unreadable;
-    const std::string terminated(text);
-    change_collector changes(terminated);
-    if (parse_statements(terminated.c_str(), &change_collector::receive, &changes) == 0) return unreadable;
+    const auto plain = without_comments(text);
+    if (!plain) return unreadable;
+    change_collector changes(*plain);
+    if (parse_statements(plain->c_str(), &change_collector::receive, &changes) == 0) return unreadable;
     return changes.result();
 }
 

@@ -24,7 +24,7 @@ enum class session_change_kind : std::uint8_t {
     discard_plans,
     discard_sequences,
     discard_temp,
-    prepare,     // name; value: the whole statement's text, PREPARE included
+    prepare,     // name; value: the whole statement's text, PREPARE included, comments gone
     execute,     // name
     deallocate,  // name
     deallocate_all,

@@ -32,6 +32,9 @@ constexpr std::array<std::uint8_t, 256> make_classes() {
 }
 constexpr auto classes = make_classes();
 
+/// PostgreSQL's limit for a name, NAMEDATALEN without its zero.
+constexpr std::size_t operator_bytes_max = 63;
+
 constexpr bool is(unsigned char c, std::uint8_t any) noexcept { return (classes[c] & any) != 0; }
 constexpr unsigned char lower(unsigned char c) noexcept {
     return c >= 'A' && c <= 'Z' ? static_cast<unsigned char>(c + 32) : c;
@@ -336,6 +339,8 @@ sql_token sql_scanner::operator_or_punctuation() noexcept {
         return taken(two ? sql_token_kind::operator_ : sql_token_kind::punctuation, begin);
     }
     while (is(at(position_), op)) {
+        // Longer than any operator: a run of signs could be cut one by one, at quadratic cost.
+        if (position_ - begin == operator_bytes_max) return failed();
         const bool comment = (at(position_) == '-' && at(position_ + 1) == '-') ||
                              (at(position_) == '/' && at(position_ + 1) == '*');
         if (comment && position_ > begin) break;
@@ -347,6 +352,22 @@ sql_token sql_scanner::operator_or_punctuation() noexcept {
             --position_;
     }
     return taken(sql_token_kind::operator_, begin);
+}
+
+std::optional<std::string> without_comments(std::string_view text) {
+    std::string plain;
+    plain.reserve(text.size());
+    std::size_t end = 0;
+    sql_scanner scanner(text);
+    while (true) {
+        const sql_token token = scanner.next();
+        if (token.kind == sql_token_kind::error) return std::nullopt;
+        if (token.kind == sql_token_kind::end) return plain;
+        const auto begin = static_cast<std::size_t>(token.text.data() - text.data());
+        if (begin != end) plain += ' ';
+        plain += token.text;
+        end = begin + token.text.size();
+    }
 }
 
 }  // namespace pgmend::protocol

@@ -5,6 +5,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <string_view>
 
 namespace pgmend::protocol {
@@ -65,5 +67,9 @@ private:
     std::size_t position_ = 0;
     bool failed_ = false;
 };
+
+/// `text` with every comment and every run of blanks made one blank: what may be given to PostgreSQL's
+/// parser, whose own scanner takes quadratic time over nested comments. Empty when the text cannot be cut.
+std::optional<std::string> without_comments(std::string_view text);
 
 }  // namespace pgmend::protocol

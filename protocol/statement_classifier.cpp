@@ -239,8 +239,8 @@ bool statement_classifier::make_key(std::string_view text) {
 /// An unreadable text is not remembered: what makes it so may be a constant, and its shape a good one's.
 statement_traits statement_classifier::judge_and_remember(std::string_view text) {
     ++counters_.misses;
-    terminated_.assign(text);
-    const auto judged = judge_statements(terminated_.c_str(), words_);
+    const auto plain = without_comments(text);
+    const auto judged = plain ? judge_statements(plain->c_str(), words_) : std::nullopt;
     if (!judged) {
         ++counters_.unknown;
         return guess(text);

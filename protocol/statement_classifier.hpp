@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -65,7 +64,6 @@ private:
     scanned_words words_;    // of the text at hand
     std::vector<char> key_;  // its tokens, constants elided, in the first key_length_ bytes
     std::size_t key_length_ = 0;
-    std::string terminated_;  // its copy for the parser
     std::unique_ptr<cache> cache_;
 };
 
