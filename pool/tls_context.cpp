@@ -1,0 +1,172 @@
+#include "pool/tls_context.hpp"
+
+#include <arpa/inet.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+#include <array>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+namespace pgmend::pool {
+
+namespace {
+
+using native_context = std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)>;
+
+constexpr std::array<std::pair<std::string_view, tls_mode>, 6> mode_names{{
+    {"disable", tls_mode::disable},
+    {"allow", tls_mode::allow},
+    {"prefer", tls_mode::prefer},
+    {"require", tls_mode::require},
+    {"verify-ca", tls_mode::verify_ca},
+    {"verify-full", tls_mode::verify_full},
+}};
+
+bool verifies(tls_mode mode) noexcept { return mode == tls_mode::verify_ca || mode == tls_mode::verify_full; }
+
+/// Takes OpenSSL's reasons off this thread's queue; the first one is nearest to the cause.
+std::string openssl_reason() {
+    const unsigned long code = ERR_get_error();
+    std::string text = "unknown error";
+    if (ERR_SYSTEM_ERROR(code)) {
+        text = std::generic_category().message(ERR_GET_REASON(code));
+    } else if (const char* reason = ERR_reason_error_string(code); reason != nullptr) {
+        text = reason;
+    }
+    ERR_clear_error();
+    return text;
+}
+
+[[noreturn]] void fail(std::string_view what, const std::string& file) {
+    throw tls_load_error("could not load " + std::string(what) + " \"" + file + "\": " + openssl_reason());
+}
+
+/// What both roles have in common.
+native_context base(const SSL_METHOD* method) {
+    ERR_clear_error();
+    native_context native(SSL_CTX_new(method), &SSL_CTX_free);
+    if (!native) throw tls_load_error("could not set up TLS: " + openssl_reason());
+    SSL_CTX_set_min_proto_version(native.get(), TLS1_2_VERSION);
+    SSL_CTX_set_options(native.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    // Idle connections give their buffers back; what the stream below has is read in one call, not header by
+    // header.
+    SSL_CTX_set_mode(native.get(), SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_read_ahead(native.get(), 1);
+    return native;
+}
+
+void load_certificate(SSL_CTX* native, const tls_files& files) {
+    if (SSL_CTX_use_certificate_chain_file(native, files.cert.c_str()) != 1) fail("certificate", files.cert);
+    // A key behind a passphrase would make OpenSSL ask at the terminal.
+    SSL_CTX_set_default_passwd_cb(native, [](char*, int, int, void*) { return 0; });
+    if (SSL_CTX_use_PrivateKey_file(native, files.key.c_str(), SSL_FILETYPE_PEM) != 1) {
+        fail("private key", files.key);
+    }
+    if (SSL_CTX_check_private_key(native) != 1) fail("private key", files.key);
+}
+
+void load_authorities(SSL_CTX* native, const std::string& ca) {
+    if (SSL_CTX_load_verify_locations(native, ca.c_str(), nullptr) != 1) fail("root certificate", ca);
+}
+
+bool is_address(const std::string& host) noexcept {
+    unsigned char bytes[sizeof(in6_addr)];
+    return inet_pton(AF_INET, host.c_str(), bytes) == 1 || inet_pton(AF_INET6, host.c_str(), bytes) == 1;
+}
+
+/// SSL_set_tlsext_host_name without the old cast in its macro.
+bool set_server_name(SSL* ssl, const std::string& host) noexcept {
+    return SSL_ctrl(
+               ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, const_cast<char*>(host.c_str())
+           ) == 1;
+}
+
+}  // namespace
+
+std::optional<tls_mode> parse_tls_mode(std::string_view text) noexcept {
+    for (const auto& [name, mode] : mode_names) {
+        if (name == text) return mode;
+    }
+    return std::nullopt;
+}
+
+tls_files with_libpq_defaults(tls_files given, const std::string& home, tls_mode mode) {
+    const std::string folder = home + "/.postgresql/";
+    std::error_code ignored;
+    const auto use_if_there = [&](std::string& path, const char* name) {
+        if (path.empty() && std::filesystem::exists(folder + name, ignored)) path = folder + name;
+    };
+    // A key alone is of no use, and the default key may belong to another certificate.
+    if (given.cert.empty()) {
+        use_if_there(given.cert, "postgresql.crt");
+        if (!given.cert.empty() && given.key.empty()) given.key = folder + "postgresql.key";
+    }
+    use_if_there(given.ca, "root.crt");
+    if (given.ca.empty() && verifies(mode)) given.ca = folder + "root.crt";
+    return given;
+}
+
+std::shared_ptr<const tls_context> tls_context::towards_clients(const tls_files& files, tls_mode mode) {
+    native_context native = base(TLS_server_method());
+    load_certificate(native.get(), files);
+    SSL_CTX_set_options(native.get(), SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_dh_auto(native.get(), 1);
+    // Tickets alone: nothing of a session that may come back is kept here. libpq never comes back, so one is
+    // plenty.
+    SSL_CTX_set_session_cache_mode(native.get(), SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_num_tickets(native.get(), 1);
+    constexpr unsigned char id[] = "pgmend";
+    SSL_CTX_set_session_id_context(native.get(), id, sizeof id - 1);
+    if (!files.ca.empty()) {
+        load_authorities(native.get(), files.ca);
+        STACK_OF(X509_NAME)* names = SSL_load_client_CA_file(files.ca.c_str());
+        if (names == nullptr) fail("root certificate", files.ca);
+        SSL_CTX_set_client_CA_list(native.get(), names);
+        const int demand = verifies(mode) ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0;
+        SSL_CTX_set_verify(native.get(), SSL_VERIFY_PEER | demand, nullptr);
+    } else if (verifies(mode)) {
+        throw tls_load_error("a root certificate file must be given to verify clients");
+    }
+    return std::make_shared<tls_context>(native.release(), mode, true);
+}
+
+std::shared_ptr<const tls_context> tls_context::towards_servers(const tls_files& files, tls_mode mode) {
+    native_context native = base(TLS_client_method());
+    if (!files.cert.empty()) load_certificate(native.get(), files);
+    if (!files.ca.empty()) {
+        load_authorities(native.get(), files.ca);
+        SSL_CTX_set_verify(native.get(), SSL_VERIFY_PEER, nullptr);
+    } else if (verifies(mode)) {
+        throw tls_load_error("a root certificate file must be given to verify servers");
+    }
+    SSL_CTX_set_session_cache_mode(native.get(), SSL_SESS_CACHE_OFF);
+    return std::make_shared<tls_context>(native.release(), mode, false);
+}
+
+tls_context::~tls_context() { SSL_CTX_free(native_); }
+
+ssl_st* tls_context::make(const std::string& host) const noexcept {
+    std::unique_ptr<SSL, decltype(&SSL_free)> ssl(SSL_new(native_), &SSL_free);
+    if (!ssl) return nullptr;
+    if (server_role_) {
+        SSL_set_accept_state(ssl.get());
+        return ssl.release();
+    }
+    SSL_set_connect_state(ssl.get());
+    const bool address = is_address(host);
+    // Addresses are no server names: RFC 6066.
+    if (!host.empty() && !address && !set_server_name(ssl.get(), host)) return nullptr;
+    if (mode_ != tls_mode::verify_full) return ssl.release();
+    X509_VERIFY_PARAM* const rules = SSL_get0_param(ssl.get());
+    X509_VERIFY_PARAM_set_hostflags(rules, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    const int named = address ? X509_VERIFY_PARAM_set1_ip_asc(rules, host.c_str())
+                              : X509_VERIFY_PARAM_set1_host(rules, host.c_str(), host.size());
+    // An empty name would be no check at all.
+    if (named != 1 || host.empty()) return nullptr;
+    return ssl.release();
+}
+
+}  // namespace pgmend::pool
