@@ -141,7 +141,7 @@ private:
     }
 
     void add_value(std::string_view value) {
-        if (changes_.empty()) return;
+        if (changes_.empty() || changes_.back().kind == kind::set_transaction) return;
         std::string& whole = changes_.back().value;
         if (!whole.empty()) whole += ", ";
         whole += value;
