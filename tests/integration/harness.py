@@ -502,17 +502,28 @@ class Test:
         return self.admin("SELECT pid, usename, state, query, backend_type FROM pg_stat_activity WHERE "
                           f"backend_type = 'client backend' AND usename <> 'postgres' AND ({where})")
 
+    def quiet(self, words, timeout=10):
+        """Waits until no server is in a transaction or busy; says which one was."""
+        seen = []
+
+        def none():
+            seen[:] = self.servers("state LIKE 'idle in transaction%' OR state = 'active'")
+            return not seen
+
+        try:
+            poll(none, words, timeout)
+        except Failure as failure:
+            raise Failure(f"{failure}\n" + "\n".join(f"  {row}" for row in seen[:8])) from None
+
     def check_recovery(self):
         """Every test ends here: the subject serves a fresh client, and the servers it holds are clean."""
         if self.direct:
-            poll(lambda: not self.servers("state LIKE 'idle in transaction%' OR state = 'active'"),
-                 "backends of closed clients end")
+            self.quiet("backends of closed clients end")
             return
         check(self.subject.alive(), "the subject died")
         with contextlib.closing(self.wire(timeout=20)) as fresh:
             same(fresh.rows("SELECT 40 + 2"), [["42"]], "a fresh client is served")
-        stuck = "state LIKE 'idle in transaction%' OR state = 'active'"
-        poll(lambda: not self.servers(stuck), "no server stays in a transaction or busy", 10)
+        self.quiet("no server stays in a transaction or busy")
         counted = self.admin("SELECT usename, datname, count(*) FROM pg_stat_activity WHERE backend_type = "
                              "'client backend' AND usename <> 'postgres' GROUP BY 1, 2")
         for user, database, count in counted:

@@ -88,6 +88,16 @@ class Run:
             if subject is not self.shared:
                 subject.stop()
 
+    def begin_anew(self):
+        """After a failure the next test gets a new subject, and no backend of the one that failed."""
+        with contextlib.suppress(harness.Failure):
+            if self.shared:
+                self.shared.stop()
+        self.shared = None
+        with self.postgres.admin() as admin:
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type IN "
+                          "('client backend', 'walsender') AND usename <> 'postgres'")
+
     def report(self, entry, error):
         print(f"FAILED  {entry.name}")
         if isinstance(error, AssertionError):
@@ -146,6 +156,7 @@ def main():
             except Exception as error:
                 failed.append(entry)
                 run.report(entry, error)
+                run.begin_anew()
             else:
                 passed += 1
                 print(f"ok {time.monotonic() - begun:5.1f} s  {entry.name}", flush=True)

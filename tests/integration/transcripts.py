@@ -36,11 +36,11 @@ CREATE FUNCTION fail(word text) RETURNS text LANGUAGE plpgsql AS
   $$ BEGIN RAISE EXCEPTION 'failed %', word USING ERRCODE = 'P0077', DETAIL = 'why', HINT = 'how'; END $$;
 CREATE SCHEMA elsewhere;
 CREATE TABLE elsewhere.items (id integer, name text);
-INSERT INTO elsewhere.items VALUES (77, 'from elsewhere');
 """
 
 RESET = """
-TRUNCATE items, copied, late RESTART IDENTITY;
+TRUNCATE items, copied, late, elsewhere.items RESTART IDENTITY;
+INSERT INTO elsewhere.items VALUES (77, 'from elsewhere');
 INSERT INTO items (name, n) SELECT 'item ' || i, i FROM generate_series(1, 20) i;
 """
 

@@ -147,7 +147,7 @@ MOMENTS = [idle, half_frame, half_header, half_frame_in_a_block, half_bind, in_a
 
 def clean(t, words):
     """Fresh clients on every server of the pool find nothing of the one that vanished."""
-    poll(lambda: not t.servers("state LIKE 'idle in transaction%' OR state = 'active'"), f"{words}: servers are quiet", 10)
+    t.quiet(f"{words}: servers are quiet")
     same(t.admin("SELECT count(*) FROM vanished"), [(0,)], f"{words}: rolled back")
     same(t.admin("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' OR relation = 'vanished'::regclass"
                  " AND pid <> pg_backend_pid()"), [(0,)], f"{words}: no lock is left")
