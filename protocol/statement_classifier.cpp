@@ -228,8 +228,9 @@ bool statement_classifier::make_key(std::string_view text) {
         } else {
             out = std::copy(token.text.begin(), token.text.end(), out);
         }
-        const bool ends_itself =
-            token.kind == sql_token_kind::punctuation || token.kind == sql_token_kind::quoted_identifier;
+        // A colon does not: `: =` are two tokens, `:=` is one.
+        const bool ends_itself = token.kind == sql_token_kind::quoted_identifier ||
+                                 (token.kind == sql_token_kind::punctuation && token.text[0] != ':');
         if (!ends_itself) *out++ = ' ';
     }
     key_length_ = static_cast<std::size_t>(out - key_.data());

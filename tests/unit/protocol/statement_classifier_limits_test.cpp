@@ -195,14 +195,15 @@ TEST_CASE(
 TEST_CASE(
     "statement_classifier: deep and huge texts neither crash nor stall on a small stack", "[protocol]"
 ) {
-    const std::size_t size = 800'000;
+    const std::size_t deep = 800'000;  // what libpg_query's other outputs cannot bear
+    const std::size_t size = 200'000;
     const std::string texts[] = {
-        repeated("select 1", "+1", size),
+        repeated("select 1", "+1", deep),
         repeated("select 1", "||'x'", size),
-        repeated("select f(1)", "+f(1)", size),
-        repeated("select a", "[1]", size),
+        repeated("select f(1)", "+f(1)", deep),
+        repeated("select a", "[1]", deep),
         repeated("select 1", "::int", size),
-        repeated("select 1", " union all select 1", size),
+        repeated("select 1", " union all select 1", deep),
         repeated("select ", "- ", size, "1"),
         repeated("select ", "not ", size, "true"),
         repeated("select ", "(", size, "1"),
