@@ -1,6 +1,6 @@
 #pragma once
-// Buffers of one worker: the scratch that every read goes through, and blocks leased only while bytes are in flight
-// (an idle connection owns none). One worker thread.
+// Buffers of one worker: the scratch that every read goes through, and blocks leased only while bytes are in
+// flight (an idle connection owns none). One worker thread.
 
 #include <array>
 #include <cstddef>
@@ -12,8 +12,8 @@
 
 namespace pgmend::pool {
 
-/// Hands out blocks of 4 KiB, 8 KiB, … 1 MiB and keeps a bounded number of returned ones; larger blocks come from
-/// the heap.
+/// Hands out blocks of 4 KiB, 8 KiB, … 1 MiB and keeps a bounded number of returned ones; larger blocks come
+/// from the heap.
 class buffer_pool {
 public:
     static constexpr std::size_t scratch_bytes = 64 * 1024;
@@ -43,8 +43,8 @@ private:
     std::size_t leased_blocks_ = 0;
 };
 
-/// A contiguous queue of bytes in a leased block; owns no block while empty. Views into it are valid until the next
-/// call that is not const.
+/// A contiguous queue of bytes in a leased block; owns no block while empty. Views into it are valid until
+/// the next call that is not const.
 class leased_buffer {
 public:
     explicit leased_buffer(buffer_pool& pool) noexcept : pool_(&pool) {}

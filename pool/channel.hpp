@@ -1,6 +1,7 @@
 #pragma once
-// The two halves of a connection's traffic above a stream: what has been read and not yet understood, and what has
-// been decided and not yet written. Both own a block only while bytes are stuck in them. One worker thread.
+// The two halves of a connection's traffic above a stream: what has been read and not yet understood, and
+// what has been decided and not yet written. Both own a block only while bytes are stuck in them. One worker
+// thread.
 
 #include <array>
 #include <cstddef>
@@ -17,9 +18,9 @@ class inbound {
 public:
     explicit inbound(buffer_pool& buffers) noexcept : buffers_(buffers), held_(buffers) {}
 
-    /// Reads once. On ok, `bytes()` is everything not yet consumed: the shared scratch when nothing was held back
-    /// before (valid until this worker's next read), the held block otherwise. `want` is the least size of the next
-    /// message that is read whole, so that the block grows once.
+    /// Reads once. On ok, `bytes()` is everything not yet consumed: the shared scratch when nothing was held
+    /// back before (valid until this worker's next read), the held block otherwise. `want` is the least size
+    /// of the next message that is read whole, so that the block grows once.
     io_result fill(stream& from, std::size_t want);
     std::span<std::byte> bytes() noexcept { return in_scratch_ ? scratch_ : held_.view(); }
     /// Marks bytes at the front as dealt with.
@@ -37,8 +38,8 @@ private:
     bool in_scratch_ = false;
 };
 
-/// Collects one flight in one direction, pieces in order: views of bytes that were read, and bytes made here. One a
-/// worker, used by whoever is running; empty between events.
+/// Collects one flight in one direction, pieces in order: views of bytes that were read, and bytes made here.
+/// One a worker, used by whoever is running; empty between events.
 class gather {
 public:
     /// Whether another view and `made` more bytes are sure to fit.

@@ -1,8 +1,8 @@
 #pragma once
 // The one place where a session waits: a set of event bits and the coroutine parked on it. Readiness of two
-// streams, deadlines, kills, hand-overs and shutdown are all bits, so that a session handles them in one loop and in
-// one fixed order, and cancellation is never an exception (HOUSE "cancellation is a bit").
-// A gate belongs to one environment's thread.
+// streams, deadlines, kills, hand-overs and shutdown are all bits, so that a session handles them in one loop
+// and in one fixed order, and cancellation is never an exception (HOUSE "cancellation is a bit"). A gate
+// belongs to one environment's thread.
 
 #include <coroutine>
 #include <cstdint>
@@ -13,8 +13,8 @@ namespace pgmend::pool {
 
 using event_mask = std::uint32_t;
 
-/// Receives readiness of streams. Called from the loop while it collects events: a sink that acts at once (an idle
-/// server connection that died) is done before any parked coroutine runs, because gates only defer.
+/// Receives readiness of streams. Called from the loop while it collects events: a sink that acts at once (an
+/// idle server connection that died) is done before any parked coroutine runs, because gates only defer.
 class event_sink {
 public:
     virtual void notify(event_mask bits) noexcept = 0;

@@ -1,7 +1,7 @@
 #pragma once
-// The data plane's own loop: level-triggered epoll, one thread a worker. It costs no system call beyond the wait
-// itself and reads the clock once per wake-up; Asio's price per read is measured in FRONTIER ("two planes").
-// Everything but `post` and `stop` belongs to the thread that calls `run`.
+// The data plane's own loop: level-triggered epoll, one thread a worker. It costs no system call beyond the
+// wait itself and reads the clock once per wake-up; Asio's price per read is measured in FRONTIER ("two
+// planes"). Everything but `post` and `stop` belongs to the thread that calls `run`.
 
 #include <atomic>
 #include <functional>
@@ -24,7 +24,9 @@ public:
     ~event_loop() override;
 
     config::time_point now() const noexcept override { return now_; }
-    void schedule(config::timer_node& timer, config::time_point when) override { timers_.schedule(timer, when); }
+    void schedule(config::timer_node& timer, config::time_point when) override {
+        timers_.schedule(timer, when);
+    }
     void cancel(config::timer_node& timer) noexcept override { timers_.cancel(timer); }
     void defer(config::deferred_node& node) noexcept override { deferred_.push(node); }
     void withdraw(config::deferred_node& node) noexcept override { deferred_.remove(node); }

@@ -1,6 +1,6 @@
 #pragma once
-// A doubly linked list whose links live in its members: nothing is allocated, a member leaves from anywhere in
-// constant time, and a member's place and its state cannot disagree. Pure.
+// A doubly linked list whose links live in its members: nothing is allocated, a member leaves from anywhere
+// in constant time, and a member's place and its state cannot disagree. Pure.
 
 #include <cstddef>
 
@@ -41,7 +41,9 @@ public:
     T* front() const noexcept { return first_; }
     T* back() const noexcept { return last_; }
     static T* next(const T& member) noexcept { return static_cast<const list_node<T>&>(member).next_; }
-    static T* previous(const T& member) noexcept { return static_cast<const list_node<T>&>(member).previous_; }
+    static T* previous(const T& member) noexcept {
+        return static_cast<const list_node<T>&>(member).previous_;
+    }
 
     void push_back(T& member) noexcept {
         list_node<T>& node = member;
@@ -57,8 +59,10 @@ public:
         list_node<T>& node = member;
         if (node.list_ == nullptr) return;
         intrusive_list& list = *node.list_;
-        (node.previous_ != nullptr ? static_cast<list_node<T>*>(node.previous_)->next_ : list.first_) = node.next_;
-        (node.next_ != nullptr ? static_cast<list_node<T>*>(node.next_)->previous_ : list.last_) = node.previous_;
+        (node.previous_ != nullptr ? static_cast<list_node<T>*>(node.previous_)->next_ : list.first_) =
+            node.next_;
+        (node.next_ != nullptr ? static_cast<list_node<T>*>(node.next_)->previous_ : list.last_) =
+            node.previous_;
         node.list_ = nullptr;
         node.previous_ = node.next_ = nullptr;
         --list.size_;

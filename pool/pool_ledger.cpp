@@ -70,7 +70,8 @@ void pool_ledger::release(ledger_server& server, config::time_point now, actions
 
 void pool_ledger::give(ledger_server& server, config::time_point now, actions& out) {
     ledger_waiter* first = waiters_.front();
-    for (ledger_waiter* waiter = first; waiter != nullptr; waiter = intrusive_list<ledger_waiter>::next(*waiter)) {
+    for (ledger_waiter* waiter = first; waiter != nullptr;
+         waiter = intrusive_list<ledger_waiter>::next(*waiter)) {
         if (waiter->partition == server.partition) {
             hand_over(server, *waiter, out);
             return;
@@ -100,7 +101,9 @@ void pool_ledger::connected(ledger_server& server, config::time_point now, actio
     retry_at_ = config::time_point::min();
     server.opened_at = now;
     if (closed_) {
-        out.push_back({.kind = pool_action_kind::close, .server = &server, .reason = close_reason::pool_closed});
+        out.push_back(
+            {.kind = pool_action_kind::close, .server = &server, .reason = close_reason::pool_closed}
+        );
         return;
     }
     give(server, now, out);
@@ -194,7 +197,8 @@ void pool_ledger::close_all(actions& out) {
     closed_ = true;
     while (ledger_server* server = idle_.front()) {
         intrusive_list<ledger_server>::remove(*server);
-        out.push_back({.kind = pool_action_kind::close, .server = server, .reason = close_reason::pool_closed});
+        out.push_back({.kind = pool_action_kind::close, .server = server, .reason = close_reason::pool_closed}
+        );
     }
 }
 

@@ -1,7 +1,7 @@
 #pragma once
-// The books of one pool (one database, one user): who is idle, who waits, how many there may be. It decides and never
-// acts: each input appends actions that the shell carries out. Idle connections are taken latest first, waiters
-// served oldest first. Pure: the time is an argument. One worker thread.
+// The books of one pool (one database, one user): who is idle, who waits, how many there may be. It decides
+// and never acts: each input appends actions that the shell carries out. Idle connections are taken latest
+// first, waiters served oldest first. Pure: the time is an argument. One worker thread.
 
 #include <cstdint>
 #include <string_view>
@@ -12,8 +12,8 @@
 
 namespace pgmend::pool {
 
-/// Server connections are partitioned by the startup parameters they were opened with (HEALING section 4): only
-/// a client with the same ones may use them. An interned id.
+/// Server connections are partitioned by the startup parameters they were opened with (HEALING section 4):
+/// only a client with the same ones may use them. An interned id.
 using partition_id = std::uint32_t;
 
 struct pool_limits {
@@ -144,7 +144,7 @@ private:
     std::size_t connecting_ = 0;
     std::size_t dedicated_ = 0;
     partition_id last_partition_ = 0;
-    bool used_ = false;    ///< somebody was here: min_size holds from then on
+    bool used_ = false;  ///< somebody was here: min_size holds from then on
     bool closed_ = false;
     config::time_point retry_at_ = config::time_point::min();
 };

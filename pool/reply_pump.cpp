@@ -21,8 +21,8 @@ using protocol::transaction_status;
 
 namespace {
 
-constexpr std::size_t made_bytes = 1024;     // room for the longest frame made here
-constexpr std::size_t name_bytes = 256;      // of a client's name for a statement in an error of ours
+constexpr std::size_t made_bytes = 1024;  // room for the longest frame made here
+constexpr std::size_t name_bytes = 256;   // of a client's name for a statement in an error of ours
 
 /// How much of a message must be seen before it can be dealt with.
 enum class attention : std::uint8_t { invalid, header, whole };
@@ -236,7 +236,8 @@ private:
         const reply_action action = reply.action;
         const bool own = action == reply_action::own;
         sink_.error(error.sqlstate, error.message, error.fatal(), own);
-        // Our own words only where the server said what we made it say; anything else (25P02, FATAL) is its own.
+        // Our own words only where the server said what we made it say; anything else (25P02, FATAL) is its
+        // own.
         const bool substitute = action == reply_action::substitute && error.sqlstate == "26000";
         if (substitute) {
             close_run();

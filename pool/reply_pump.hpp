@@ -1,7 +1,8 @@
 #pragma once
-// Reads what a server sends, message by message, and sorts it: what belongs to the client goes into a flight untouched,
-// what we asked for ourselves goes to the sink, the queue of owed replies is kept. Bodies are looked at only where
-// they must be. Used by sessions and by the cleaning of servers alike. Pure but for the buffers; one worker thread.
+// Reads what a server sends, message by message, and sorts it: what belongs to the client goes into a flight
+// untouched, what we asked for ourselves goes to the sink, the queue of owed replies is kept. Bodies are
+// looked at only where they must be. Used by sessions and by the cleaning of servers alike. Pure but for the
+// buffers; one worker thread.
 
 #include <string_view>
 
@@ -33,9 +34,9 @@ protected:
 };
 
 enum class pump_result : std::uint8_t {
-    drained,       ///< everything that can be understood has been; more bytes are needed
-    flight_full,   ///< send the flight and call again
-    violation,     ///< the server does not speak the protocol: close it
+    drained,      ///< everything that can be understood has been; more bytes are needed
+    flight_full,  ///< send the flight and call again
+    violation,    ///< the server does not speak the protocol: close it
 };
 
 struct pump_limits {
@@ -44,10 +45,12 @@ struct pump_limits {
 
 struct pump_step {
     pump_result result;
-    std::size_t consumed = 0;  ///< of `server.in`; take them out once the flight was sent, it still points there
-    std::size_t want = 0;      ///< size of the message that is waited for, 0 when none is begun
+    std::size_t consumed =
+        0;                 ///< of `server.in`; take them out once the flight was sent, it still points there
+    std::size_t want = 0;  ///< size of the message that is waited for, 0 when none is begun
 };
-/// Deals with the bytes in `server.in`. Afterwards send the flight, consume, and `keep()` before anybody else reads.
+/// Deals with the bytes in `server.in`. Afterwards send the flight, consume, and `keep()` before anybody else
+/// reads.
 pump_step pump_replies(
     server_connection& server, reply_sink& sink, gather& flight, protocol::parameter_store& parameters,
     pump_limits limits

@@ -16,7 +16,13 @@ struct reset_facts {
     bool in_doubt = false;  ///< another ReadyForQuery may still come
 };
 
-enum class reset_reason : unsigned char { clean, open_transaction, session_state, temporary_objects, in_doubt };
+enum class reset_reason : unsigned char {
+    clean,
+    open_transaction,
+    session_state,
+    temporary_objects,
+    in_doubt
+};
 
 struct reset_plan {
     bool close = false;

@@ -1,5 +1,5 @@
-// What becomes of a server whose client left it in the middle of something, and how a running statement is cancelled:
-// the parts of server_pool that wait for a server.
+// What becomes of a server whose client left it in the middle of something, and how a running statement is
+// cancelled: the parts of server_pool that wait for a server.
 
 #include "config/log.hpp"
 #include "pool/reply_pump.hpp"
@@ -26,7 +26,9 @@ public:
     bool failed = false;
     void parameter_status(std::string_view, std::string_view, bool) override {}
     void own_row(protocol::byte_view) override {}
-    void error(std::string_view, std::string_view, bool fatal, bool own) override { failed = failed || fatal || own; }
+    void error(std::string_view, std::string_view, bool fatal, bool own) override {
+        failed = failed || fatal || own;
+    }
     void command_complete(std::string_view) override {}
     void ready() override {}
     void undone(owed_reply&) override {}
@@ -127,7 +129,8 @@ detached server_pool::clean(server_connection& server, bool touched) {
                     reply.action = protocol::reply_action::own;
                     server.owed.push(std::move(reply));
                     context_.metrics.cleanups.add(
-                        query == "DISCARD ALL" ? metrics::cleanup_action::discard : metrics::cleanup_action::rollback
+                        query == "DISCARD ALL" ? metrics::cleanup_action::discard
+                                               : metrics::cleanup_action::rollback
                     );
                 }
                 if (!queries.empty()) good = work.send(queries);
@@ -191,7 +194,8 @@ detached server_pool::send_cancel(server_connection& server) {
             const iovec piece{request.data(), request.size()};
             reached = io->write_some({&piece, 1}).status == io_status::ok;
         }
-        // The server closes the socket when it has signalled the backend: only then is the cancel seen through.
+        // The server closes the socket when it has signalled the backend: only then is the cancel seen
+        // through.
         io->arm(interest::read);
         std::byte ignored[64];
         while (reached && (bits & timed_out) == 0) {
@@ -201,7 +205,9 @@ detached server_pool::send_cancel(server_connection& server) {
         }
     }
     if (!reached) log::warning("cancel_failed", {{"server", server.where.to_string()}});
-    context_.metrics.cancels.add(reached ? metrics::cancel_result::forwarded : metrics::cancel_result::failed);
+    context_.metrics.cancels.add(
+        reached ? metrics::cancel_result::forwarded : metrics::cancel_result::failed
+    );
     --server.cancels_under_way;
     if (server.on_cancel_over) server.on_cancel_over();
     if (server.state == server_state::closed) context_.env.defer(*this);
@@ -218,7 +224,8 @@ void server_pool::idle_ready(server_connection& server) noexcept {
     if (result.status == io_status::would_block) return;
     if (result.status == io_status::ok) {
         gather& flight = context_.flight;
-        const pump_step step = pump_replies(server, sink, flight, context_.parameters, {options_.held_message});
+        const pump_step step =
+            pump_replies(server, sink, flight, context_.parameters, {options_.held_message});
         flight.clear();
         server.in.consume(step.consumed);
         server.in.keep();

@@ -1,6 +1,7 @@
 #pragma once
-// One connection to a PostgreSQL server: its stream, what it still owes, what it has prepared, how it is set up. Whoever
-// holds it (a session, or the pool that cleans it) drives its traffic; nobody else touches it. One worker thread.
+// One connection to a PostgreSQL server: its stream, what it still owes, what it has prepared, how it is set
+// up. Whoever holds it (a session, or the pool that cleans it) drives its traffic; nobody else touches it.
+// One worker thread.
 
 #include <functional>
 #include <memory>
@@ -27,23 +28,31 @@ struct backend_key {
 class server_connection final : public ledger_server, public event_sink {
 public:
     server_connection(
-        server_pool& owner, buffer_pool& buffers, endpoint to, std::size_t max_owed, std::size_t max_statements
+        server_pool& owner, buffer_pool& buffers, endpoint to, std::size_t max_owed,
+        std::size_t max_statements
     )
-        : in(buffers), out(buffers), owed(max_owed), statements(max_statements), pool(owner), where(std::move(to)) {}
+        : in(buffers),
+          out(buffers),
+          owed(max_owed),
+          statements(max_statements),
+          pool(owner),
+          where(std::move(to)) {}
 
     // Traffic.
     std::unique_ptr<stream> io;
     inbound in;
     outbound out;
     protocol::reply_queue owed;
-    /// Bytes of a server message still to come whose header has been dealt with, and whether they are forwarded.
+    /// Bytes of a server message still to come whose header has been dealt with, and whether they are
+    /// forwarded.
     std::size_t body_left = 0;
     bool body_forward = false;
 
     // What the server is like now.
     protocol::transaction_status status = protocol::transaction_status::idle;
     const protocol::parameter_set* reported = nullptr;  ///< by ParameterStatus
-    const protocol::parameter_set* settings = nullptr;  ///< session settings in force beyond its startup values
+    const protocol::parameter_set* settings =
+        nullptr;  ///< session settings in force beyond its startup values
     const protocol::parameter_set* startup_settings = nullptr;  ///< what RESET ALL goes back to
     server_statements statements;
     backend_key key;

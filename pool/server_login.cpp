@@ -55,7 +55,8 @@ public:
         const bool tls_first = mode != tls_mode::disable && mode != tls_mode::allow;
         login_outcome outcome = co_await attempt(tls_first);
         // As libpq: `allow` tries TLS when the server refuses clear text, `prefer` the other way round.
-        const bool other_way = outcome.result != connect_result::ok && outcome.result != connect_result::refused &&
+        const bool other_way = outcome.result != connect_result::ok &&
+                               outcome.result != connect_result::refused &&
                                outcome.result != connect_result::timeout;
         if (other_way && (mode == tls_mode::allow || (mode == tls_mode::prefer && used_tls_))) {
             login_outcome second = co_await attempt(!tls_first);
@@ -207,7 +208,8 @@ private:
             default:
                 return failed(
                     connect_result::login_failed, protocol::sqlstate::invalid_authorization,
-                    "the server asks for authentication method " + std::to_string(code) + ", which is not supported"
+                    "the server asks for authentication method " + std::to_string(code) +
+                        ", which is not supported"
                 );
         }
         return send(out) ? login_outcome{} : lost();

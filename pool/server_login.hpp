@@ -1,6 +1,6 @@
 #pragma once
-// Opening a server connection: connect, TLS, authentication, the server's greeting. One short coroutine over the
-// authentication machines of protocol/. One worker thread.
+// Opening a server connection: connect, TLS, authentication, the server's greeting. One short coroutine over
+// the authentication machines of protocol/. One worker thread.
 
 #include <memory>
 #include <string>
@@ -21,7 +21,7 @@ using config::metrics::connect_result;
 struct login_settings {
     std::string database;
     std::string user;
-    std::string password;  ///< empty when none is known
+    std::string password;                    ///< empty when none is known
     std::shared_ptr<const tls_context> tls;  ///< null when TLS is disabled
     config::duration timeout = std::chrono::seconds{15};
 };
@@ -47,8 +47,8 @@ struct login_context {
     protocol::scram_key_cache& scram_keys;
 };
 
-/// Logs `server` in, whose `where` says where; afterwards it is at a safe point, its stream armed for reading and
-/// watched by the connection itself. All references must outlive the coroutine.
+/// Logs `server` in, whose `where` says where; afterwards it is at a safe point, its stream armed for reading
+/// and watched by the connection itself. All references must outlive the coroutine.
 task<login_outcome> log_in(
     server_connection& server, const login_context& context, const login_settings& settings,
     const startup_parameters& parameters

@@ -128,9 +128,9 @@ void server_pool::carry_out(pool_ledger::actions& actions) {
                                            : protocol::sqlstate::too_many_connections;
                 why.message = unreachable ? "no server connection could be opened in time"
                                           : "no server connection became free in time";
-                why.detail = std::to_string(ledger_.in_use()) + " of " + std::to_string(options_.limits.size) +
-                             " server connections are in use, " + std::to_string(ledger_.waiting()) +
-                             " more clients wait.";
+                why.detail = std::to_string(ledger_.in_use()) + " of " +
+                             std::to_string(options_.limits.size) + " server connections are in use, " +
+                             std::to_string(ledger_.waiting()) + " more clients wait.";
                 if (!last_failure_.empty()) why.detail += " Last failure: " + last_failure_;
                 static_cast<pool_waiter*>(action.waiter)->refused(why);
                 break;
@@ -208,7 +208,8 @@ void server_pool::close_server(server_connection& server, server_close why) {
     server.io->close();
     server.in.clear();
     server.out.clear();
-    const auto it = std::find_if(servers_.begin(), servers_.end(), [&](const auto& s) { return s.get() == &server; });
+    const auto it =
+        std::find_if(servers_.begin(), servers_.end(), [&](const auto& s) { return s.get() == &server; });
     if (it != servers_.end()) {
         dead_.push_back(std::move(*it));
         servers_.erase(it);
@@ -240,8 +241,11 @@ detached server_pool::open(partition_id id) {
     const startup_parameters parameters = partitions_[id].parameters;
     login_outcome outcome = co_await log_in(server, shared, login_, parameters);
     if (outcome.result == connect_result::ok && !context_.endpoints.accepts(where, server)) {
-        outcome = {connect_result::wrong_role, std::string{protocol::sqlstate::cannot_connect_now},
-                   where.to_string() + " is not a server of the wanted role", {}};
+        outcome = {
+            connect_result::wrong_role,
+            std::string{protocol::sqlstate::cannot_connect_now},
+            where.to_string() + " is not a server of the wanted role",
+            {}};
     }
     context_.metrics.server_connects.add(outcome.result);
     const config::duration pause = context_.endpoints.report(where, outcome);
@@ -260,10 +264,12 @@ detached server_pool::open(partition_id id) {
         move(server, server_state::idle);
         ledger_.connected(server, now, actions);
     } else {
-        log::warning("server_connect_failed", {{"server", where.to_string()},
-                                               {"reason", label_word(outcome.result)},
-                                               {"sqlstate", outcome.sqlstate},
-                                               {"message", outcome.message}});
+        log::warning(
+            "server_connect_failed", {{"server", where.to_string()},
+                                      {"reason", label_word(outcome.result)},
+                                      {"sqlstate", outcome.sqlstate},
+                                      {"message", outcome.message}}
+        );
         last_failure_ = outcome.message;
         server.broken = true;
         close_server(server, server_close::lost_in_login);

@@ -1,6 +1,7 @@
 #pragma once
-// The server connections of one database and one user: carries out what the ledger decides, opens connections, cleans
-// those that clients leave in the middle of something, and sends cancels. One worker thread.
+// The server connections of one database and one user: carries out what the ledger decides, opens
+// connections, cleans those that clients leave in the middle of something, and sends cancels. One worker
+// thread.
 
 #include <functional>
 #include <memory>
@@ -25,8 +26,8 @@ struct pool_refusal {
     bool timed_out = false;
 };
 
-/// Somebody who waits for a server. Exactly one of the calls follows each acquire that returned null, unless the
-/// waiter withdraws. Neither is made from inside acquire.
+/// Somebody who waits for a server. Exactly one of the calls follows each acquire that returned null, unless
+/// the waiter withdraws. Neither is made from inside acquire.
 class pool_waiter : public ledger_waiter {
 public:
     virtual void granted(server_connection& server) = 0;
@@ -95,8 +96,9 @@ public:
     void withdraw(pool_waiter& waiter) noexcept;
     /// Gives back a server at a safe point. `touched`: something of the client's may be left in its session.
     void release(server_connection& server, bool touched);
-    /// Gives back a server whose client is gone in the middle of something: it is drained, rolled back, or closed.
-    /// `mid_message`: the client stopped within a message, so nothing more can be said to this server.
+    /// Gives back a server whose client is gone in the middle of something: it is drained, rolled back, or
+    /// closed. `mid_message`: the client stopped within a message, so nothing more can be said to this
+    /// server.
     void abandon(server_connection& server, bool touched, bool mid_message);
     /// A server in use that cannot go on.
     void discard(server_connection& server, config::metrics::server_close why);
@@ -147,7 +149,8 @@ private:
     pool_ledger ledger_;
     std::vector<pool_partition> partitions_;
     std::vector<std::unique_ptr<server_connection>> servers_;
-    std::vector<std::unique_ptr<server_connection>> dead_;  ///< closed; freed when nothing refers to them any more
+    std::vector<std::unique_ptr<server_connection>>
+        dead_;                  ///< closed; freed when nothing refers to them any more
     std::string last_failure_;  ///< of a login, for those who wait in vain
     std::size_t tasks_ = 0;
     pool_ledger::actions free_actions_;

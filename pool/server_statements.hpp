@@ -1,6 +1,6 @@
 #pragma once
-// Which prepared statements one server connection has, least recently used first to go. It follows what was sent; what
-// the server then skipped is taken back (HEALING section 5). Pure; one worker thread.
+// Which prepared statements one server connection has, least recently used first to go. It follows what was
+// sent; what the server then skipped is taken back (HEALING section 5). Pure; one worker thread.
 
 #include <cstdint>
 #include <list>

@@ -10,8 +10,8 @@
 
 namespace pgmend::pool {
 
-/// A connected or connecting socket. Registered with the loop for as long as it is open; interest is changed by a
-/// system call only when it differs.
+/// A connected or connecting socket. Registered with the loop for as long as it is open; interest is changed
+/// by a system call only when it differs.
 class socket_stream final : public stream, private loop_watch {
 public:
     /// Takes over `descriptor` (non-blocking). With `connecting`, the outcome is still to come.
@@ -44,8 +44,8 @@ struct socket_address {
     std::vector<std::byte> bytes;
 };
 
-/// Finds addresses without blocking: numeric ones and socket directories at once, names from what the control plane
-/// has resolved lately.
+/// Finds addresses without blocking: numeric ones and socket directories at once, names from what the control
+/// plane has resolved lately.
 class address_book {
 public:
     virtual ~address_book() = default;

@@ -1,7 +1,7 @@
 #pragma once
-// The seam to the network: a non-blocking byte stream and the one way to open them. TCP, Unix sockets, TLS and
-// the simulator implement it; the relay, the logins and the pool are written against it alone.
-// A stream belongs to one worker thread.
+// The seam to the network: a non-blocking byte stream and the one way to open them. TCP, Unix sockets, TLS
+// and the simulator implement it; the relay, the logins and the pool are written against it alone. A stream
+// belongs to one worker thread.
 
 #include <sys/uio.h>
 
@@ -49,7 +49,8 @@ public:
     virtual io_result read_some(std::span<std::byte> into) noexcept = 0;
     /// Gathers: the pieces leave in one system call where the stream can. May move fewer bytes than given.
     virtual io_result write_some(std::span<const iovec> pieces) noexcept = 0;
-    /// Where readiness goes from now on, replacing the sink before. `sink` must outlive the stream or be replaced.
+    /// Where readiness goes from now on, replacing the sink before. `sink` must outlive the stream or be
+    /// replaced.
     virtual void watch(event_sink& sink, readiness bits) noexcept = 0;
     /// Arms for exactly `what`; costs a system call only when it changes something.
     virtual void arm(interest what) noexcept = 0;
@@ -57,7 +58,8 @@ public:
     virtual io_result connected() noexcept = 0;
     /// Closes at once, in both directions. Bytes not yet written are lost.
     virtual void close() noexcept = 0;
-    /// Bytes already received but still inside the stream (TLS records); such bytes cause no readiness of their own.
+    /// Bytes already received but still inside the stream (TLS records); such bytes cause no readiness of
+    /// their own.
     virtual std::size_t buffered() const noexcept { return 0; }
 };
 
@@ -80,8 +82,9 @@ public:
     network& operator=(const network&) = delete;
     virtual ~network() = default;
 
-    /// Begins to connect and returns at once; `connected()` of the stream tells the outcome, after a notification
-    /// of writability (arm for write). Never null: a failure at once is a stream whose `connected()` says error.
+    /// Begins to connect and returns at once; `connected()` of the stream tells the outcome, after a
+    /// notification of writability (arm for write). Never null: a failure at once is a stream whose
+    /// `connected()` says error.
     virtual std::unique_ptr<stream> connect(const endpoint& to) = 0;
 };
 

@@ -1,6 +1,7 @@
 #pragma once
-// A lazily started coroutine for sequential work: logins, opening servers. Awaiting transfers control both ways
-// without recursion; frames are recycled per thread. An exception inside terminates: the data path has none (C6).
+// A lazily started coroutine for sequential work: logins, opening servers. Awaiting transfers control both
+// ways without recursion; frames are recycled per thread. An exception inside terminates: the data path has
+// none (C6).
 
 #include <coroutine>
 #include <cstddef>
@@ -103,7 +104,9 @@ private:
 struct detached {
     struct promise_type {
         static void* operator new(std::size_t size) { return detail::allocate_frame(size); }
-        static void operator delete(void* frame, std::size_t size) noexcept { detail::release_frame(frame, size); }
+        static void operator delete(void* frame, std::size_t size) noexcept {
+            detail::release_frame(frame, size);
+        }
         detached get_return_object() const noexcept { return {}; }
         std::suspend_never initial_suspend() const noexcept { return {}; }
         std::suspend_never final_suspend() const noexcept { return {}; }

@@ -1,6 +1,6 @@
 #pragma once
-// Reading ErrorResponse and NoticeResponse: the fields pgmend acts on. A missing field is an empty view, as a server may
-// leave out any of them. Pure; views into the body.
+// Reading ErrorResponse and NoticeResponse: the fields pgmend acts on. A missing field is an empty view, as a
+// server may leave out any of them. Pure; views into the body.
 
 #include <string_view>
 

@@ -17,8 +17,8 @@ struct frame_header {
     std::size_t size() const noexcept { return frame_header_size + body; }
 };
 
-/// Decodes the header at the front of `bytes` (at least frame_header_size of them). `body` is meaningless when the
-/// length field is below 4: check `valid_length` first.
+/// Decodes the header at the front of `bytes` (at least frame_header_size of them). `body` is meaningless
+/// when the length field is below 4: check `valid_length` first.
 inline bool valid_length(const std::byte* header) noexcept {
     const std::uint32_t length = load_u32(header + 1);
     return length >= 4 && length <= 0x7fffffffU;

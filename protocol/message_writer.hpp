@@ -1,5 +1,6 @@
 #pragma once
-// Frames pgmend makes itself, built into a caller's buffer. Source: PostgreSQL protocol, "Message Formats". Pure.
+// Frames pgmend makes itself, built into a caller's buffer. Source: PostgreSQL protocol, "Message Formats".
+// Pure.
 
 #include <cstddef>
 #include <cstdint>
@@ -40,7 +41,9 @@ public:
     void error(const error_fields& fields) { fields_frame('E', fields); }
     void notice(const error_fields& fields) { fields_frame('N', fields); }
     void command_complete(std::string_view tag);
-    void negotiate_protocol_version(std::uint32_t newest_minor, std::span<const std::string_view> unknown_options);
+    void negotiate_protocol_version(
+        std::uint32_t newest_minor, std::span<const std::string_view> unknown_options
+    );
 
     // Towards servers.
     void query(std::string_view text);

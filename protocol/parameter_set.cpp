@@ -17,7 +17,8 @@ const parameter_set* parameter_store::intern(parameter_map values) {
     if (const auto* value = set->find("standard_conforming_strings")) {
         set->standard_conforming_strings = *value == "on";
     }
-    if (const auto* value = set->find("client_encoding")) set->ambiguous_encoding = is_ambiguous_encoding(*value);
+    if (const auto* value = set->find("client_encoding"))
+        set->ambiguous_encoding = is_ambiguous_encoding(*value);
     return sets_.emplace(std::move(values), std::move(set)).first->second.get();
 }
 
@@ -58,7 +59,8 @@ std::string restore_script(const parameter_set& from, const parameter_set& to) {
     }
     for (const auto& [name, value] : change.set) {
         // set_config takes the flat form that current_setting gave, also for lists such as search_path.
-        script += "SELECT pg_catalog.set_config(" + quote_literal(name) + ',' + quote_literal(value) + ",false);";
+        script +=
+            "SELECT pg_catalog.set_config(" + quote_literal(name) + ',' + quote_literal(value) + ",false);";
     }
     return script;
 }

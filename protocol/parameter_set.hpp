@@ -1,6 +1,6 @@
 #pragma once
-// Interned sets of parameters: two sessions with equal settings hold the same pointer, so that "is this server set up
-// for this client" is one comparison. One worker thread; sets live as long as their store.
+// Interned sets of parameters: two sessions with equal settings hold the same pointer, so that "is this
+// server set up for this client" is one comparison. One worker thread; sets live as long as their store.
 
 #include <map>
 #include <memory>
@@ -25,7 +25,7 @@ struct parameter_set {
 
 /// The names differ in what they do to `from` to make it `to`.
 struct parameter_difference {
-    std::vector<std::string> reset;                          ///< in `from` only
+    std::vector<std::string> reset;                        ///< in `from` only
     std::vector<std::pair<std::string, std::string>> set;  ///< new or different in `to`
 };
 
@@ -45,7 +45,8 @@ private:
 
 parameter_difference difference(const parameter_set& from, const parameter_set& to);
 
-/// The statements that turn a server from one set to another, as one simple query; empty when nothing differs.
+/// The statements that turn a server from one set to another, as one simple query; empty when nothing
+/// differs.
 std::string restore_script(const parameter_set& from, const parameter_set& to);
 
 }  // namespace pgmend::protocol

@@ -93,7 +93,8 @@ bool reply_queue::ready() {
     skipping_ = false;
     if (empty()) return in_doubt_;
     const reply_kind kind = front().kind;
-    if (kind != reply_kind::sync && kind != reply_kind::query && kind != reply_kind::function_call) return false;
+    if (kind != reply_kind::sync && kind != reply_kind::query && kind != reply_kind::function_call)
+        return false;
     pop();
     if (empty()) group_open_ = false;
     return true;

@@ -1,6 +1,7 @@
 #pragma once
-// What a server still owes, in order, and what becomes of each answer: forwarded, swallowed, invented or put in other
-// words (HEALING section 5). It also says when the server is at a safe point. Pure; one worker thread.
+// What a server still owes, in order, and what becomes of each answer: forwarded, swallowed, invented or put
+// in other words (HEALING section 5). It also says when the server is at a safe point. Pure; one worker
+// thread.
 
 #include <cstdint>
 #include <memory>
@@ -58,7 +59,8 @@ struct owed_reply {
     reply_kind kind = reply_kind::sync;
     reply_action action = reply_action::forward;
     substitute_error error = substitute_error::none;
-    /// A Parse that reached the server under the statement's shared name / under the unnamed one; a Close of it.
+    /// A Parse that reached the server under the statement's shared name / under the unnamed one; a Close of
+    /// it.
     bool named_on_server = false;
     bool failed = false;  ///< the error was this message's own; those behind it were skipped
     statement_ref statement;
@@ -82,8 +84,8 @@ public:
 
     /// The front has been answered; removes it, and copy marks that now stand in front.
     void pop();
-    /// An error in the extended protocol: the server skips everything up to the next Sync. Calls `undone` for each
-    /// skipped entry, the latest first.
+    /// An error in the extended protocol: the server skips everything up to the next Sync. Calls `undone` for
+    /// each skipped entry, the latest first.
     template <class Undone>
     void skip_to_sync(Undone&& undone) {
         std::size_t end = 0;
@@ -99,7 +101,8 @@ public:
         skipping_ = empty();
         end_copy();
     }
-    /// CopyInResponse for the front: the server now ignores Sync until the copy ends, also those sent already.
+    /// CopyInResponse for the front: the server now ignores Sync until the copy ends, also those sent
+    /// already.
     void begin_copy_in();
     /// The copy is over by the server's word (CommandComplete or an error).
     void end_copy() noexcept;
@@ -113,8 +116,8 @@ public:
     /// An error came while it is unknown whether a Sync was still ignored: one more ReadyForQuery may come.
     bool in_doubt() const noexcept { return in_doubt_; }
     void error_during_copy() noexcept { in_doubt_ = in_doubt_ || dropped_syncs_; }
-    /// Nothing owed, no extended group without its Sync, nothing being skipped: after ReadyForQuery the server
-    /// is at a point where it may change hands.
+    /// Nothing owed, no extended group without its Sync, nothing being skipped: after ReadyForQuery the
+    /// server is at a point where it may change hands.
     bool settled() const noexcept { return empty() && !group_open_ && !skipping_ && !copying_in_; }
     bool group_open() const noexcept { return group_open_ || skipping_; }
     bool skipping() const noexcept { return skipping_; }

@@ -1,6 +1,7 @@
 #pragma once
-// Prepared statements known to one worker, interned: clients that prepare the same text under the same conditions
-// share one statement, and with it the server-side name. Unused ones are kept for a while, bounded. One thread.
+// Prepared statements known to one worker, interned: clients that prepare the same text under the same
+// conditions share one statement, and with it the server-side name. Unused ones are kept for a while,
+// bounded. One thread.
 
 #include <cstdint>
 #include <list>
@@ -39,7 +40,9 @@ public:
     statement_ref() noexcept = default;
     explicit statement_ref(prepared_statement* statement) noexcept : statement_(statement) { add(); }
     statement_ref(const statement_ref& other) noexcept : statement_(other.statement_) { add(); }
-    statement_ref(statement_ref&& other) noexcept : statement_(other.statement_) { other.statement_ = nullptr; }
+    statement_ref(statement_ref&& other) noexcept : statement_(other.statement_) {
+        other.statement_ = nullptr;
+    }
     statement_ref& operator=(statement_ref other) noexcept {
         std::swap(statement_, other.statement_);
         return *this;
@@ -61,7 +64,7 @@ private:
 /// What besides the text decides whether two Parses mean the same (HEALING section 4, prepared statements).
 struct parse_conditions {
     const parameter_set* parameters = nullptr;  ///< of the session
-    std::uint64_t epoch = 0;                    ///< rises with every DDL seen; unique while the session is in doubt
+    std::uint64_t epoch = 0;  ///< rises with every DDL seen; unique while the session is in doubt
 };
 
 class statement_store {
@@ -71,8 +74,8 @@ public:
     statement_store& operator=(const statement_store&) = delete;
     ~statement_store();
 
-    /// The statement for this text; `classify` is called for a new one only. One that must not be shared (special
-    /// date literals) is made afresh each time.
+    /// The statement for this text; `classify` is called for a new one only. One that must not be shared
+    /// (special date literals) is made afresh each time.
     template <class Classify>
     statement_ref intern(
         std::string_view text, byte_view types, const parse_conditions& conditions, Classify&& classify
@@ -88,7 +91,9 @@ private:
     struct key_hash {
         std::size_t operator()(const hash128& key) const noexcept { return key.low; }
     };
-    static hash128 key_of(std::string_view text, byte_view types, const parse_conditions& conditions) noexcept;
+    static hash128 key_of(
+        std::string_view text, byte_view types, const parse_conditions& conditions
+    ) noexcept;
     prepared_statement* find(const hash128& key, std::string_view text) noexcept;
     statement_ref add(const hash128& key, std::string_view text, byte_view types, statement_traits traits);
     void unreferenced(prepared_statement& statement) noexcept;

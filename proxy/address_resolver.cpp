@@ -48,7 +48,8 @@ void address_resolver::resolve_all() {
             [this, name](const boost::system::error_code& error, const auto& results) {
                 ++asked_;
                 if (error) {
-                    if (!stopped_) log::warning("name_not_resolved", {{"host", name.host}, {"reason", error.message()}});
+                    if (!stopped_)
+                        log::warning("name_not_resolved", {{"host", name.host}, {"reason", error.message()}});
                     return;
                 }
                 std::vector<pool::socket_address> addresses;

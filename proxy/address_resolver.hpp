@@ -1,6 +1,6 @@
 #pragma once
-// Names of servers to addresses, off the workers: resolved on the control thread's io_context, again at intervals; one
-// failed lookup keeps what was known. Workers read under a lock held for a copy.
+// Names of servers to addresses, off the workers: resolved on the control thread's io_context, again at
+// intervals; one failed lookup keeps what was known. Workers read under a lock held for a copy.
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>

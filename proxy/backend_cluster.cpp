@@ -33,9 +33,10 @@ pool::endpoint backend_cluster::choose() {
         return c.rests_until <= now;
     });
     if (awake != candidates_.end()) return awake->where;
-    return std::min_element(candidates_.begin(), candidates_.end(), [](const candidate& a, const candidate& b) {
-               return a.rests_until < b.rests_until;
-           })->where;
+    return std::min_element(
+               candidates_.begin(), candidates_.end(),
+               [](const candidate& a, const candidate& b) { return a.rests_until < b.rests_until; }
+    )->where;
 }
 
 bool backend_cluster::accepts(const pool::endpoint&, const pool::server_connection& server) {
@@ -77,15 +78,16 @@ config::duration backend_cluster::report(const pool::endpoint& where, const pool
         return {};
     }
     reported->rests_until = now + reported->pause.next(env_.random());
-    const bool others_left =
-        std::any_of(candidates_.begin(), candidates_.end(), [now](const candidate& c) { return c.rests_until <= now; });
+    const bool others_left = std::any_of(candidates_.begin(), candidates_.end(), [now](const candidate& c) {
+        return c.rests_until <= now;
+    });
     if (others_left) return {};
     // Nobody is a standby: prefer-standby takes what there is.
     standby_preference_given_up_ = true;
-    const auto soonest = std::min_element(
-        candidates_.begin(), candidates_.end(),
-        [](const candidate& a, const candidate& b) { return a.rests_until < b.rests_until; }
-    );
+    const auto soonest =
+        std::min_element(candidates_.begin(), candidates_.end(), [](const candidate& a, const candidate& b) {
+            return a.rests_until < b.rests_until;
+        });
     return soonest->rests_until - now;
 }
 

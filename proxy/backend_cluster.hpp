@@ -1,7 +1,7 @@
 #pragma once
-// Which server the next connection goes to: the servers in the order given, the last one that would do first, one
-// that failed resting until its pause is over. The one place where a pool's outcome meets health's judgement.
-// One worker thread.
+// Which server the next connection goes to: the servers in the order given, the last one that would do first,
+// one that failed resting until its pause is over. The one place where a pool's outcome meets health's
+// judgement. One worker thread.
 
 #include <vector>
 

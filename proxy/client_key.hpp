@@ -1,7 +1,7 @@
 #pragma once
-// What a client shows to cancel its query: a backend pid and a secret of ours. The first four bytes of the secret are
-// unique within the process and carry the worker in their upper bits. Source: BackendKeyData; protocol 3.2 allows long
-// secrets. Pure.
+// What a client shows to cancel its query: a backend pid and a secret of ours. The first four bytes of the
+// secret are unique within the process and carry the worker in their upper bits. Source: BackendKeyData;
+// protocol 3.2 allows long secrets. Pure.
 
 #include <array>
 #include <cstddef>

@@ -59,7 +59,10 @@ pool::task<login_end> client_login::run() {
         if (packet_.kind == startup_kind::startup) break;
         bool& asked = packet_.kind == startup_kind::ssl_request ? asked_tls : asked_gss;
         if (std::exchange(asked, true)) {
-            refuse(protocol::sqlstate::protocol_violation, "unsupported frontend protocol", login_result::protocol);
+            refuse(
+                protocol::sqlstate::protocol_violation, "unsupported frontend protocol",
+                login_result::protocol
+            );
             co_return login_end{kind::refused};
         }
         session_.in_.consume(packet_.size);
@@ -74,20 +77,26 @@ pool::task<login_end> client_login::run() {
     if (!secure_ && !session_.local_ && tls != nullptr && tls->mode() >= pool::tls_mode::require) {
         worker_.metrics().clients_refused.add(metrics::refusal::tls_required);
         refuse(
-            protocol::sqlstate::invalid_authorization, "TLS is required for this connection", login_result::protocol
+            protocol::sqlstate::invalid_authorization, "TLS is required for this connection",
+            login_result::protocol
         );
         co_return login_end{kind::refused};
     }
     if (worker_.draining()) {
         worker_.metrics().clients_refused.add(metrics::refusal::draining);
-        refuse(protocol::sqlstate::cannot_connect_now, "the database system is shutting down", login_result::unavailable);
+        refuse(
+            protocol::sqlstate::cannot_connect_now, "the database system is shutting down",
+            login_result::unavailable
+        );
         co_return login_end{kind::refused};
     }
     if (worker_.sessions() > worker_.settings().listen.max_clients()) {
         worker_.metrics().clients_refused.add(metrics::refusal::client_limit);
         refuse(
-            protocol::sqlstate::too_many_connections, "sorry, too many clients already", login_result::unavailable,
-            "The limit is " + std::to_string(worker_.settings().listen.max_clients()) + " (listen.max_clients)."
+            protocol::sqlstate::too_many_connections, "sorry, too many clients already",
+            login_result::unavailable,
+            "The limit is " + std::to_string(worker_.settings().listen.max_clients()) +
+                " (listen.max_clients)."
         );
         co_return login_end{kind::refused};
     }
@@ -116,7 +125,8 @@ void client_login::remember(const protocol::startup_message& startup) {
     application_name_ = startup.find("application_name");
     if (startup.replication != protocol::replication_mode::none) replication_ = startup.find("replication");
     for (const auto& [name, value] : startup.parameters) {
-        const bool ours = name == "user" || name == "database" || name == "replication" || name == "application_name";
+        const bool ours =
+            name == "user" || name == "database" || name == "replication" || name == "application_name";
         if (!ours) parameters_.emplace_back(name, value);
     }
     const auto& upstream = worker_.settings().upstream;
@@ -160,7 +170,10 @@ pool::task<client_login::got> client_login::read_message() {
             if (header.type != 'p' || header.size() > longest_login_message) co_return got::too_long;
             want = header.size();
             if (bytes.size() >= want) {
-                message_.assign(bytes.begin() + protocol::frame_header_size, bytes.begin() + static_cast<std::ptrdiff_t>(want));
+                message_.assign(
+                    bytes.begin() + protocol::frame_header_size,
+                    bytes.begin() + static_cast<std::ptrdiff_t>(want)
+                );
                 session_.in_.consume(want);
                 co_return got::message;
             }
@@ -254,7 +267,8 @@ pool::task<bool> client_login::check_md5() {
     std::string_view given = protocol::as_text(message_);
     if (!given.empty() && given.back() == '\0') given.remove_suffix(1);
     const std::string* secret = worker_.users().secret(user_);
-    const bool good = protocol::md5_verify(secret == nullptr ? "" : *secret, user_, salt, given) && secret != nullptr;
+    const bool good =
+        protocol::md5_verify(secret == nullptr ? "" : *secret, user_, salt, given) && secret != nullptr;
     if (!good) co_return refuse(protocol::password_failed(user_), login_result::wrong_password);
     co_return true;
 }
@@ -296,8 +310,9 @@ pool::task<bool> client_login::check_scram() {
     }
 }
 
-/// Makes sure that a server has been logged in to with these parameters once: its word decides whether the database
-/// exists and the parameters are good, and its ParameterStatus values are what the client is greeted with.
+/// Makes sure that a server has been logged in to with these parameters once: its word decides whether the
+/// database exists and the parameters are good, and its ParameterStatus values are what the client is greeted
+/// with.
 pool::task<bool> client_login::find_server() {
     pool::server_pool& pool = *session_.pool_;
     parameters_.emplace_back("application_name", application_name_);
@@ -320,7 +335,8 @@ pool::task<bool> client_login::find_server() {
                 if ((bits & client_session::drained) != 0) session_.draining_ = true;
                 if (leave) {
                     co_return refuse(
-                        protocol::sqlstate::cannot_connect_now, "no server answered in time", login_result::timeout
+                        protocol::sqlstate::cannot_connect_now, "no server answered in time",
+                        login_result::timeout
                     );
                 }
                 if ((bits & client_session::server_refused) != 0) {
@@ -362,7 +378,8 @@ pool::task<bool> client_login::open_replication() {
     // The session outlives the attempt: it ends only after this callback has run.
     session.pool_->open_dedicated(
         parameters_,
-        [&session, outcome](std::unique_ptr<pool::server_connection> server, const pool::login_outcome& what) {
+        [&session,
+         outcome](std::unique_ptr<pool::server_connection> server, const pool::login_outcome& what) {
             session.dedicated_ = std::move(server);
             *outcome = what;
             session.gate_.set(client_session::server_granted);
@@ -373,7 +390,8 @@ pool::task<bool> client_login::open_replication() {
     }
     deadline_.stop();
     if (!session_.dedicated_) {
-        if (outcome->error_frame.empty()) co_return refuse(outcome->sqlstate, outcome->message, login_result::unavailable);
+        if (outcome->error_frame.empty())
+            co_return refuse(outcome->sqlstate, outcome->message, login_result::unavailable);
         send(outcome->error_frame);
         co_return false;
     }
@@ -397,7 +415,8 @@ void client_login::welcome() {
     if (session_.dedicated_) {
         pid = session_.dedicated_->key.pid;
     } else if (auto* idle = session_.pool_->ledger().peek_idle(session_.partition)) {
-        // The backend the client is most likely to get: what it calls itself there agrees with what we say here.
+        // The backend the client is most likely to get: what it calls itself there agrees with what we say
+        // here.
         session_.last.attach(idle);
         pid = static_cast<pool::server_connection*>(idle)->key.pid;
     }
@@ -428,7 +447,9 @@ bool client_login::refuse(
 
 /// The client sent nothing fit, or went away.
 bool client_login::refuse_unread() {
-    return refuse(protocol::sqlstate::protocol_violation, "expected password response", login_result::protocol);
+    return refuse(
+        protocol::sqlstate::protocol_violation, "expected password response", login_result::protocol
+    );
 }
 
 }  // namespace pgmend::proxy

@@ -1,6 +1,6 @@
 #pragma once
-// A client's way in: the first packet, TLS, authentication, the welcome. One coroutine for the time of the login; its
-// frame and buffers are gone afterwards. One worker thread.
+// A client's way in: the first packet, TLS, authentication, the welcome. One coroutine for the time of the
+// login; its frame and buffers are gone afterwards. One worker thread.
 
 #include <memory>
 #include <optional>
@@ -57,7 +57,9 @@ private:
 
     void send(const std::vector<std::byte>& bytes);
     /// Tells the client; always false.
-    bool refuse(std::string_view sqlstate, std::string_view message, login_result result, std::string_view detail = {});
+    bool refuse(
+        std::string_view sqlstate, std::string_view message, login_result result, std::string_view detail = {}
+    );
     bool refuse(const protocol::auth_error& error, login_result result) {
         return refuse(error.sqlstate, error.message, result, error.detail);
     }

@@ -66,8 +66,10 @@ bool client_session::progress(pool::event_mask bits) {
     if (phase_ == session_phase::closing) return step_closing(bits);
     if (phase_ == session_phase::blind) return step_blind(bits);
     if ((bits & server_refused) != 0 && !request_refused()) return false;
-    if ((bits & server_granted) != 0 && server_ != nullptr && phase_ == session_phase::waiting) take_server(*server_);
-    if ((bits & server_writable) != 0 && server_ != nullptr && !server_->out.drain(*server_->io)) return lost_server();
+    if ((bits & server_granted) != 0 && server_ != nullptr && phase_ == session_phase::waiting)
+        take_server(*server_);
+    if ((bits & server_writable) != 0 && server_ != nullptr && !server_->out.drain(*server_->io))
+        return lost_server();
     if ((bits & client_writable) != 0) {
         if (!out_.drain(*io_)) return false;
         if (server_ != nullptr && !out_.blocked()) {
@@ -81,7 +83,9 @@ bool client_session::progress(pool::event_mask bits) {
     if ((bits & drained) != 0) {
         draining_ = true;
         if (phase_ == session_phase::idle && (server_ == nullptr || at_safe_point())) {
-            return fail(protocol::sqlstate::admin_shutdown, "terminating connection due to administrator command");
+            return fail(
+                protocol::sqlstate::admin_shutdown, "terminating connection due to administrator command"
+            );
         }
     }
     set_interest();
@@ -265,7 +269,8 @@ bool client_session::at_safe_point() const noexcept {
 
 bool client_session::after_progress() {
     if (own_over_ && !own_query_over()) return false;
-    if ((phase_ == session_phase::idle || phase_ == session_phase::active) && !in_.empty() && !too_many_owed_) {
+    if ((phase_ == session_phase::idle || phase_ == session_phase::active) && !in_.empty() &&
+        !too_many_owed_) {
         if (!consume_requests()) return false;
     }
     if (phase_ == session_phase::active && server_ != nullptr && at_safe_point()) return request_done();
@@ -285,7 +290,9 @@ bool client_session::request_done() {
     worker_.metrics().request_seconds.record(worker_.env().now() - request_began_);
     phase_ = session_phase::idle;
     if (draining_) {
-        return fail(protocol::sqlstate::admin_shutdown, "terminating connection due to administrator command");
+        return fail(
+            protocol::sqlstate::admin_shutdown, "terminating connection due to administrator command"
+        );
     }
     if (facts_.pins.empty()) give_back(false);
     return true;
@@ -295,7 +302,8 @@ bool client_session::own_query_over() {
     own_over_ = false;
     if (phase_ == session_phase::restoring) {
         if (own_failed_) {
-            // What the server is set to now is not known, and the client must not run under somebody else's settings.
+            // What the server is set to now is not known, and the client must not run under somebody else's
+            // settings.
             server_->broken = true;
             return fail(
                 protocol::sqlstate::admin_shutdown, "the session's settings could not be restored",
@@ -458,7 +466,8 @@ bool client_session::lost_server() {
         );
     }
     return fail(
-        protocol::sqlstate::connection_failure, "the server connection was lost", "Nothing was written by this request."
+        protocol::sqlstate::connection_failure, "the server connection was lost",
+        "Nothing was written by this request."
     );
 }
 
@@ -528,13 +537,15 @@ void client_session::ready() {
 
 void client_session::undone(owed_reply& reply) {
     const bool map_changed = reply.kind == reply_kind::parse || reply.kind == reply_kind::close;
-    if (reply.action == protocol::reply_action::swallow || reply.action == protocol::reply_action::own) return;
+    if (reply.action == protocol::reply_action::swallow || reply.action == protocol::reply_action::own)
+        return;
     if (reply.client != nullptr) {
         reply.client->statement = std::move(reply.previous);
     } else if (map_changed || reply.kind == reply_kind::query) {
         // A Parse of the unnamed statement that failed itself has dropped the old one.
         if (reply.previous || reply.statement) {
-            requests_.statements().unnamed = reply.failed ? protocol::statement_ref{} : std::move(reply.previous);
+            requests_.statements().unnamed =
+                reply.failed ? protocol::statement_ref{} : std::move(reply.previous);
         }
     }
 }

@@ -1,7 +1,7 @@
 #pragma once
-// One client from accept to good-bye. It parks on its gate without a buffer; woken, it moves bytes between the client
-// and its server, asks the pool for one and gives it back at safe points. What the bytes mean is decided by
-// request_relay, reply_pump and session_facts. One worker thread; owned by the worker.
+// One client from accept to good-bye. It parks on its gate without a buffer; woken, it moves bytes between
+// the client and its server, asks the pool for one and gives it back at safe points. What the bytes mean is
+// decided by request_relay, reply_pump and session_facts. One worker thread; owned by the worker.
 
 #include <memory>
 #include <optional>
@@ -29,7 +29,9 @@ enum class session_phase : std::uint8_t {
     closing,    ///< the last words are on their way to the client
 };
 
-class client_session final : public pool::pool_waiter, public pool::reply_sink, public pool::list_node<client_session> {
+class client_session final : public pool::pool_waiter,
+                             public pool::reply_sink,
+                             public pool::list_node<client_session> {
 public:
     client_session(worker_core& worker, std::unique_ptr<pool::stream> io, std::string peer, bool local);
     ~client_session();

@@ -1,6 +1,7 @@
 #pragma once
-// One client's prepared statements of the protocol, by its own names. Names are changed when a message is sent and
-// changed back when the server skips it, so that the map follows what was really executed. Pure; one worker thread.
+// One client's prepared statements of the protocol, by its own names. Names are changed when a message is
+// sent and changed back when the server skips it, so that the map follows what was really executed. Pure; one
+// worker thread.
 
 #include <memory>
 #include <string>

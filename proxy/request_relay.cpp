@@ -22,10 +22,10 @@ using protocol::substitute_error;
 namespace {
 
 constexpr std::size_t header_bytes = protocol::frame_header_size;
-constexpr std::size_t made_bytes = 1024;            // most that is made for one message, injected texts apart
-constexpr std::size_t small_message = 10'000;       // PostgreSQL's PQ_SMALL_MESSAGE_LIMIT
+constexpr std::size_t made_bytes = 1024;           // most that is made for one message, injected texts apart
+constexpr std::size_t small_message = 10'000;      // PostgreSQL's PQ_SMALL_MESSAGE_LIMIT
 constexpr std::size_t large_message = 0x3ffffffe;  // and PQ_LARGE_MESSAGE_LIMIT
-constexpr std::size_t longest_name = 512;           // of a portal or statement; PostgreSQL cuts at 63
+constexpr std::size_t longest_name = 512;          // of a portal or statement; PostgreSQL cuts at 63
 constexpr std::string_view decoy_name = "pgmend_0";
 constexpr std::string_view deallocate_decoy = "DEALLOCATE \"pgmend_0\"";
 
@@ -42,7 +42,8 @@ constexpr std::array<std::size_t, 256> make_limits() {
 }
 constexpr auto body_limit = make_limits();
 
-/// PostgreSQL's own functions on large objects, which drivers call by FunctionCall; they leave nothing behind.
+/// PostgreSQL's own functions on large objects, which drivers call by FunctionCall; they leave nothing
+/// behind.
 bool is_large_object_function(std::uint32_t oid) noexcept {
     static constexpr std::array<std::uint32_t, 15> known{715, 764, 765, 767, 952,  953,  954, 955,
                                                          956, 957, 958, 964, 3170, 3171, 3172};
@@ -76,7 +77,8 @@ void put(std::byte*& to, std::string_view text) noexcept {
 }  // namespace
 
 request_step request_relay::read(
-    std::span<std::byte> data, pool::server_connection* server, pool::gather& to_server, pool::gather& to_client
+    std::span<std::byte> data, pool::server_connection* server, pool::gather& to_server,
+    pool::gather& to_client
 ) {
     data_ = data;
     at_ = 0;
@@ -111,7 +113,8 @@ request_step request_relay::read(
             return {request_result::flight_full, at_};
         }
         const outcome what = server_ == nullptr ? without_server() : message();
-        if (what == outcome::wait_whole) return {request_result::need_more, at_, std::min(size_, context_.held_message)};
+        if (what == outcome::wait_whole)
+            return {request_result::need_more, at_, std::min(size_, context_.held_message)};
         if (what == outcome::stop) return {result_, at_};
     }
 }
@@ -173,7 +176,8 @@ request_relay::outcome request_relay::message() {
             server_->owed.push_copy_end();
             return forward_plain();
         case frontend_message::function_call: {
-            if (data_.size() - at_ < header_bytes + 4 && size_ >= header_bytes + 4) return outcome::wait_whole;
+            if (data_.size() - at_ < header_bytes + 4 && size_ >= header_bytes + 4)
+                return outcome::wait_whole;
             const std::uint32_t function =
                 size_ >= header_bytes + 4 ? protocol::load_u32(data_.data() + at_ + header_bytes) : 0;
             if (!is_large_object_function(function)) facts_.pins.add(pin_reason::unknown);
@@ -229,11 +233,12 @@ void request_relay::note(const protocol::statement_traits& traits, std::string_v
     context_.metrics.queries.add();
     if (may_write(traits)) may_have_written_ = true;
     if (has(traits.control, protocol::transaction_control::commit | protocol::transaction_control::prepare |
-                                protocol::transaction_control::prepared | protocol::transaction_control::hidden)) {
+                                protocol::transaction_control::prepared |
+                                protocol::transaction_control::hidden)) {
         commit_sent_ = true;
     }
-    const bool idle =
-        server_->status == protocol::transaction_status::idle && server_->owed.empty() && !server_->owed.group_open();
+    const bool idle = server_->status == protocol::transaction_status::idle && server_->owed.empty() &&
+                      !server_->owed.group_open();
     facts_.note(traits, text, idle);
     if (facts_.take_schema_change()) ++context_.schema_epoch;
     if (facts_.had_temporary_objects()) server_->had_temporary_objects = true;
@@ -271,8 +276,9 @@ request_relay::outcome request_relay::query() {
     return outcome::done;
 }
 
-/// DEALLOCATE of a statement that was prepared by the protocol, whose name the server does not know: the client's
-/// entry goes, and the server is given something of its own to deallocate, so that the answer is its own.
+/// DEALLOCATE of a statement that was prepared by the protocol, whose name the server does not know: the
+/// client's entry goes, and the server is given something of its own to deallocate, so that the answer is its
+/// own.
 bool request_relay::deallocate(std::string_view text) {
     if (server_->status == protocol::transaction_status::failed) return false;
     const auto changes = protocol::session_changes(text);
@@ -348,11 +354,13 @@ bool request_relay::provide(const statement_ref& statement, bool named) {
     return true;
 }
 
-/// The client's message must fail, and with it the client's transaction, exactly where it stands: the server is
-/// sent one that fails there, and its error gets PostgreSQL's words for the client's mistake.
+/// The client's message must fail, and with it the client's transaction, exactly where it stands: the server
+/// is sent one that fails there, and its error gets PostgreSQL's words for the client's mistake.
 request_relay::outcome request_relay::force_error(substitute_error error, std::string_view name) {
     std::vector<std::byte> frame;
-    protocol::message_writer{frame}.frame('D', {protocol::as_bytes("Spgmend_none"), protocol::as_bytes({"\0", 1})});
+    protocol::message_writer{frame}.frame(
+        'D', {protocol::as_bytes("Spgmend_none"), protocol::as_bytes({"\0", 1})}
+    );
     inject(frame);
     owed_reply reply;
     reply.kind = reply_kind::describe;
@@ -386,7 +394,9 @@ request_relay::outcome request_relay::parse() {
     statement_ref statement;
     bool rewritten = false;
     if (held) {
-        const auto classify = [this](std::string_view sql) { return context_.classifier.classify(sql, scan()); };
+        const auto classify = [this](std::string_view sql) {
+            return context_.classifier.classify(sql, scan());
+        };
         statement = context_.statements.intern(text, types, conditions(), classify);
         if (has(statement->traits.effects, session_effect::sql_deallocate) && deallocate(text)) {
             statement = context_.statements.intern(deallocate_decoy, types, conditions(), classify);
@@ -395,7 +405,8 @@ request_relay::outcome request_relay::parse() {
     } else {
         // Too long to be kept: it lives on this server alone, and the client with it.
         const auto unknown = [](std::string_view) { return protocol::statement_traits{}; };
-        statement = context_.statements.intern({}, {}, {nullptr, reinterpret_cast<std::uintptr_t>(this)}, unknown);
+        statement =
+            context_.statements.intern({}, {}, {nullptr, reinterpret_cast<std::uintptr_t>(this)}, unknown);
         facts_.pins.add(pin_reason::unknown);
     }
 
@@ -460,7 +471,8 @@ request_relay::outcome request_relay::bind() {
         if (data_.size() - at_ > 2 * longest_name) return violate("portal or statement name too long");
         return outcome::wait_whole;
     }
-    if (portal.size() > longest_name || name.size() > longest_name) return violate("portal or statement name too long");
+    if (portal.size() > longest_name || name.size() > longest_name)
+        return violate("portal or statement name too long");
     statement_ref statement;
     if (name.empty()) {
         statement = statements_.unnamed;

@@ -1,7 +1,8 @@
 #pragma once
-// Reads what a client sends, message by message, and puts it into the flight to its server: untouched where possible,
-// under the server's own statement names where not, with what the server lacks sent ahead. It keeps the queue of owed
-// replies and the session's facts. It decides; the session acts. Pure but for the buffers; one worker thread.
+// Reads what a client sends, message by message, and puts it into the flight to its server: untouched where
+// possible, under the server's own statement names where not, with what the server lacks sent ahead. It keeps
+// the queue of owed replies and the session's facts. It decides; the session acts. Pure but for the buffers;
+// one worker thread.
 
 #include <cstdint>
 #include <string>
@@ -48,14 +49,16 @@ public:
     request_relay(const relay_context& context, session_facts& facts) noexcept
         : context_(context), facts_(facts) {}
 
-    /// Deals with `data`. `server` is null while the client has none; answers that need none go to `to_client`.
+    /// Deals with `data`. `server` is null while the client has none; answers that need none go to
+    /// `to_client`.
     request_step read(
-        std::span<std::byte> data, pool::server_connection* server, pool::gather& to_server, pool::gather& to_client
+        std::span<std::byte> data, pool::server_connection* server, pool::gather& to_server,
+        pool::gather& to_client
     );
 
-    /// The request at the front cannot be carried out: consumes its first message (the rest of it as it arrives),
-    /// and skips to the next Sync where it is of the extended protocol. Returns what was consumed. True in
-    /// `needs_ready` when ReadyForQuery is to follow the error at once.
+    /// The request at the front cannot be carried out: consumes its first message (the rest of it as it
+    /// arrives), and skips to the next Sync where it is of the extended protocol. Returns what was consumed.
+    /// True in `needs_ready` when ReadyForQuery is to follow the error at once.
     std::size_t refuse_front(std::span<const std::byte> data, bool& needs_ready) noexcept;
 
     /// Whether the client stopped inside a message that has been forwarded in part.
@@ -64,8 +67,8 @@ public:
     client_statements& statements() noexcept { return statements_; }
     /// Whether the client's group has a Flush that invented answers must obey.
     bool take_flush() noexcept { return std::exchange(flush_seen_, false); }
-    /// The server is lost, and whether what this request wrote took effect cannot be known: something was, or may have
-    /// been, committed (`status` is the last that the server reported).
+    /// The server is lost, and whether what this request wrote took effect cannot be known: something was, or
+    /// may have been, committed (`status` is the last that the server reported).
     bool outcome_unknown(protocol::transaction_status status) const noexcept {
         if (status == protocol::transaction_status::failed) return false;
         return may_have_written_ && (status == protocol::transaction_status::idle || commit_sent_);

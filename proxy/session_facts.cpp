@@ -40,9 +40,9 @@ constexpr std::array<pin_reason, 6> reviewable{pin_reason::temporary_table, pin_
                                                pin_reason::cursor,          pin_reason::sql_prepare,
                                                pin_reason::listen,          pin_reason::role};
 
-constexpr session_effect may_release =
-    session_effect::unlisten | session_effect::advisory_unlock | session_effect::sql_deallocate |
-    session_effect::discard | session_effect::changes_schema | session_effect::sets_role;
+constexpr session_effect may_release = session_effect::unlisten | session_effect::advisory_unlock |
+                                       session_effect::sql_deallocate | session_effect::discard |
+                                       session_effect::changes_schema | session_effect::sets_role;
 
 constexpr session_effect harmless = session_effect::copy | session_effect::special_literal |
                                     session_effect::transaction_lock | session_effect::cursor |
@@ -73,16 +73,15 @@ void session_facts::note(const protocol::statement_traits& traits, std::string_v
     }
     if (has(effects, session_effect::temp_object)) had_temporary_objects_ = true;
     // The value of currval and lastval belongs to one backend; it is kept from the first question on.
-    if (has(effects, session_effect::sequence_value) && (mentions(text, "currval") || mentions(text, "lastval"))) {
+    if (has(effects, session_effect::sequence_value) &&
+        (mentions(text, "currval") || mentions(text, "lastval"))) {
         pins.add(pin_reason::sequence);
     }
     if (has(effects, session_effect::changes_schema)) schema_changed_ = true;
     if (has(effects, names_parameters)) note_changes(traits, text, idle);
 }
 
-void session_facts::note_changes(
-    const protocol::statement_traits& traits, std::string_view text, bool idle
-) {
+void session_facts::note_changes(const protocol::statement_traits& traits, std::string_view text, bool idle) {
     const auto changes = protocol::session_changes(text);
     const bool alone = idle && changes.size() == 1 && !traits.multiple;
     for (const auto& change : changes) {
@@ -153,7 +152,8 @@ void session_facts::discarded() {
 std::string session_facts::review_query(std::string_view login_user) const {
     std::string query =
         "SELECT EXISTS(SELECT 1 FROM pg_catalog.pg_class WHERE relnamespace=pg_catalog.pg_my_temp_schema()),"
-        "EXISTS(SELECT 1 FROM pg_catalog.pg_locks WHERE locktype='advisory' AND pid=pg_catalog.pg_backend_pid()),"
+        "EXISTS(SELECT 1 FROM pg_catalog.pg_locks WHERE locktype='advisory' AND "
+        "pid=pg_catalog.pg_backend_pid()),"
         "EXISTS(SELECT 1 FROM pg_catalog.pg_cursors WHERE is_holdable),"
         "EXISTS(SELECT 1 FROM pg_catalog.pg_prepared_statements WHERE from_sql),"
         "EXISTS(SELECT 1 FROM pg_catalog.pg_listening_channels()),"

@@ -1,7 +1,8 @@
 #pragma once
-// What pgmend knows of one client's session: its settings, what it was told of them, and why it may have to keep its
-// server. Statements are noted when they are sent, whatever becomes of them; at the next safe point the server itself is
-// asked what is true (HEALING section 4: the server's own word). Pure; one worker thread.
+// What pgmend knows of one client's session: its settings, what it was told of them, and why it may have to
+// keep its server. Statements are noted when they are sent, whatever becomes of them; at the next safe point
+// the server itself is asked what is true (HEALING section 4: the server's own word). Pure; one worker
+// thread.
 
 #include <array>
 #include <cstdint>
@@ -73,8 +74,8 @@ public:
 
     /// The question for the server, empty when nothing is in doubt. One row answers it.
     std::string review_query(std::string_view login_user) const;
-    /// Takes the answer, its columns in order, NULL as nullopt: what is pinned by evidence stays, what was in doubt is
-    /// settled.
+    /// Takes the answer, its columns in order, NULL as nullopt: what is pinned by evidence stays, what was in
+    /// doubt is settled.
     void reviewed(const std::vector<std::optional<std::string>>& columns, protocol::parameter_store& store);
     /// The question could not be answered: keep the server for good.
     void review_failed() noexcept;

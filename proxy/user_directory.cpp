@@ -31,10 +31,10 @@ protocol::scram_verifier user_directory::verifier(const std::string& user, proto
             protocol::as_bytes(process_secret_), user, protocol::scram_default_iterations
         );
     }
-    auto verifier = is_verifier(*known) ? protocol::scram_verifier::parse(*known)
-                                        : protocol::derive_scram_verifier(
-                                              *known, random_salt, protocol::scram_default_iterations
-                                          );
+    auto verifier =
+        is_verifier(*known)
+            ? protocol::scram_verifier::parse(*known)
+            : protocol::derive_scram_verifier(*known, random_salt, protocol::scram_default_iterations);
     if (!verifier) {
         return protocol::mock_scram_verifier(
             protocol::as_bytes(process_secret_), user, protocol::scram_default_iterations

@@ -71,8 +71,8 @@ void worker::post(std::function<void(worker_core&)> work) {
 
 void worker::stop_accepting() {
     loop_.post([this] {
-        for (const auto& acceptor : acceptors_) {
-            loop_.remove(acceptor->socket.descriptor, *acceptor);
+        for (const auto& from : acceptors_) {
+            loop_.remove(from->socket.descriptor, *from);
         }
     });
 }
@@ -96,7 +96,8 @@ void worker::accept_from(const acceptor& from) noexcept {
         sockaddr_storage address{};
         socklen_t length = sizeof address;
         const int descriptor = ::accept4(
-            from.socket.descriptor, reinterpret_cast<sockaddr*>(&address), &length, SOCK_NONBLOCK | SOCK_CLOEXEC
+            from.socket.descriptor, reinterpret_cast<sockaddr*>(&address), &length,
+            SOCK_NONBLOCK | SOCK_CLOEXEC
         );
         if (descriptor < 0) {
             if (errno == EMFILE || errno == ENFILE) make_room_for_refusal(from.socket.descriptor);
@@ -105,12 +106,14 @@ void worker::accept_from(const acceptor& from) noexcept {
         }
         if (!from.socket.local) pool::apply_options(descriptor, {});
         core_.accept(
-            std::make_unique<pool::socket_stream>(loop_, descriptor, false), peer_name(address), from.socket.local
+            std::make_unique<pool::socket_stream>(loop_, descriptor, false), peer_name(address),
+            from.socket.local
         );
     }
 }
 
-/// Without a descriptor left the listening socket would stay readable for ever: accept one client and turn it away.
+/// Without a descriptor left the listening socket would stay readable for ever: accept one client and turn it
+/// away.
 void worker::make_room_for_refusal(int listening) noexcept {
     metrics_.clients_refused.add(config::metrics::refusal::descriptors);
     log::error("no_descriptors_left", {});

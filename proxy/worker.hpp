@@ -1,6 +1,6 @@
 #pragma once
-// A thread that carries clients: its event loop, its listening sockets, its worker_core. The control plane talks to it
-// by `post` alone.
+// A thread that carries clients: its event loop, its listening sockets, its worker_core. The control plane
+// talks to it by `post` alone.
 
 #include <atomic>
 #include <memory>

@@ -11,8 +11,9 @@ namespace {
 constexpr std::size_t scram_keys_kept = 256;
 constexpr std::size_t unused_statements_kept = 1000;
 
-pool::login_settings login_for(const worker_options& options, user_directory& users, const std::string& database,
-                               const std::string& user) {
+pool::login_settings login_for(
+    const worker_options& options, user_directory& users, const std::string& database, const std::string& user
+) {
     pool::login_settings login;
     login.database = database;
     login.user = user;
@@ -57,9 +58,17 @@ worker_core::worker_core(
       options_(std::move(options)),
       scram_keys_(scram_keys_kept),
       statements_(unused_statements_kept),
-      classifier_({options_.settings->limits.classify_text().bytes, options_.settings->limits.statement_cache()}),
-      relay_{statements_, classifier_, parameters_, metrics_, schema_epoch_,
-             options_.settings->limits.held_message().bytes, options_.settings->limits.client_prepared_statements()},
+      classifier_(
+          {options_.settings->limits.classify_text().bytes, options_.settings->limits.statement_cache()}
+      ),
+      relay_{
+          statements_,
+          classifier_,
+          parameters_,
+          metrics_,
+          schema_epoch_,
+          options_.settings->limits.held_message().bytes,
+          options_.settings->limits.client_prepared_statements()},
       users_(*options_.settings, options_.process_secret),
       cluster_(*options_.settings, env_),
       pool_context_{env_, net, buffers_, parameters_, scram_keys_, metrics_, cluster_, to_client_} {

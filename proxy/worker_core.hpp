@@ -1,6 +1,6 @@
 #pragma once
-// Everything one worker owns but its thread and its sockets: sessions, pools, buffers, caches. The production worker
-// and the simulator run it alike. One thread.
+// Everything one worker owns but its thread and its sockets: sessions, pools, buffers, caches. The production
+// worker and the simulator run it alike. One thread.
 
 #include <array>
 #include <map>
@@ -19,7 +19,7 @@ namespace pgmend::proxy {
 struct worker_options {
     std::shared_ptr<const config::settings> settings;
     unsigned index = 0;
-    unsigned workers = 1;  ///< not more than there are server connections to a pool
+    unsigned workers = 1;        ///< not more than there are server connections to a pool
     std::string process_secret;  ///< of all workers of one process
     std::shared_ptr<const pool::tls_context> tls_towards_clients;  ///< null: none
     std::shared_ptr<const pool::tls_context> tls_towards_servers;

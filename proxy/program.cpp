@@ -1,0 +1,164 @@
+#include "proxy/program.hpp"
+
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "config/loader.hpp"
+#include "config/log.hpp"
+#include "config/reference.hpp"
+#include "pool/tls_context.hpp"
+#include "proxy/server.hpp"
+
+namespace pgmend::proxy {
+
+namespace {
+
+constexpr std::string_view usage =
+    "Usage: pgmend [--config FILE] [--check | --print-config | --print-reference | --version | --help]\n"
+    "\n"
+    "A self-healing proxy for PostgreSQL. DATABASE_URL alone is enough to run.\n"
+    "\n"
+    "  --config FILE       read settings from a YAML file\n"
+    "  --check             read and check all settings, then exit\n"
+    "  --print-config      print every setting with its value and where that comes from\n"
+    "  --print-reference   print the documentation of all settings (Markdown)\n"
+    "  --version           print the version\n"
+    "\n"
+    "Every setting is also an environment variable: pool.size is PGMEND_POOL_SIZE.\n";
+
+enum class action { serve, check, print_config, print_reference, version, help };
+
+struct options {
+    action what = action::serve;
+    std::optional<std::string> file;
+    std::string error;
+};
+
+options parse(std::span<char* const> arguments) {
+    options parsed;
+    for (std::size_t i = 0; i < arguments.size(); ++i) {
+        const std::string_view word = arguments[i];
+        if (word == "--config" || word == "-c") {
+            if (++i == arguments.size()) {
+                parsed.error = std::string{word} + " needs a file";
+                return parsed;
+            }
+            parsed.file = arguments[i];
+        } else if (word.starts_with("--config=")) {
+            parsed.file = word.substr(9);
+        } else if (word == "--check") {
+            parsed.what = action::check;
+        } else if (word == "--print-config") {
+            parsed.what = action::print_config;
+        } else if (word == "--print-reference") {
+            parsed.what = action::print_reference;
+        } else if (word == "--version" || word == "-V") {
+            parsed.what = action::version;
+        } else if (word == "--help" || word == "-h") {
+            parsed.what = action::help;
+        } else {
+            parsed.error = "unknown argument '" + std::string{word} + "'";
+            return parsed;
+        }
+    }
+    return parsed;
+}
+
+void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+void complain(std::string_view text) {
+    std::fprintf(stderr, "%.*s\n", static_cast<int>(text.size()), text.data());
+}
+
+log::level level_of(config::log_level level) {
+    switch (level) {
+        case config::log_level::debug:
+            return log::level::debug;
+        case config::log_level::info:
+            return log::level::info;
+        case config::log_level::warning:
+            return log::level::warning;
+        case config::log_level::error:
+            return log::level::error;
+    }
+    return log::level::info;
+}
+
+int serve(const config::load_result& loaded) {
+    log::options wanted;
+    wanted.lowest = level_of(loaded.value->log.level());
+    wanted.form =
+        loaded.value->log.format() == config::log_format::json ? log::format::json : log::format::text;
+    log::start(wanted);
+    for (const auto& warning : loaded.warnings) {
+        log::warning("settings", {{"message", warning}});
+    }
+    int status = 0;
+    {
+        server instance{loaded.value};
+        if (const std::string error = instance.open(); error.empty()) {
+            instance.run();
+        } else {
+            log::error("not_started", {{"reason", error}});
+            status = 1;
+        }
+    }
+    log::stop();
+    return status;
+}
+
+int check(const config::load_result& loaded) {
+    for (const auto& warning : loaded.warnings) {
+        complain("warning: " + warning);
+    }
+    try {
+        load_tls(*loaded.value);
+    } catch (const pool::tls_load_error& error) {
+        complain(error.what());
+        return 1;
+    }
+    print("the settings are good\n");
+    return 0;
+}
+
+}  // namespace
+
+int run_program(std::span<char* const> arguments) {
+    const options wanted = parse(arguments);
+    if (!wanted.error.empty()) {
+        complain("pgmend: " + wanted.error + "\n" + std::string{usage});
+        return 2;
+    }
+    switch (wanted.what) {
+        case action::version:
+            print("pgmend " PGMEND_VERSION "\n");
+            return 0;
+        case action::help:
+            print(usage);
+            return 0;
+        case action::print_reference:
+            print(config::print_reference());
+            return 0;
+        case action::serve:
+        case action::check:
+        case action::print_config:
+            break;
+    }
+    std::optional<std::filesystem::path> file;
+    if (wanted.file) file = *wanted.file;
+    const config::load_result loaded = config::load(config::process_sources(file));
+    if (!loaded.value) {
+        for (const auto& error : loaded.errors) {
+            complain(error);
+        }
+        return 1;
+    }
+    if (wanted.what == action::print_config) {
+        print(config::print_config(*loaded.value));
+        return 0;
+    }
+    return wanted.what == action::check ? check(loaded) : serve(loaded);
+}
+
+}  // namespace pgmend::proxy

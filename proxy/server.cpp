@@ -1,0 +1,289 @@
+#include "proxy/server.hpp"
+
+#include <openssl/rand.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdlib>
+
+#include "config/log.hpp"
+
+namespace pgmend::proxy {
+
+namespace {
+
+constexpr auto quiet_poll = std::chrono::milliseconds{20};
+constexpr auto longest_end = std::chrono::seconds{3};   // for closing servers in order
+constexpr auto live_within = std::chrono::seconds{5};   // a loop ticks once a second even when idle
+constexpr auto names_within = std::chrono::seconds{2};  // for the first lookups at start
+
+/// As many descriptors as the system lets us have.
+std::uint64_t raise_descriptor_limit() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+    ::getrlimit(RLIMIT_NOFILE, &limit);
+    return limit.rlim_cur;
+}
+
+std::string random_secret() {
+    std::string secret(32, '\0');
+    RAND_bytes(reinterpret_cast<unsigned char*>(secret.data()), static_cast<int>(secret.size()));
+    return secret;
+}
+
+std::string joined(const std::vector<std::string>& words) {
+    std::string text;
+    for (const auto& word : words) {
+        text += (text.empty() ? "" : ",") + word;
+    }
+    return text;
+}
+
+pool::tls_mode mode_of(config::client_tls_mode mode) {
+    switch (mode) {
+        case config::client_tls_mode::disable:
+            return pool::tls_mode::disable;
+        case config::client_tls_mode::allow:
+            return pool::tls_mode::allow;
+        case config::client_tls_mode::prefer:
+            return pool::tls_mode::prefer;
+        case config::client_tls_mode::require:
+            return pool::tls_mode::require;
+    }
+    return pool::tls_mode::disable;
+}
+
+pool::tls_mode mode_of(config::server_tls_mode mode) {
+    switch (mode) {
+        case config::server_tls_mode::disable:
+            return pool::tls_mode::disable;
+        case config::server_tls_mode::allow:
+            return pool::tls_mode::allow;
+        case config::server_tls_mode::prefer:
+            return pool::tls_mode::prefer;
+        case config::server_tls_mode::require:
+            return pool::tls_mode::require;
+        case config::server_tls_mode::verify_ca:
+            return pool::tls_mode::verify_ca;
+        case config::server_tls_mode::verify_full:
+            return pool::tls_mode::verify_full;
+    }
+    return pool::tls_mode::disable;
+}
+
+}  // namespace
+
+tls_contexts load_tls(const config::settings& settings) {
+    tls_contexts contexts;
+    const auto& client = settings.listen.tls;
+    if (client.mode() != config::client_tls_mode::disable) {
+        contexts.towards_clients = pool::tls_context::towards_clients(
+            {client.cert(), client.key(), client.ca()}, mode_of(client.mode())
+        );
+    }
+    const auto& server = settings.upstream.tls;
+    if (server.mode() != config::server_tls_mode::disable) {
+        contexts.towards_servers = pool::tls_context::towards_servers(
+            {server.cert(), server.key(), server.ca()}, mode_of(server.mode())
+        );
+    }
+    return contexts;
+}
+
+server::server(std::shared_ptr<const config::settings> settings)
+    : settings_(std::move(settings)),
+      metrics_(PGMEND_VERSION),
+      addresses_(control_, settings_->upstream.servers()),
+      http_(
+          control_,
+          {[this] { return metrics_.render(); }, [this] { return live(); }, [this] { return ready(); }}
+      ),
+      signals_(control_),
+      deadline_(control_),
+      poll_(control_) {}
+
+std::string server::open() {
+    descriptor_limit_ = raise_descriptor_limit();
+    tls_contexts tls;
+    try {
+        tls = load_tls(*settings_);
+    } catch (const pool::tls_load_error& error) {
+        return error.what();
+    }
+    if (auto error = listener_.open(settings_->listen); !error.empty()) return error;
+    if (const auto error = http_.open(settings_->http.host(), settings_->http.port())) {
+        return "cannot serve http on " + settings_->http.host() + ":" +
+               std::to_string(settings_->http.port()) + ": " + error.message();
+    }
+    // Every worker needs a server connection of its own to a pool.
+    const auto workers = static_cast<unsigned>(std::min(settings_->workers(), settings_->pool.size()));
+    const std::string secret = random_secret();
+    for (unsigned i = 0; i < workers; ++i) {
+        auto cells = std::make_shared<config::metrics::cells>();
+        metrics_.attach(cells);
+        worker_options options;
+        options.settings = settings_;
+        options.index = i;
+        options.workers = workers;
+        options.process_secret = secret;
+        options.tls_towards_clients = tls.towards_clients;
+        options.tls_towards_servers = tls.towards_servers;
+        options.forward_cancel = [this](unsigned worker, std::uint32_t pid, std::vector<std::byte> key) {
+            if (worker >= workers_.size()) return;
+            workers_[worker]->post([pid, key = std::move(key)](worker_core& core) { core.cancel(pid, key); });
+        };
+        workers_.push_back(
+            std::make_unique<worker>(*cells, std::move(options), addresses_, listener_.sockets())
+        );
+    }
+    return {};
+}
+
+void server::run() {
+    signals_.add(SIGTERM);
+    signals_.add(SIGINT);
+    signals_.add(SIGHUP);
+    wait_for_signal();
+    addresses_.start();
+    const auto until = std::chrono::steady_clock::now() + names_within;
+    while (!addresses_.settled() && std::chrono::steady_clock::now() < until) {
+        control_.run_one_until(until);
+    }
+    for (const auto& worker : workers_) {
+        worker->start();
+    }
+    announce();
+    control_.run();
+    for (const auto& worker : workers_) {
+        worker->join();
+    }
+    log::info("stopped", {});
+}
+
+void server::announce() const {
+    std::vector<std::string> servers;
+    for (const auto& address : settings_->upstream.servers()) {
+        servers.push_back(config::print_server(address));
+    }
+    log::info(
+        "started",
+        {{"version", PGMEND_VERSION},
+         {"pid", static_cast<std::int64_t>(::getpid())},
+         {"listen", joined(listener_.names())},
+         {"http", settings_->http.host() + ":" + std::to_string(http_.port())},
+         {"servers", joined(servers)},
+         {"pool_mode", settings_->pool.mode() == config::pool_mode::session ? "session" : "transaction"},
+         {"pool_size", settings_->pool.size()},
+         {"max_clients", settings_->listen.max_clients()},
+         {"workers", workers_.size()},
+         {"descriptors", descriptor_limit_}}
+    );
+    if (descriptor_limit_ < settings_->listen.max_clients() + settings_->pool.size() + 32ULL) {
+        log::warning(
+            "descriptor_limit_low",
+            {{"descriptors", descriptor_limit_}, {"max_clients", settings_->listen.max_clients()}}
+        );
+    }
+}
+
+void server::wait_for_signal() {
+    signals_.async_wait([this](const boost::system::error_code& error, int signal) {
+        if (error) return;
+        on_signal(signal);
+        wait_for_signal();
+    });
+}
+
+void server::on_signal(int signal) {
+    if (signal == SIGHUP) {
+        log::warning("reload_not_supported", {{"hint", "restart pgmend to apply changed settings"}});
+        return;
+    }
+    if (signal == SIGTERM && stage_ == stage::serving) {
+        drain();
+    } else if (stage_ != stage::ending) {
+        end();
+    } else {
+        std::_Exit(1);  // asked a third time
+    }
+}
+
+void server::drain() {
+    stage_ = stage::draining;
+    const auto timeout = settings_->shutdown.drain_timeout();
+    log::info("draining", {{"timeout_ms", timeout.count()}});
+    for (const auto& worker : workers_) {
+        worker->stop_accepting();
+        worker->post([](worker_core& core) { core.drain(); });
+    }
+    listener_.close();
+    deadline_.expires_after(timeout);
+    deadline_.async_wait([this](const boost::system::error_code& error) {
+        if (!error && stage_ == stage::draining) {
+            log::warning("drain_timed_out", {});
+            end();
+        }
+    });
+    wait_until_quiet();
+}
+
+void server::end() {
+    const bool draining = stage_ == stage::draining;
+    stage_ = stage::ending;
+    for (const auto& worker : workers_) {
+        if (!draining) worker->stop_accepting();
+        worker->post([](worker_core& core) {
+            core.kill_all();
+            core.close_pools();
+        });
+    }
+    listener_.close();
+    deadline_.expires_after(longest_end);
+    deadline_.async_wait([this](const boost::system::error_code& error) {
+        if (!error) control_.stop();
+    });
+    if (!draining) wait_until_quiet();
+}
+
+void server::wait_until_quiet() {
+    const bool quiet =
+        std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->was_quiet(); });
+    if (quiet) {
+        control_.stop();
+        return;
+    }
+    for (const auto& worker : workers_) {
+        worker->ask_quiet();
+    }
+    poll_.expires_after(quiet_poll);
+    poll_.async_wait([this](const boost::system::error_code& error) {
+        if (!error) wait_until_quiet();
+    });
+}
+
+health_answer server::live() {
+    const auto now = std::chrono::steady_clock::now();
+    std::vector<std::uint64_t> turns;
+    for (const auto& worker : workers_) {
+        turns.push_back(worker->turns());
+    }
+    const bool moved = turns_seen_.size() != turns.size() ||
+                       std::equal(turns.begin(), turns.end(), turns_seen_.begin(), std::greater<>{});
+    if (moved) {
+        turns_seen_ = std::move(turns);
+        turns_at_ = now;
+    }
+    if (now - turns_at_ > live_within) return {false, "a worker does not answer\n"};
+    return {true, "live\n"};
+}
+
+health_answer server::ready() const {
+    if (stage_ != stage::serving) return {false, "draining\n"};
+    return {true, "ready\n"};
+}
+
+}  // namespace pgmend::proxy

@@ -1,0 +1,65 @@
+#pragma once
+// The whole of pgmend in one process: workers, the control plane beside them (signals, HTTP, names), start
+// and end. Lives on the main thread.
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/metrics_registry.hpp"
+#include "config/settings.hpp"
+#include "proxy/address_resolver.hpp"
+#include "proxy/http_endpoint.hpp"
+#include "proxy/listener.hpp"
+#include "proxy/worker.hpp"
+
+namespace pgmend::proxy {
+
+/// The certificates and rules of both sides, loaded; throws pool::tls_load_error with what is wrong.
+struct tls_contexts {
+    std::shared_ptr<const pool::tls_context> towards_clients;  ///< null: no TLS
+    std::shared_ptr<const pool::tls_context> towards_servers;
+};
+tls_contexts load_tls(const config::settings& settings);
+
+class server {
+public:
+    explicit server(std::shared_ptr<const config::settings> settings);
+
+    /// Opens everything; what is wrong, in words, or empty. Nothing runs before it.
+    std::string open();
+    /// Serves until a signal ends it: SIGTERM drains, SIGINT and a second SIGTERM end at once.
+    void run();
+
+private:
+    enum class stage : std::uint8_t { serving, draining, ending };
+
+    void announce() const;
+    void wait_for_signal();
+    void on_signal(int signal);
+    void drain();
+    void end();
+    void wait_until_quiet();
+    health_answer live();
+    health_answer ready() const;
+
+    std::shared_ptr<const config::settings> settings_;
+    boost::asio::io_context control_;
+    config::metrics_registry metrics_;
+    address_resolver addresses_;
+    http_endpoint http_;
+    boost::asio::signal_set signals_;
+    boost::asio::steady_timer deadline_;
+    boost::asio::steady_timer poll_;
+    listener listener_;
+    std::vector<std::unique_ptr<worker>> workers_;
+    std::vector<std::uint64_t> turns_seen_;
+    std::chrono::steady_clock::time_point turns_at_{};
+    std::uint64_t descriptor_limit_ = 0;
+    stage stage_ = stage::serving;
+};
+
+}  // namespace pgmend::proxy
