@@ -39,6 +39,8 @@ start() {
     echo "---- $name: $*"
     echo "$*" >"$logs/$name.command"
     (
+        # Told to stop, a part waits until the command under it, told as well, has cleaned up.
+        trap : TERM
         began=$SECONDS
         status=0
         "$@" >"$logs/$name.log" 2>&1 </dev/null || status=$?
@@ -153,6 +155,7 @@ stop_parts() {
     for pid in $(jobs -p); do
         kill -- "-$pid" 2>/dev/null || true
     done
+    wait
 }
 
 # ---- in the order of cost ---------------------------------------------------------------------------------
