@@ -248,7 +248,6 @@ static void examine_utility(struct tree_walk* walk, Node* node) {
         case T_CopyStmt: {
             CopyStmt* copy = (CopyStmt*)node;
             if (copy->filename != NULL) report_fact_kind(walk, fact_outside);
-            if (copy->is_from) report_write(walk, copy->relation);
             push(copy->query, walk);
             push(copy->whereClause, walk);
             break;

@@ -58,6 +58,7 @@ const expectation table[] = {
     {"select * from t for key share", kind::select, none, "l"},
     {"explain analyze delete from t", kind::explain, none},
     {"explain analyze update t set a = 1", kind::explain, none},
+    {"explain analyze merge into t using u on a when matched then delete", kind::explain, none},
     {"explain (analyze off) delete from t", kind::explain, none},
     {"explain analyze select * from t for share", kind::explain, none, "l"},
     {"with x as (insert into t values (1) returning *) select * from x", kind::select, none},
