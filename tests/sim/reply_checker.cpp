@@ -1,0 +1,234 @@
+#include "tests/sim/reply_checker.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <set>
+
+#include "protocol/bytes.hpp"
+
+namespace pgmend::sim {
+
+namespace {
+
+name_value read_parameter(const std::string& body) {
+    protocol::byte_reader reader(protocol::as_bytes(body));
+    std::string name(reader.cstring());
+    return {std::move(name), std::string(reader.cstring())};
+}
+
+/// Channel and payload; the pid in front of them is the server's affair.
+std::string notification_text(const std::string& body) { return body.size() < 4 ? body : body.substr(4); }
+
+/// Messages whose place in the stream means nothing, or which no two servers give alike.
+bool is_asynchronous(char type) { return type == 'S' || type == 'A' || type == 'R' || type == 'K'; }
+
+/// What a client can be told because something broke, and only then.
+bool explained_by_faults(const std::string& code) {
+    static const std::set<std::string> codes = {"57P01", "57P02", "57P03", "08000", "08001", "08003",
+                                                "08004", "08006", "08007", "40001", "53300"};
+    return codes.contains(code);
+}
+
+std::map<std::string, std::string> startup_defaults(const std::vector<name_value>& parameters) {
+    std::map<std::string, std::string> defaults;
+    for (const auto& [name, value] : parameters) {
+        if (name == "user") defaults["session_authorization"] = value;
+        const auto canonical = canonical_parameter(name);
+        if (!canonical) continue;
+        if (const auto accepted = canonical_value(*canonical, value)) defaults[*canonical] = *accepted;
+    }
+    return defaults;
+}
+
+/// The mark of another connection in `body`, which is written `c<client>.<connection>#` wherever one stands.
+bool names_somebody_else(const std::string& body, const std::string& tag) {
+    for (std::size_t at = body.find('#'); at != std::string::npos; at = body.find('#', at + 1)) {
+        std::size_t from = at;
+        while (from > 0 &&
+               (std::isdigit(static_cast<unsigned char>(body[from - 1])) != 0 || body[from - 1] == '.')) {
+            --from;
+        }
+        if (from == 0 || from == at || body[from - 1] != 'c') continue;
+        if (body.substr(from - 1, at - from + 1) != tag) return true;
+    }
+    return false;
+}
+
+}  // namespace
+
+reply_checker::reply_checker(judge& court, std::string tag, const std::vector<name_value>& parameters)
+    : court_(court), tag_(std::move(tag)), reference_(rows_, 1, "key", startup_defaults(parameters)) {
+    history_.emplace_back();
+    rows_.on_commit([this] {
+        commit_places_.push_back(reference_.out.size());
+        history_.push_back(rows_.rows());
+    });
+    reference_.welcome();
+    run_reference();
+}
+
+void reply_checker::run_reference() {
+    for (bool moved = true; moved;) {
+        moved = true;
+        switch (reference_.doing()) {
+            case backend_model::activity::sleeping:
+                reference_.wake();
+                break;
+            case backend_model::activity::locking:
+                reference_.try_lock();
+                break;
+            case backend_model::activity::rows:
+                reference_.produce(std::numeric_limits<std::size_t>::max());
+                break;
+            case backend_model::activity::ready:
+            case backend_model::activity::copy_in:
+            case backend_model::activity::gone:
+                moved = false;
+                break;
+        }
+    }
+    const std::size_t before = history_.size() - 1 - commit_places_.size();
+    std::size_t at = 0;
+    for (std::size_t start = 0; auto next = next_message(reference_.out, at); start = at) {
+        const auto done =
+            std::count_if(commit_places_.begin(), commit_places_.end(), [start](std::size_t place) {
+                return place <= start;
+            });
+        if (next->type == 'Z') ++owed_ready_;
+        owed_.push_back({std::move(*next), before + static_cast<std::size_t>(done)});
+    }
+    reference_.out.clear();
+    commit_places_.clear();
+}
+
+void reply_checker::sent(const message& what) {
+    const bool takes = reference_.doing() == backend_model::activity::ready ||
+                       reference_.doing() == backend_model::activity::copy_in;
+    if (!takes) return;
+    reference_.receive(what);
+    run_reference();
+}
+
+void reply_checker::sent_cancellable(const message& what) { undecided_ = what; }
+
+bool reply_checker::satisfied() const noexcept {
+    if (undecided_) return false;
+    if (degraded_) return owed_ready_ == 0;
+    // Expected parameters and notifications that trail the last answer are no reason to wait.
+    return std::all_of(owed_.begin(), owed_.end(), [](const expected& one) {
+        return is_asynchronous(one.what.type);
+    });
+}
+
+void reply_checker::skip_asynchronous() {
+    while (!owed_.empty() && is_asynchronous(owed_.front().what.type)) {
+        const message& what = owed_.front().what;
+        if (what.type == 'S') {
+            const auto [name, value] = read_parameter(what.body);
+            expected_parameters_[name] = value;
+        }
+        if (what.type == 'A') --notifications_[notification_text(what.body)];
+        owed_.pop_front();
+    }
+}
+
+answer reply_checker::received(const message& what, bool faults_began) {
+    if (what.type == 'S') {
+        const auto [name, value] = read_parameter(what.body);
+        parameters_[name] = value;
+        return answer::fine;
+    }
+    if (what.type == 'A') {
+        ++notifications_[notification_text(what.body)];
+        return answer::fine;
+    }
+    if (what.type == 'K') cancel_key_ = what.body;
+    if (is_asynchronous(what.type)) return answer::fine;
+    if (undecided_) {
+        const message statement = std::move(*undecided_);
+        undecided_.reset();
+        const bool cancelled = what.type == 'E' && read_error(what.body).code == "57014";
+        reference_.receive(statement);
+        if (cancelled) reference_.cancel();
+        run_reference();
+    }
+    if (degraded_) {
+        if (what.type == 'Z' && owed_ready_ > 0) --owed_ready_;
+        return what.type == 'E' && read_error(what.body).severity == "FATAL" ? answer::farewell
+                                                                             : answer::fine;
+    }
+    skip_asynchronous();
+    if (owed_.empty() || owed_.front().what != what) return mismatch(what, faults_began);
+    acknowledged_ = std::max(acknowledged_, owed_.front().commits);
+    owed_.pop_front();
+    if (what.type == 'Z') {
+        --owed_ready_;
+        if (!check_parameters()) return answer::wrong;
+    }
+    return answer::fine;
+}
+
+answer reply_checker::mismatch(const message& what, bool faults_began) {
+    if (what.type == 'E') {
+        const auto fields = read_error(what.body);
+        if (faults_began && explained_by_faults(fields.code)) {
+            if (fields.severity == "FATAL") return answer::farewell;
+            degraded_ = true;
+            const bool one_in_question = owed_ready_ == 1 && history_.size() - 1 == acknowledged_ + 1;
+            told_not_done_ = one_in_question && fields.code != "08007";
+            return answer::excused;
+        }
+        if (fields.code == "57014") return wrong(oracle::foreign_cancel, what);
+    }
+    if (names_somebody_else(what.body, tag_)) return wrong(oracle::crossed_reply, what);
+    return wrong(owed_.empty() ? oracle::unexpected_reply : oracle::wrong_reply, what);
+}
+
+answer reply_checker::wrong(oracle which, const message& what) {
+    const std::string wanted = owed_.empty() ? "nothing" : describe(owed_.front().what);
+    court_.convict(which, tag_ + " was sent {" + describe(what) + "} where PostgreSQL says {" + wanted + "}");
+    return answer::wrong;
+}
+
+bool reply_checker::check_parameters() {
+    for (const auto& [name, value] : expected_parameters_) {
+        const auto told = parameters_.find(name);
+        if (told != parameters_.end() && told->second == value) continue;
+        court_.convict(
+            oracle::parameter_leak, tag_ + " was told " + name + " = '" +
+                                        (told == parameters_.end() ? "(nothing)" : told->second) +
+                                        "' where its session has '" + value + "'"
+        );
+        return false;
+    }
+    return true;
+}
+
+void reply_checker::finish() {
+    skip_asynchronous();
+    for (const auto& [text, balance] : notifications_) {
+        if (balance == 0) continue;
+        court_.convict(
+            oracle::notification, tag_ + (balance < 0 ? " missed" : " was sent too often") +
+                                      " the notification " + describe({'A', text})
+        );
+    }
+}
+
+std::string reply_checker::owed() const {
+    if (undecided_) return "the answer to {" + describe(*undecided_) + "}";
+    for (const auto& one : owed_) {
+        if (is_asynchronous(one.what.type)) continue;
+        return "{" + describe(one.what) + "} and " + std::to_string(owed_.size() - 1) + " more";
+    }
+    return "nothing";
+}
+
+std::vector<std::map<std::string, std::string>> reply_checker::possible_rows() const {
+    const std::size_t last = told_not_done_ ? acknowledged_ : history_.size() - 1;
+    return {
+        history_.begin() + static_cast<std::ptrdiff_t>(acknowledged_),
+        history_.begin() + static_cast<std::ptrdiff_t>(last + 1)};
+}
+
+}  // namespace pgmend::sim

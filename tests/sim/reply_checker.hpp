@@ -1,0 +1,80 @@
+#pragma once
+// Judges what one client connection is answered. It runs a PostgreSQL of its own beside the client, feeds it
+// what the client sends, and compares the answers message by message; so a client may send whatever it likes
+// and the right answer is always known. It also knows which rows the client was promised. One per connection.
+// Pure; one thread.
+
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tests/sim/backend_model.hpp"
+#include "tests/sim/oracle.hpp"
+
+namespace pgmend::sim {
+
+/// What one message from the server meant for its client.
+enum class answer : std::uint8_t {
+    fine,      ///< as PostgreSQL would have answered
+    excused,   ///< an error that a fault explains; answers up to the last ReadyForQuery no longer count
+    farewell,  ///< a FATAL that a fault explains; the connection ends
+    wrong,     ///< a violation, given to the judge
+};
+
+class reply_checker {
+public:
+    /// `tag`: this connection's mark in every statement and key of it. `parameters`: its startup packet.
+    reply_checker(judge& court, std::string tag, const std::vector<name_value>& parameters);
+
+    void sent(const message& what);
+    /// The client sends a statement that it may cancel: what PostgreSQL answers is decided by the first
+    /// reply.
+    void sent_cancellable(const message& what);
+    answer received(const message& what, bool faults_began);
+
+    /// Every answer that is owed has come.
+    bool satisfied() const noexcept;
+    /// The connection ended without fault, everything owed having been answered: the notifications must
+    /// agree.
+    void finish();
+    /// A short account of what is still owed, for the report of a client that waits.
+    std::string owed() const;
+
+    /// Rows this connection's keys may have in the end: exactly one, unless an end came between sending and
+    /// answer.
+    std::vector<std::map<std::string, std::string>> possible_rows() const;
+    const std::string& tag() const noexcept { return tag_; }
+    /// BackendKeyData as received; empty before.
+    const std::string& cancel_key() const noexcept { return cancel_key_; }
+
+private:
+    struct expected {
+        message what;
+        std::size_t commits;  ///< known to be done when this message is seen
+    };
+    void run_reference();
+    void skip_asynchronous();
+    answer mismatch(const message& what, bool faults_began);
+    answer wrong(oracle which, const message& what);
+    bool check_parameters();
+
+    judge& court_;
+    std::string tag_;
+    sim_database rows_;
+    std::vector<std::size_t> commit_places_;                   ///< in the reference's output of this turn
+    std::vector<std::map<std::string, std::string>> history_;  ///< rows after each commit
+    std::size_t acknowledged_ = 0;
+    bool told_not_done_ = false;
+    backend_model reference_;
+    std::deque<expected> owed_;
+    std::size_t owed_ready_ = 0;
+    bool degraded_ = false;
+    std::optional<message> undecided_;
+    std::map<std::string, std::string> parameters_;
+    std::map<std::string, std::string> expected_parameters_;
+    std::map<std::string, int> notifications_;  ///< received minus expected
+    std::string cancel_key_;
+};
+
+}  // namespace pgmend::sim

@@ -1,0 +1,301 @@
+// The half of session_model that reads and writes rows and evaluates expressions.
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "tests/sim/session_model.hpp"
+
+namespace pgmend::sim {
+
+using verb = statement::verb;
+
+namespace {
+
+/// Longest text one value may have, so that a script cannot ask for the machine's memory.
+constexpr std::int64_t value_bytes_max = 16 * 1024 * 1024;
+
+std::optional<std::int64_t> to_integer(const text_or_null& text) {
+    if (!text) return std::nullopt;
+    std::int64_t value = 0;
+    const auto result = std::from_chars(text->data(), text->data() + text->size(), value);
+    if (result.ec != std::errc{} || result.ptr != text->data() + text->size()) return std::nullopt;
+    return value;
+}
+
+/// Seconds with a fraction, as microseconds; by integers, so that every machine agrees.
+std::int64_t to_microseconds(const std::string& seconds) {
+    const auto dot = seconds.find('.');
+    const auto whole = to_integer(seconds.substr(0, dot)).value_or(0);
+    std::string fraction = dot == std::string::npos ? "" : seconds.substr(dot + 1);
+    fraction.resize(6, '0');
+    return whole * 1'000'000 + to_integer(fraction).value_or(0);
+}
+
+text_or_null arithmetic(
+    char operation, std::int64_t left, std::int64_t right, std::optional<error_fields>& error
+) {
+    switch (operation) {
+        case '+':
+            return std::to_string(left + right);
+        case '-':
+            return std::to_string(left - right);
+        case '*':
+            return std::to_string(left * right);
+        default:
+            break;
+    }
+    if (right == 0) {
+        error = make_error("22012", "division by zero");
+        return std::nullopt;
+    }
+    return std::to_string(left / right);
+}
+
+outcome failed_with(std::string code, std::string text) {
+    outcome out;
+    out.error = make_error(std::move(code), std::move(text));
+    return out;
+}
+
+outcome changed(const std::string& verb_tag, int rows) {
+    outcome out;
+    out.tag = verb_tag + " " + std::to_string(rows);
+    return out;
+}
+
+outcome no_relation(const std::string& name) {
+    return failed_with("42P01", "relation \"" + name + "\" does not exist");
+}
+
+}  // namespace
+
+text_or_null session_model::evaluate(
+    const expression& what, scope& with, std::optional<error_fields>& error
+) {
+    switch (what.what) {
+        case expression::kind::text:
+        case expression::kind::number:
+            return what.text;
+        case expression::kind::parameter:
+            if (what.index < with.arguments.size()) return with.arguments[what.index];
+            error = make_error("42P02", "there is no parameter $" + std::to_string(what.index + 1));
+            return std::nullopt;
+        case expression::kind::column:
+            if (const auto found = with.columns.find(what.text); found != with.columns.end())
+                return found->second;
+            error = make_error("42703", "column \"" + what.text + "\" does not exist");
+            return std::nullopt;
+        case expression::kind::call:
+            return call(what, with, error);
+        case expression::kind::binary:
+            break;
+    }
+    const auto left = evaluate(what.operands[0], with, error);
+    const auto right = evaluate(what.operands[1], with, error);
+    if (error || !left || !right) return std::nullopt;
+    if (what.text == "||") return *left + *right;
+    const auto left_number = to_integer(left);
+    const auto right_number = to_integer(right);
+    if (!left_number || !right_number) {
+        error = make_error(
+            "22P02", "invalid input syntax for type integer: \"" + (left_number ? *right : *left) + "\""
+        );
+        return std::nullopt;
+    }
+    return arithmetic(what.text[0], *left_number, *right_number, error);
+}
+
+text_or_null session_model::call(const expression& what, scope& with, std::optional<error_fields>& error) {
+    std::vector<text_or_null> given;
+    for (const auto& operand : what.operands)
+        given.push_back(evaluate(operand, with, error));
+    if (error) return std::nullopt;
+    const std::string& name = what.text;
+    const auto text = [&](std::size_t at) { return at < given.size() ? given[at].value_or("") : ""; };
+    const auto number = [&](std::size_t at) {
+        return at < given.size() ? to_integer(given[at]).value_or(0) : 0;
+    };
+    if (name == "repeat") {
+        std::string out;
+        const std::string piece = text(0);
+        const auto times = std::min<std::int64_t>(number(1), value_bytes_max);
+        out.reserve(piece.size() * static_cast<std::size_t>(std::max<std::int64_t>(times, 0)));
+        for (std::int64_t done = 0; done < times; ++done)
+            out += piece;
+        return out;
+    }
+    if (name == "length") return std::to_string(text(0).size());
+    if (name == "pg_backend_pid") return std::to_string(id_);
+    if (name == "pg_is_in_recovery") return "f";
+    if (name == "current_setting") {
+        const auto canonical = canonical_parameter(text(0));
+        if (canonical) return parameter(*canonical);
+        error = make_error("42704", "unrecognized configuration parameter \"" + text(0) + "\"");
+        return std::nullopt;
+    }
+    if (name == "set_config") {
+        const outcome set = set_value(text(0), text(1), text(2) == "true");
+        if (set.error) error = set.error;
+        return parameter(canonical_parameter(text(0)).value_or(""));
+    }
+    if (with.effects != nullptr) {
+        if (name == "pg_sleep") return with.effects->sleep_us = to_microseconds(text(0)), "";
+        if (name == "pg_advisory_lock") return with.effects->lock = number(0), "";
+        if (name == "pg_notify") return now_.notifications.emplace_back(text(0), text(1)), "";
+        if (name == "pg_advisory_unlock_all") return database_.unlock_all(id_), "";
+        if (name == "pg_advisory_unlock") {
+            if (database_.unlock(number(0), id_)) return "t";
+            with.effects->notices.push_back(
+                make_error("01000", "you don't own a lock of type ExclusiveLock", "WARNING")
+            );
+            return "f";
+        }
+    }
+    error = make_error("42883", "function " + name + " does not exist");
+    return std::nullopt;
+}
+
+std::optional<std::string> session_model::read_row(const std::string& key) const {
+    if (const auto own = now_.writes.find(key); own != now_.writes.end()) return own->second;
+    return database_.row(key);
+}
+
+std::optional<std::vector<std::string>> session_model::columns(const statement& what) const {
+    if (what.what == verb::select) return what.output_names;
+    if (what.what == verb::show)
+        return std::vector<std::string>{canonical_parameter(what.name).value_or(what.name)};
+    if (what.what == verb::execute) {
+        const auto found = statements_.find(what.name);
+        if (found != statements_.end()) return columns(found->second.what);
+    }
+    if (what.what == verb::fetch) {
+        const auto found = now_.cursors.find(what.name);
+        if (found != now_.cursors.end()) return found->second.rows.columns;
+    }
+    return std::nullopt;
+}
+
+std::optional<error_fields> session_model::make_row(const row_source& from, std::int64_t number, row& into) {
+    if (from.is_fixed) {
+        into = from.fixed[static_cast<std::size_t>(number)];
+        return std::nullopt;
+    }
+    scope with{from.arguments, {}, nullptr};
+    if (!from.series_name.empty()) with.columns[from.series_name] = std::to_string(from.first + number);
+    std::optional<error_fields> error;
+    into.clear();
+    for (const auto& output : from.outputs)
+        into.push_back(evaluate(output, with, error));
+    return error;
+}
+
+outcome session_model::select(const statement& what, const std::vector<text_or_null>& arguments) {
+    outcome out;
+    out.tag = what.tag;
+    row_source rows;
+    rows.columns = what.output_names;
+    std::optional<error_fields> error;
+    scope with{arguments, {}, &out};
+    if (what.series) {
+        rows.series_name = what.series->name;
+        rows.first = to_integer(evaluate(what.series->first, with, error)).value_or(1);
+        rows.count = std::max<std::int64_t>(
+            to_integer(evaluate(what.series->last, with, error)).value_or(0) - rows.first + 1, 0
+        );
+        rows.outputs = what.outputs;
+        rows.arguments = arguments;
+    } else {
+        // The rest has few rows and may have effects: computed at once, so that each effect happens once.
+        rows.is_fixed = true;
+        std::vector<std::map<std::string, std::string>> from;
+        if (what.table.empty()) {
+            from.emplace_back();
+        } else if (what.table == "kv") {
+            const auto key = what.where ? evaluate(*what.where, with, error) : text_or_null{};
+            const auto value = read_row(key.value_or(""));
+            if (value) from.push_back({{"k", *key}, {"v", *value}});
+        } else if (const auto table = now_.temp_tables.find(what.table); table != now_.temp_tables.end()) {
+            for (const auto& value : table->second)
+                from.push_back({{"v", value}, {"*", value}});
+        } else {
+            return no_relation(what.table);
+        }
+        for (auto& columns : from) {
+            with.columns = std::move(columns);
+            rows.fixed.emplace_back();
+            for (const auto& output : what.outputs)
+                rows.fixed.back().push_back(evaluate(output, with, error));
+        }
+    }
+    if (error) out.error = std::move(error);
+    out.rows = std::move(rows);
+    return out;
+}
+
+outcome session_model::write(const statement& what, const std::vector<text_or_null>& arguments) {
+    outcome out;
+    out.tag = what.tag;
+    if (what.what == verb::create_temp) {
+        if (!now_.temp_tables.try_emplace(what.name).second) {
+            return failed_with("42P07", "relation \"" + what.name + "\" already exists");
+        }
+        if (what.on_commit_drop) now_.dropped_on_commit.insert(what.name);
+        return out;
+    }
+    if (what.what == verb::drop_table) {
+        if (now_.temp_tables.erase(what.name) == 0) {
+            return failed_with("42P01", "table \"" + what.name + "\" does not exist");
+        }
+        now_.dropped_on_commit.erase(what.name);
+        return out;
+    }
+    const auto temp = now_.temp_tables.find(what.name);
+    const bool insert = what.what == verb::insert;
+    if (what.name != "kv" && (!insert || temp == now_.temp_tables.end())) return no_relation(what.name);
+
+    std::optional<error_fields> error;
+    scope with{arguments, {}, nullptr};
+    const auto key_of = [&] {
+        return insert ? evaluate(what.outputs.at(0), with, error) : evaluate(*what.where, with, error);
+    };
+    const std::string key = key_of().value_or("");
+    if (error) return failed_with(error->code, error->text);
+    if (insert && what.name != "kv") {
+        temp->second.push_back(key);
+        return changed(what.tag, 1);
+    }
+    const auto old = read_row(key);
+    if (what.what == verb::delete_from) {
+        if (old) now_.writes[key] = std::nullopt;
+        return changed(what.tag, old ? 1 : 0);
+    }
+    if (insert && old) {
+        return failed_with("23505", "duplicate key value violates unique constraint \"kv_pkey\"");
+    }
+    if (!insert && !old) return changed(what.tag, 0);
+    if (!insert) with.columns = {{"k", key}, {"v", *old}};
+    if (insert && what.outputs.size() != 2)
+        return failed_with("42601", "INSERT has the wrong number of expressions");
+    const auto value = evaluate(what.outputs.at(insert ? 1 : 0), with, error);
+    if (error) return failed_with(error->code, error->text);
+    now_.writes[key] = value.value_or("");
+    return changed(what.tag, 1);
+}
+
+std::optional<error_fields> session_model::copy_line(const std::string& table, const std::string& line) {
+    const auto tab = line.find('\t');
+    const std::string key = line.substr(0, tab);
+    if (const auto temp = now_.temp_tables.find(table); temp != now_.temp_tables.end()) {
+        temp->second.push_back(key);
+        return std::nullopt;
+    }
+    if (tab == std::string::npos) return make_error("22P04", "missing data for column \"v\"");
+    if (read_row(key)) {
+        return make_error("23505", "duplicate key value violates unique constraint \"kv_pkey\"");
+    }
+    now_.writes[key] = line.substr(tab + 1);
+    return std::nullopt;
+}
+
+}  // namespace pgmend::sim

@@ -1,0 +1,294 @@
+#include "tests/sim/sim_client.hpp"
+
+#include <cstdio>
+
+#include "protocol/bytes.hpp"
+
+namespace pgmend::sim {
+
+namespace {
+
+constexpr pool::readiness any_event{1, 1};
+constexpr auto retry_after = std::chrono::milliseconds(50);
+
+}  // namespace
+
+class sim_client::canceller final : private pool::event_sink {
+public:
+    canceller(sim_client& owner, duration after)
+        : owner_(owner), timer_(owner.world_.env, [this] { begin(); }) {
+        timer_.after(after);
+    }
+    /// The cancel was seen through, or its connection is lost.
+    bool over() const noexcept { return over_; }
+
+private:
+    void begin() {
+        stream_ = owner_.world_.network.connect(owner_.world_.server);
+        stream_->watch(*this, any_event);
+        stream_->arm(pool::interest::write);
+        const std::string& key = owner_.checkers_.back()->cancel_key();
+        const auto pid = protocol::load_u32(reinterpret_cast<const std::byte*>(key.data()));
+        packet_ = frontend::cancel_request(pid, key.substr(4));
+    }
+    void notify(pool::event_mask) noexcept override {
+        if (over_) return;
+        std::byte ignored[16];
+        while (!packet_.empty()) {
+            const iovec piece{packet_.data(), packet_.size()};
+            const auto result = stream_->write_some({&piece, 1});
+            if (result.status == pool::io_status::would_block) return;
+            if (result.status != pool::io_status::ok) return end();
+            packet_.erase(0, result.bytes);
+        }
+        stream_->arm(pool::interest::read);
+        const auto result = stream_->read_some(ignored);
+        if (result.status == pool::io_status::eof || result.status == pool::io_status::error) end();
+    }
+    void end() {
+        over_ = true;
+        stream_->close();
+        owner_.timer_.at(owner_.world_.env.now());
+    }
+
+    sim_client& owner_;
+    std::unique_ptr<pool::stream> stream_;
+    std::string packet_;
+    bool over_ = false;
+    world_timer timer_;
+};
+
+sim_client::sim_client(client_world& world, const client_plan& plan)
+    : world_(world),
+      plan_(plan),
+      dice_(plan.seed),
+      timer_(world.env, [this] { tick(); }),
+      look_(world.env, [this] {
+          looking_away_ = false;
+          proceed();
+      }) {}
+
+sim_client::~sim_client() = default;
+
+void sim_client::say(const std::string& what) const {
+    if (!world_.verbose) return;
+    const auto now =
+        std::chrono::duration_cast<std::chrono::microseconds>(world_.env.now().time_since_epoch());
+    std::printf(
+        "%12lld c%u.%zu %s\n", static_cast<long long>(now.count() % 86'400'000'000), plan_.number,
+        checkers_.size(), what.c_str()
+    );
+}
+
+void sim_client::tick() {
+    paused_ = false;
+    if (phase_ == phase::waiting) return connect();
+    proceed();
+}
+
+void sim_client::connect() {
+    if (checkers_.size() >= connections_max) {
+        world_.court.convict(
+            oracle::liveness, "c" + std::to_string(plan_.number) + " gave up: every connection was lost"
+        );
+        phase_ = phase::finished;
+        return;
+    }
+    const std::string tag = "c" + std::to_string(plan_.number) + "." + std::to_string(checkers_.size() + 1);
+    std::vector<name_value> parameters = {{"user", "app"}, {"database", "app"}};
+    for (auto& drawn : draw_startup(plan_.how, dice_))
+        parameters.push_back(std::move(drawn));
+    checkers_.push_back(std::make_unique<reply_checker>(world_.court, tag, parameters));
+    const std::size_t left = plan_.exchanges > steps_done_ ? plan_.exchanges - steps_done_ : 1;
+    script_ = write_script(plan_.how, dice_, tag, left);
+    step_ = 0;
+    waiting_ = true;
+    input_.clear();
+    input_at_ = 0;
+    written_ = 0;
+    output_ = dice_.chance(1, 3) ? frontend::ssl_request() : "";
+    if (output_.empty())
+        output_ = frontend::startup(parameters);
+    else
+        script_.insert(script_.begin(), script_step{{frontend::startup(parameters)}, true, {}, {}});
+    phase_ = phase::connecting;
+    stream_ = world_.network.connect(world_.server);
+    stream_->watch(*this, any_event);
+    stream_->arm(pool::interest::write);
+    say("connects");
+}
+
+void sim_client::arm() {
+    const bool reading = !looking_away_;
+    const bool writing = !output_.empty() || phase_ == phase::connecting;
+    stream_->arm(static_cast<pool::interest>((reading ? 1 : 0) | (writing ? 2 : 0)));
+}
+
+void sim_client::proceed() {
+    if (!stream_) return;
+    if (phase_ == phase::connecting) {
+        const auto result = stream_->connected();
+        if (result.status == pool::io_status::would_block) return;
+        if (result.status == pool::io_status::error) return lost("refused");
+        phase_ = phase::logging_in;
+    }
+    if (!write()) return;
+    if (!looking_away_ && !read()) return;
+    if (phase_ == phase::running && (!waiting_ || checkers_.back()->satisfied())) next_step();
+    if (stream_) arm();
+}
+
+bool sim_client::write() {
+    while (!output_.empty()) {
+        const std::size_t all = output_.size();
+        std::size_t count = plan_.write_piece > 0 ? std::min<std::size_t>(plan_.write_piece, all) : all;
+        const bool will_vanish = plan_.vanish_after > 0 && checkers_.size() == 1;
+        if (will_vanish) count = std::min(count, plan_.vanish_after - written_);
+        const iovec piece{output_.data(), count};
+        const auto result = stream_->write_some({&piece, 1});
+        if (result.status == pool::io_status::would_block) break;
+        if (result.status != pool::io_status::ok) return lost("writing failed"), false;
+        output_.erase(0, result.bytes);
+        written_ += result.bytes;
+        if (will_vanish && written_ >= plan_.vanish_after) {
+            say("vanishes");
+            close_and_retry();
+            return false;
+        }
+        // One piece a turn: others get to see the bytes before more of them come.
+        if (plan_.write_piece > 0 && written_ < 2000) break;
+    }
+    if (phase_ == phase::leaving && output_.empty()) {
+        say("leaves");
+        stream_.reset();
+        phase_ = phase::finished;
+        return false;
+    }
+    return true;
+}
+
+bool sim_client::read() {
+    std::byte block[16384];
+    const auto result = stream_->read_some(block);
+    if (result.status == pool::io_status::would_block) return true;
+    if (result.status != pool::io_status::ok) return lost("closed"), false;
+    if (input_at_ > 0) input_.erase(0, input_at_);
+    input_at_ = 0;
+    input_.append(reinterpret_cast<const char*>(block), result.bytes);
+    if (plan_.read_pause_us > 0) {
+        looking_away_ = true;
+        look_.after(std::chrono::microseconds(plan_.read_pause_us));
+    }
+    if (phase_ == phase::logging_in && !script_.empty() && checkers_.back()->cancel_key().empty() &&
+        input_[0] == 'N' && written_ == 8) {
+        // The answer to SSLRequest is one byte; the startup packet waits as the first step.
+        input_.erase(0, 1);
+        output_ += script_.front().messages.front();
+        script_.erase(script_.begin());
+    }
+    while (stream_) {
+        auto next = next_message(input_, input_at_);
+        if (!next) break;
+        if (next->type == 0) {
+            world_.court.convict(
+                oracle::broken_framing, checkers_.back()->tag() + " was sent bytes that are no message"
+            );
+            break;
+        }
+        take(*next);
+    }
+    return stream_ != nullptr;
+}
+
+void sim_client::take(const message& what) {
+    say("< " + sim::describe(what));
+    world_.env.note_text(std::string_view(what.body).substr(0, 64));
+    switch (checkers_.back()->received(what, world_.faults_began())) {
+        case answer::fine:
+            if (what.type == 'Z' && phase_ == phase::logging_in) phase_ = phase::running;
+            if (phase_ == phase::draining && checkers_.back()->satisfied()) close_and_retry();
+            return;
+        case answer::excused:
+            phase_ = phase::draining;
+            if (checkers_.back()->satisfied()) close_and_retry();
+            return;
+        case answer::farewell:
+            return close_and_retry();
+        case answer::wrong:
+            return;
+    }
+}
+
+void sim_client::next_step() {
+    if (paused_ || (canceller_ && !canceller_->over())) return;
+    canceller_.reset();
+    while (step_ < script_.size()) {
+        script_step& step = script_[step_];
+        if (step.pause.count() > 0) {
+            paused_ = true;
+            timer_.after(std::exchange(step.pause, {}));
+            return;
+        }
+        ++step_;
+        ++steps_done_;
+        send_step(step);
+        if (step.cancel_after) canceller_ = std::make_unique<canceller>(*this, *step.cancel_after);
+        waiting_ = step.wait;
+        if (waiting_) return;
+    }
+    checkers_.back()->finish();
+    phase_ = phase::leaving;
+    output_ += frontend::terminate();
+}
+
+void sim_client::send_step(const script_step& step) {
+    for (const auto& bytes : step.messages) {
+        std::size_t at = 0;
+        const auto sent = next_message(bytes, at);
+        say("> " + sim::describe(*sent));
+        if (step.cancel_after) {
+            checkers_.back()->sent_cancellable(*sent);
+        } else {
+            checkers_.back()->sent(*sent);
+        }
+        output_ += bytes;
+    }
+}
+
+void sim_client::lost(const std::string& how) {
+    say("lost: " + how);
+    if (!world_.faults_began()) {
+        world_.court.convict(
+            oracle::lost_connection, checkers_.back()->tag() + " lost its connection (" + how +
+                                         ") while it was owed " + checkers_.back()->owed()
+        );
+    }
+    close_and_retry();
+}
+
+void sim_client::close_and_retry() {
+    stream_.reset();
+    canceller_.reset();
+    look_.stop();
+    looking_away_ = false;
+    output_.clear();
+    phase_ = phase::waiting;
+    timer_.after(retry_after);
+}
+
+std::string sim_client::waiting_for() const {
+    static constexpr const char* phases[] = {"to connect",
+                                             "for its connection",
+                                             "for its login",
+                                             "in its script",
+                                             "for the ReadyForQuery after a failure",
+                                             "to leave",
+                                             "for nothing"};
+    const std::string name = "c" + std::to_string(plan_.number) + "." + std::to_string(checkers_.size());
+    std::string text =
+        name + " (" + std::string(to_string(plan_.how)) + ") waits " + phases[static_cast<int>(phase_)];
+    if (!checkers_.empty()) text += ", owed " + checkers_.back()->owed();
+    return text;
+}
+
+}  // namespace pgmend::sim

@@ -1,0 +1,104 @@
+#pragma once
+// A simulated client: connects, logs in, plays its script through one connection after the other, and gives
+// every answer to its checker. It may be slow, send byte by byte, or vanish in the middle of a message. One
+// thread.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/sim/client_script.hpp"
+#include "tests/sim/reply_checker.hpp"
+#include "tests/sim/sim_network.hpp"
+
+namespace pgmend::sim {
+
+/// What a client is, as data of a schedule.
+struct client_plan {
+    std::uint32_t number = 0;  ///< its mark is c<number>
+    habit how = habit::simple;
+    std::uint64_t seed = 0;
+    std::uint32_t exchanges = 5;
+    std::uint32_t start_us = 0;
+    std::uint32_t write_piece = 0;    ///< bytes it sends at a time; 0: all there is
+    std::uint32_t read_pause_us = 0;  ///< it looks away for this long after each read
+    std::uint32_t vanish_after =
+        0;  ///< bytes sent on its first connection before it closes without a word; 0: never
+};
+
+/// What the clients of a run share.
+struct client_world {
+    sim_environment& env;
+    sim_network& network;
+    pool::endpoint server;
+    judge& court;
+    /// From then on connections may be lost.
+    time_point first_fault = time_point::max();
+    bool verbose = false;
+
+    bool faults_began() const noexcept { return env.now() >= first_fault; }
+};
+
+class sim_client final : private pool::event_sink {
+public:
+    sim_client(client_world& world, const client_plan& plan);
+    ~sim_client();
+
+    void start() { timer_.after(std::chrono::microseconds(plan_.start_us)); }
+    bool finished() const noexcept { return phase_ == phase::finished; }
+    /// What it waits for, for the report of a run that hangs.
+    std::string waiting_for() const;
+    /// The checkers of all its connections, which know what the rows must be.
+    const std::vector<std::unique_ptr<reply_checker>>& connections() const noexcept { return checkers_; }
+
+private:
+    enum class phase : std::uint8_t {
+        waiting,  ///< for its time to connect
+        connecting,
+        logging_in,  ///< startup was sent, ReadyForQuery not yet seen
+        running,
+        draining,  ///< was told of a failure; leaves at the last ReadyForQuery owed
+        leaving,   ///< Terminate is being sent
+        finished,
+    };
+    /// A CancelRequest under way on a connection of its own.
+    class canceller;
+
+    static constexpr std::uint32_t connections_max = 60;
+
+    void notify(pool::event_mask) noexcept override { proceed(); }
+    void tick();
+    void connect();
+    void proceed();
+    bool read();
+    bool write();
+    void take(const message& what);
+    void next_step();
+    void send_step(const script_step& step);
+    void lost(const std::string& how);
+    void close_and_retry();
+    void arm();
+    void say(const std::string& what) const;
+
+    client_world& world_;
+    client_plan plan_;
+    prng dice_;
+    phase phase_ = phase::waiting;
+    std::unique_ptr<pool::stream> stream_;
+    std::vector<std::unique_ptr<reply_checker>> checkers_;
+    std::vector<script_step> script_;
+    std::size_t step_ = 0;
+    std::size_t steps_done_ = 0;  ///< over all connections
+    std::string output_;
+    std::size_t written_ = 0;  ///< on this connection
+    std::string input_;
+    std::size_t input_at_ = 0;
+    bool waiting_ = true;  ///< the last step wants its answers before the next one
+    bool looking_away_ = false;
+    bool paused_ = false;
+    std::unique_ptr<canceller> canceller_;
+    world_timer timer_;
+    world_timer look_;
+};
+
+}  // namespace pgmend::sim

@@ -1,0 +1,67 @@
+#pragma once
+// What the sessions of one simulated PostgreSQL share: the committed rows of table kv, session advisory
+// locks, and who listens on which channel. Committed rows survive a restart of the server, as they should.
+// Pure; one thread.
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace pgmend::sim {
+
+using session_id = std::uint32_t;  ///< the pid a client sees
+
+/// Rows of a transaction not yet committed; nothing is a deletion.
+using row_changes = std::map<std::string, std::optional<std::string>>;
+
+class sim_database {
+public:
+    using notification_sink =
+        std::function<void(session_id from, const std::string& channel, const std::string& payload)>;
+
+    /// The committed value of a key.
+    std::optional<std::string> row(const std::string& key) const;
+    const std::map<std::string, std::string>& rows() const noexcept { return rows_; }
+    void commit(const row_changes& changes);
+    /// Counts commits that changed something.
+    std::uint64_t commits() const noexcept { return commits_; }
+
+    /// True when the lock is held by `owner` now; locks are counted.
+    bool try_lock(std::int64_t lock, session_id owner);
+    /// False when `owner` does not hold it.
+    bool unlock(std::int64_t lock, session_id owner);
+    void unlock_all(session_id owner);
+    bool holds_locks(session_id owner) const;
+    /// Called after each commit that changed something.
+    void on_commit(std::function<void()> note) { committed_ = std::move(note); }
+    /// Called whenever a lock has become free, for those who wait.
+    void on_unlock(std::function<void()> wake) { wake_ = std::move(wake); }
+
+    void listen(session_id who, const std::set<std::string>& channels, notification_sink sink);
+    void notify(session_id from, const std::string& channel, const std::string& payload);
+
+    /// The session is over: its locks are free, it listens no more.
+    void forget(session_id who);
+
+private:
+    struct held_lock {
+        session_id owner;
+        std::uint32_t times;
+    };
+    struct listener {
+        std::set<std::string> channels;
+        notification_sink sink;
+    };
+    std::map<std::string, std::string> rows_;
+    std::uint64_t commits_ = 0;
+    std::map<std::int64_t, held_lock> locks_;
+    std::map<session_id, listener> listeners_;
+    std::function<void()> wake_;
+    std::function<void()> committed_;
+};
+
+}  // namespace pgmend::sim

@@ -1,0 +1,213 @@
+#include "tests/sim/simulation.hpp"
+
+#include <algorithm>
+
+#include "tests/sim/sim_postgres.hpp"
+
+namespace pgmend::sim {
+
+namespace {
+
+/// Within this much virtual time after the last fault every client must have done all it wanted.
+constexpr auto liveness_bound = std::chrono::seconds(120);
+/// Within this much a subject must have tidied up after the last client.
+constexpr auto tidy_bound = std::chrono::seconds(60);
+
+class world {
+public:
+    world(const fault_schedule& schedule, const subject_factory& make, bool verbose);
+    run_report run();
+
+private:
+    void set_faults();
+    void strike(const fault& one);
+    void strike_link(const fault& one);
+    void play();
+    void tidy_up();
+    void check_rows();
+    void check_rows_of(const reply_checker& checker);
+    bool ended_well(run_end how, oracle otherwise, const std::string& meaning);
+    time_point at(std::uint32_t microseconds) const {
+        return start_ + std::chrono::microseconds(microseconds);
+    }
+    time_point later(duration by) const { return env_.now() + by; }
+
+    const fault_schedule& schedule_;
+    sim_environment env_;
+    time_point start_;
+    sim_network network_;
+    judge court_;
+    sim_postgres server_;
+    std::unique_ptr<subject> subject_;
+    client_world shared_;
+    std::vector<std::unique_ptr<sim_client>> clients_;
+    std::vector<std::unique_ptr<world_timer>> fault_timers_;
+};
+
+world::world(const fault_schedule& schedule, const subject_factory& make, bool verbose)
+    : schedule_(schedule),
+      env_(schedule.seed),
+      start_(env_.now()),
+      network_(env_),
+      server_(env_, network_, schedule.traits(), {}),
+      subject_(
+          make({env_, network_, server_.at(), schedule.traits(), schedule.server_connections, schedule.seed})
+      ),
+      shared_{env_, network_, subject_->client_endpoint(), court_, time_point::max(), verbose} {
+    network_.shuffle_readiness(schedule.shuffle);
+    for (const auto& one : schedule.faults) {
+        if (one.disrupts()) shared_.first_fault = std::min(shared_.first_fault, at(one.at_us));
+    }
+    for (const auto& plan : schedule.clients) {
+        clients_.push_back(std::make_unique<sim_client>(shared_, plan));
+        clients_.back()->start();
+    }
+    set_faults();
+}
+
+void world::set_faults() {
+    for (const fault& one : schedule_.faults) {
+        fault_timers_.push_back(std::make_unique<world_timer>(env_, [this, &one] { strike(one); }));
+        fault_timers_.back()->at(at(one.at_us));
+    }
+}
+
+void world::strike(const fault& one) {
+    env_.note(0xfa017 + static_cast<std::uint64_t>(one.kind));
+    switch (one.kind) {
+        case fault_kind::cut:
+        case fault_kind::stall:
+        case fault_kind::slow:
+            return strike_link(one);
+        case fault_kind::refuse:
+            return network_.refuse_servers(at(one.end_us()));
+        case fault_kind::hang:
+            return network_.hang_servers(at(one.end_us()));
+        case fault_kind::restart:
+            return server_.restart(true, at(one.end_us()));
+        case fault_kind::crash:
+            return server_.restart(false, at(one.end_us()));
+        case fault_kind::terminate:
+            return server_.terminate_one(one.pick);
+    }
+}
+
+void world::strike_link(const fault& one) {
+    auto links = network_.living(one.group);
+    if (links.empty()) links = network_.living(link_group::server);
+    if (links.empty()) return;
+    const auto link = links[one.pick % links.size()];
+    pipe& direction = link->toward(one.toward);
+    if (one.kind == fault_kind::stall) return direction.stall(at(one.end_us()));
+    if (one.kind == fault_kind::cut) return direction.cut_after(one.bytes, one.how);
+    direction.slow_down(one.bytes);
+    std::weak_ptr<sim_link> weak = link;
+    fault_timers_.push_back(std::make_unique<world_timer>(env_, [weak, toward = one.toward] {
+        if (const auto still = weak.lock()) still->toward(toward).slow_down(0);
+    }));
+    fault_timers_.back()->at(at(one.end_us()));
+}
+
+bool world::ended_well(run_end how, oracle otherwise, const std::string& meaning) {
+    if (court_.convicted()) return false;
+    if (how == run_end::done) return true;
+    if (how == run_end::spinning) {
+        court_.convict(oracle::spinning, "a stream is reported ready again and again and nobody acts");
+    } else {
+        court_.convict(otherwise, meaning);
+    }
+    return false;
+}
+
+void world::play() {
+    const auto all_finished = [this] {
+        return court_.convicted() || std::all_of(clients_.begin(), clients_.end(), [](const auto& client) {
+                   return client->finished();
+               });
+    };
+    const auto how = env_.run(all_finished, at(schedule_.healed_us()) + liveness_bound);
+    std::string waiting;
+    for (const auto& client : clients_) {
+        if (!client->finished()) waiting += (waiting.empty() ? "" : "; ") + client->waiting_for();
+    }
+    ended_well(how, oracle::liveness, waiting);
+}
+
+void world::tidy_up() {
+    // Sessions that slept when their client vanished, or whose stream was cut when some bytes more had come,
+    // end late.
+    const auto clean = [this] { return server_.traces().empty() && subject_->clients_remaining().empty(); };
+    auto how = env_.run(clean, later(tidy_bound));
+    std::string remains;
+    for (const auto& trace : server_.traces())
+        remains += trace + "; ";
+    for (const auto& trace : subject_->clients_remaining())
+        remains += trace + "; ";
+    if (!ended_well(how, oracle::leftover, "after the clients left: " + remains)) return;
+    if (subject_->keeps_budget() && server_.connections_peak() > schedule_.server_connections) {
+        court_.convict(
+            oracle::budget, std::to_string(server_.connections_peak()) + " server connections where " +
+                                std::to_string(schedule_.server_connections) + " are allowed"
+        );
+    }
+    subject_->stop();
+    const auto gone = [this] {
+        return network_.open_links(link_group::client) == 0 && network_.open_links(link_group::server) == 0 &&
+               server_.connections() == 0 && subject_->leftovers().empty() && env_.subject_timers() == 0;
+    };
+    how = env_.run(gone, later(tidy_bound));
+    remains = std::to_string(network_.open_links(link_group::client)) + " client and " +
+              std::to_string(network_.open_links(link_group::server)) + " server connections, " +
+              std::to_string(env_.subject_timers()) + " timers";
+    for (const auto& trace : subject_->leftovers())
+        remains += ", " + trace;
+    ended_well(how, oracle::leftover, "after the subject stopped: " + remains);
+}
+
+void world::check_rows_of(const reply_checker& checker) {
+    // '$' follows '#' in no key, and every key of a connection starts with its tag and '#'.
+    const std::string from = checker.tag() + "#";
+    std::map<std::string, std::string> actual;
+    const auto& rows = server_.database().rows();
+    for (auto row = rows.lower_bound(from); row != rows.end() && row->first.starts_with(from); ++row) {
+        actual.insert(*row);
+    }
+    const auto possible = checker.possible_rows();
+    if (std::find(possible.begin(), possible.end(), actual) != possible.end()) return;
+    std::string text = checker.tag() + " has rows {";
+    for (const auto& [key, value] : actual)
+        text += key + "=" + value + " ";
+    text += "} but was promised {";
+    for (const auto& [key, value] : possible.front())
+        text += key + "=" + value + " ";
+    court_.convict(oracle::atomicity, text + "} or " + std::to_string(possible.size() - 1) + " later states");
+}
+
+void world::check_rows() {
+    for (const auto& client : clients_) {
+        for (const auto& checker : client->connections())
+            check_rows_of(*checker);
+    }
+}
+
+run_report world::run() {
+    play();
+    if (!court_.convicted()) tidy_up();
+    if (!court_.convicted()) check_rows();
+    run_report report;
+    report.broken = court_.first();
+    report.event_hash = env_.event_hash();
+    report.turns = env_.turns();
+    report.server_connections_peak = server_.connections_peak();
+    for (const auto& client : clients_)
+        report.connections += client->connections().size();
+    return report;
+}
+
+}  // namespace
+
+run_report run_schedule(const fault_schedule& schedule, const subject_factory& make, bool verbose) {
+    return world(schedule, make, verbose).run();
+}
+
+}  // namespace pgmend::sim

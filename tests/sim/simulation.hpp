@@ -1,0 +1,29 @@
+#pragma once
+// One run: builds the world of a schedule around a subject, lets it happen, heals it, and asks the oracles.
+// Also how a failing schedule is made smaller. Each run owns all it uses.
+
+#include <optional>
+
+#include "tests/sim/fault_schedule.hpp"
+#include "tests/sim/oracle.hpp"
+#include "tests/sim/subject.hpp"
+
+namespace pgmend::sim {
+
+struct run_report {
+    std::optional<violation> broken;
+    std::uint64_t event_hash = 0;
+    std::uint64_t turns = 0;
+    std::size_t connections = 0;  ///< of all clients
+    std::size_t server_connections_peak = 0;
+
+    bool passed() const noexcept { return !broken; }
+};
+
+run_report run_schedule(const fault_schedule& schedule, const subject_factory& make, bool verbose = false);
+
+/// The smallest schedule found that breaks the same oracle: faults and clients are left out, exchanges and
+/// traits reduced, as long as it still does. At most `attempts` runs.
+fault_schedule shrink(const fault_schedule& failing, const subject_factory& make, std::size_t attempts = 400);
+
+}  // namespace pgmend::sim

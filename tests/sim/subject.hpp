@@ -1,0 +1,48 @@
+#pragma once
+// What stands between the simulated clients and the simulated PostgreSQL. The proxy is one; nothing at all is
+// another, which proves the simulator itself; a relay with planted bugs is a third, which proves the oracles.
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/sim/sim_network.hpp"
+
+namespace pgmend::sim {
+
+/// What a subject is built from. All of it outlives the subject.
+struct subject_setup {
+    sim_environment& env;
+    sim_network& network;
+    pool::endpoint server;
+    link_traits client_links;        ///< for the listener of the subject
+    std::size_t server_connections;  ///< how many it may open
+    std::uint64_t seed;              ///< for settings it draws within their ranges
+};
+
+class subject {
+public:
+    subject() = default;
+    subject(const subject&) = delete;
+    subject& operator=(const subject&) = delete;
+    virtual ~subject() = default;
+
+    /// Where clients connect. The subject listens there since it was made (`link_group::client`).
+    virtual pool::endpoint client_endpoint() const = 0;
+    /// Whether the limit of server connections is its to keep.
+    virtual bool keeps_budget() const { return true; }
+    /// All clients have left. Begins to stop: afterwards no stream and no timer of it may be left.
+    virtual void stop() = 0;
+    /// After `stop`: leases, sessions and whatever else it still counts, a line each. Empty when all is well.
+    virtual std::vector<std::string> leftovers() const { return {}; }
+    /// Before `stop`, when every client has left: what of them it still counts.
+    virtual std::vector<std::string> clients_remaining() const { return {}; }
+};
+
+using subject_factory = std::function<std::unique_ptr<subject>(const subject_setup&)>;
+
+/// Clients speak to PostgreSQL itself.
+std::unique_ptr<subject> make_direct_subject(const subject_setup& setup);
+
+}  // namespace pgmend::sim

@@ -1,0 +1,151 @@
+// simulate: draws schedules from seeds and runs them. A failing run is told by its last lines: the schedule's
+// seed and the command that repeats it.
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <sstream>
+#include <string>
+
+#include "tests/sim/simulation.hpp"
+#include "tests/simulation/subjects.hpp"
+
+namespace {
+
+using namespace pgmend::sim;
+
+struct options {
+    std::uint64_t seed = 1;
+    std::uint64_t count = 1;
+    std::string subject = "direct";
+    std::string schedule_file;
+    bool shrinking = false;
+    bool verbose = false;
+    bool printing = false;
+};
+
+[[noreturn]] void usage() {
+    std::cerr << "usage: simulate [--seed N] [--count K] [--subject " << subject_names()
+              << "] [--shrink] [--schedule FILE] [--print] [--verbose]\n";
+    std::exit(2);
+}
+
+options read_options(int count, char** words) {
+    options chosen;
+    for (int at = 1; at < count; ++at) {
+        const std::string word = words[at];
+        const auto value = [&]() -> std::string {
+            if (++at >= count) usage();
+            return words[at];
+        };
+        if (word == "--seed") {
+            chosen.seed = std::stoull(value());
+        } else if (word == "--count") {
+            chosen.count = std::stoull(value());
+        } else if (word == "--subject") {
+            chosen.subject = value();
+        } else if (word == "--schedule") {
+            chosen.schedule_file = value();
+        } else if (word == "--shrink") {
+            chosen.shrinking = true;
+        } else if (word == "--verbose") {
+            chosen.verbose = true;
+        } else if (word == "--print") {
+            chosen.printing = true;
+        } else {
+            usage();
+        }
+    }
+    return chosen;
+}
+
+/// One seed in twenty is run twice; the two must not differ in anything.
+bool run_twice(std::uint64_t seed) { return seed % 20 == 0; }
+
+run_report run_checked(const fault_schedule& schedule, const subject_factory& make, bool verbose) {
+    auto report = run_schedule(schedule, make, verbose);
+    if (report.broken || !run_twice(schedule.seed)) return report;
+    const auto again = run_schedule(schedule, make, false);
+    if (again.event_hash != report.event_hash) {
+        report.broken = violation{oracle::nondeterminism, "the second run of the schedule went another way"};
+    }
+    return report;
+}
+
+void print_failure(const fault_schedule& schedule, const violation& broken) {
+    std::printf("FAILED %s: %s\n", std::string(to_string(broken.which)).c_str(), broken.text.c_str());
+    std::printf("%s", to_text(schedule).c_str());
+}
+
+fault_schedule read_schedule(const std::string& file) {
+    std::ifstream in(file);
+    std::stringstream text;
+    text << in.rdbuf();
+    std::string problem;
+    const auto schedule = schedule_from_text(text.str(), problem);
+    if (in && schedule) return *schedule;
+    std::cerr << "simulate: " << file << ": not a schedule: " << problem << "\n";
+    std::exit(2);
+}
+
+/// Prints a failing run, made smaller where asked for.
+void report_failure(
+    const fault_schedule& schedule, const violation& broken, const subject_factory& make,
+    const options& chosen
+) {
+    print_failure(schedule, broken);
+    if (!chosen.shrinking || broken.which == oracle::nondeterminism) return;
+    const auto smaller = shrink(schedule, make);
+    const auto report = run_schedule(smaller, make, true);
+    std::printf("---- made smaller:\n");
+    if (report.broken) print_failure(smaller, *report.broken);
+}
+
+int run(const options& chosen) {
+    const auto make = find_subject(chosen.subject);
+    if (!make) usage();
+    std::uint64_t passed = 0;
+    std::uint64_t failed = 0;
+    std::uint64_t turns = 0;
+    std::string replay;
+    const auto started = std::chrono::steady_clock::now();
+    for (std::uint64_t done = 0; done < chosen.count; ++done) {
+        const std::uint64_t seed = chosen.seed + done;
+        const auto schedule =
+            chosen.schedule_file.empty() ? draw_schedule(seed) : read_schedule(chosen.schedule_file);
+        if (chosen.printing) std::printf("%s", to_text(schedule).c_str());
+        const auto report = run_checked(schedule, *make, chosen.verbose);
+        turns += report.turns;
+        if (report.passed()) {
+            ++passed;
+            continue;
+        }
+        ++failed;
+        report_failure(schedule, *report.broken, *make, chosen);
+        replay = chosen.schedule_file.empty()
+                     ? "simulate --subject " + chosen.subject + " --seed " + std::to_string(seed)
+                     : "simulate --subject " + chosen.subject + " --schedule " + chosen.schedule_file;
+        std::printf(
+            "seed %llu\nreplay: %s --verbose\n", static_cast<unsigned long long>(schedule.seed),
+            replay.c_str()
+        );
+        if (failed >= 5) break;
+    }
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - started;
+    std::printf(
+        "%llu turns of the loop, %.0f schedules a minute\n", static_cast<unsigned long long>(turns),
+        static_cast<double>(passed + failed) * 60 / took.count()
+    );
+    std::printf(
+        "%llu passed, %llu failed\n", static_cast<unsigned long long>(passed),
+        static_cast<unsigned long long>(failed)
+    );
+    if (!replay.empty()) std::printf("replay the last failure: %s --verbose\n", replay.c_str());
+    return failed == 0 ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int count, char** words) { return run(read_options(count, words)); }
