@@ -304,7 +304,7 @@ class Pgmend(Contender):
             "PGMEND_LISTEN_PORT": str(self.port),
             "PGMEND_HTTP_PORT": str(free_port()),
             "PGMEND_POOL_SIZE": str(POOL_SIZE),
-            "PGMEND_LOG_LEVEL": "warn",
+            "PGMEND_LOG_LEVEL": "warning",
         }
 
 
