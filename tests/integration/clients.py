@@ -64,7 +64,7 @@ def pgbench(t, *arguments, seconds=4, clients=64):
     process = t.start(POSTGRES_BIN / "pgbench", "-n", "-c", clients, "-j", 2, "-T", seconds, *arguments, stdout=-1,
                       stderr=-2, text=True)
     while process.poll() is None:
-        peak.append(len(t.servers()))
+        peak.append(sum(t.server_counts().values()))
         try:
             process.wait(0.1)
         except Exception:

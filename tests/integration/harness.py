@@ -1,5 +1,6 @@
 """Processes of an integration run: a private PostgreSQL, the subject in front of it, and what a test may ask of them."""
 
+import collections
 import contextlib
 import ctypes
 import os
@@ -304,6 +305,16 @@ class Process:
     def reset_memory_peak(self):
         pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
+    def local_ports(self):
+        """The local TCP ports of its sockets: what PostgreSQL calls client_port."""
+        inodes = set()
+        for link in pathlib.Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                inodes.add(os.readlink(link).removeprefix("socket:[").removesuffix("]"))
+        lines = pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]
+        fields = [line.split() for line in lines]
+        return {int(field[1].rsplit(":", 1)[1], 16) for field in fields if field[9] in inodes}
+
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
@@ -502,6 +513,13 @@ class Test:
         return self.admin("SELECT pid, usename, state, query, backend_type FROM pg_stat_activity WHERE "
                           f"backend_type = 'client backend' AND usename <> 'postgres' AND ({where})")
 
+    def server_counts(self):
+        """How many server connections the subject has, by user and database."""
+        rows = self.admin("SELECT client_port, usename || '@' || datname FROM pg_stat_activity WHERE backend_type = "
+                          "'client backend' AND usename <> 'postgres'")
+        ports = {port for port, _ in rows} if self.direct else self.subject.local_ports()
+        return collections.Counter(whose for port, whose in rows if port in ports)
+
     def quiet(self, words, timeout=10):
         """Waits until no server is in a transaction or busy; says which one was."""
         seen = []
@@ -524,9 +542,7 @@ class Test:
         with contextlib.closing(self.wire(timeout=20)) as fresh:
             same(fresh.rows("SELECT 40 + 2"), [["42"]], "a fresh client is served")
         self.quiet("no server stays in a transaction or busy")
-        counted = self.admin("SELECT usename, datname, count(*) FROM pg_stat_activity WHERE backend_type = "
-                             "'client backend' AND usename <> 'postgres' GROUP BY 1, 2")
-        for user, database, count in counted:
-            check(count <= self.subject.pool_size, f"{count} server connections of {user}@{database}")
+        for whose, count in self.server_counts().items():
+            check(count <= self.subject.pool_size, f"{count} server connections of {whose}")
         poll(lambda: not self.admin("SELECT pid FROM pg_locks WHERE locktype = 'advisory'"),
              "no advisory lock is left", 10)

@@ -82,7 +82,7 @@ def wildcard(t):
             client.close()
 
 
-@test("login: a role that may not log in or a database full of connections says so as PostgreSQL does")
+@test("login: a role that may not log in or a database that is closed says so as PostgreSQL does", pool=2)
 def server_refuses(t):
     t.admin("ALTER ROLE crowd NOLOGIN")
     try:

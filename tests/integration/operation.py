@@ -303,7 +303,9 @@ def restart_while_idle(t):
 def terminated_idle(t):
     clients = [t.wire() for _ in range(6)]
     for _ in range(30):
+        pids = {row[0] for row in t.servers("usename = 'app' AND state = 'idle'")}
         t.admin("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app' AND state = 'idle'")
+        poll(lambda: not pids & {row[0] for row in t.servers()}, "the backends end")
         for client in clients:
             same(client.rows("SELECT 7"), [["7"]])
 
