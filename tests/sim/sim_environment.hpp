@@ -68,7 +68,7 @@ public:
     std::size_t subject_timers() const noexcept { return timers_.size(); }
 
 private:
-    static constexpr std::uint32_t idle_turns_max = 20'000;
+    static constexpr std::uint32_t idle_turns_max = 5'000;
     /// What one turn of the loop costs; time that never moved would hide every race with a deadline.
     static constexpr duration turn_cost = std::chrono::microseconds(1);
 

@@ -19,7 +19,7 @@ using namespace pgmend::sim;
 struct options {
     std::uint64_t seed = 1;
     std::uint64_t count = 1;
-    std::string subject = "direct";
+    std::string subject = "pgmend";
     std::string schedule_file;
     bool shrinking = false;
     bool verbose = false;

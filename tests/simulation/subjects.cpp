@@ -1,32 +1,27 @@
 #include "tests/simulation/subjects.hpp"
 
-#include <array>
-#include <utility>
+#include "tests/sim/faulty_relay.hpp"
 
 namespace pgmend::sim {
 
 namespace {
 
-using maker = std::unique_ptr<subject> (*)(const subject_setup&);
-
-constexpr std::array<std::pair<std::string_view, maker>, 1> subjects = {{
-    {"direct", &make_direct_subject},
-}};
+constexpr std::string_view relay_prefix = "relay:";
 
 }  // namespace
 
 std::optional<subject_factory> find_subject(std::string_view name) {
-    for (const auto& [known, make] : subjects) {
-        if (known == name) return subject_factory(make);
+    if (name == "pgmend") return make_pgmend_subject;
+    if (name == "direct") return make_direct_subject;
+    if (!name.starts_with(relay_prefix)) return std::nullopt;
+    for (std::size_t place = 0; place < planted_bugs_count; ++place) {
+        const auto bug = static_cast<planted_bug>(place);
+        if (to_string(bug) != name.substr(relay_prefix.size())) continue;
+        return [bug](const subject_setup& setup) { return make_faulty_relay(setup, bug); };
     }
     return std::nullopt;
 }
 
-std::string subject_names() {
-    std::string names;
-    for (const auto& [known, make] : subjects)
-        names += (names.empty() ? "" : "|") + std::string(known);
-    return names;
-}
+std::string subject_names() { return "pgmend|direct|relay:none|relay:<planted bug>"; }
 
 }  // namespace pgmend::sim

@@ -9,6 +9,9 @@
 
 namespace pgmend::sim {
 
+/// The proxy itself.
+std::unique_ptr<subject> make_pgmend_subject(const subject_setup& setup);
+
 std::optional<subject_factory> find_subject(std::string_view name);
 /// All names, for the usage text.
 std::string subject_names();
