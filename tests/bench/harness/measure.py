@@ -47,7 +47,7 @@ def cpu_of_postgres(pid):
     for child in family(pid)[1:]:
         try:
             total += sum(_times(child)[:2])
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             continue
     return total
 
@@ -115,7 +115,7 @@ def system_calls_per_transaction(pids, folder, run, clients, short, long):
     each = {name: (many[name] - few[name]) / transactions for name in many | few}
     return {
         "total": sum(each.values()),
-        "again": (many_again - few_again) / transactions,
+        "again": max(0.0, (many_again - few_again) / transactions),
         "which": {name: round(count, 2) for name, count in sorted(each.items(), key=lambda x: -x[1]) if count >= 0.01},
     }
 
@@ -124,48 +124,61 @@ def system_calls_per_transaction(pids, folder, run, clients, short, long):
 ALLOCATIONS = {"operator new": re.compile(r"^operator new(\[\])?\("), "malloc": re.compile(r"^(malloc|calloc|realloc)$")}
 
 
+@dataclass
+class Callgrind:
+    """One file of callgrind: instructions in all, in each function itself, and calls of what allocates."""
+
+    instructions: int
+    own: collections.Counter
+    allocations: collections.Counter
+
+
 def _read_callgrind(path):
-    """(instructions, {kind: calls}) of one callgrind file. Names are given once and then by number."""
-    names, instructions, calls, callee = {}, 0, collections.Counter(), None
+    """Names are given once and then by number; the line after calls= is what the callee cost, not the caller."""
+    names, own, allocations, function, callee, skip = {}, collections.Counter(), collections.Counter(), "", "", False
     for line in path.open(errors="replace"):
-        if line.startswith("cfn="):
-            number, _, name = line[4:].strip().partition(" ")
-            callee = names.setdefault(number, name) if name else names.get(number, "")
-        elif line.startswith("fn="):
-            number, _, name = line[3:].strip().partition(" ")
-            if name:
-                names[number] = name
+        if line.startswith(("fn=", "cfn=")):
+            which, _, text = line.partition("=")
+            number, _, name = text.strip().partition(" ")
+            name = names.setdefault(number, name) if name else names.get(number, "?")
+            if which == "fn":
+                function = name
+            else:
+                callee = name
         elif line.startswith("calls="):
+            skip = True
             for kind, pattern in ALLOCATIONS.items():
                 if pattern.match(callee.split("'")[0]):
-                    calls[kind] += int(line[6:].split()[0])
-        elif line.startswith(("summary:", "totals:")):
-            instructions = max(instructions, int(line.split()[1]))
-    return instructions, calls
+                    allocations[kind] += int(line[6:].split()[0])
+        elif line[:1] in "0123456789+-*":
+            if not skip:
+                own[function] += int(line.split()[1])
+            skip = False
+    return Callgrind(sum(own.values()), own, allocations)
 
 
-def instructions_per_transaction(contender_class, postgres, folder, run, short=500, long=2500):
+def instructions_per_transaction(contender_class, postgres, folder, run, short=1000, long=6000):
     """Starts the contender twice under callgrind, with a short and a long run; start-up and login cancel out.
 
-    `run(contender, n)` makes one client do n transactions. Returns user instructions and allocations for each.
+    `run(contender, n)` makes one client do n transactions. Returns, for each transaction, user instructions,
+    allocations, and under "functions" the instructions of each function itself.
     """
-    results = []
-    for transactions in (short, long):
-        contender = contender_class(postgres, folder)
-        pattern = f"callgrind-{contender.port}"
-        wrapper = ["valgrind", "--tool=callgrind", "-q", f"--callgrind-out-file={folder / pattern}"]
-        contender.start(wrapper)
-        try:
-            run(contender, transactions)
-        finally:
-            contender.stop()
-        files = list(folder.glob(f"{pattern}*"))
-        if not files:
-            raise RuntimeError(f"callgrind wrote nothing for {contender.name}")
-        results.append(_read_callgrind(files[0]))
-        for file in files:
-            file.unlink()
-    (few, few_calls), (many, many_calls) = results
+    few, many = (_under_callgrind(contender_class, postgres, folder, run, length) for length in (short, long))
     count = long - short
-    allocations = {kind: (many_calls[kind] - few_calls[kind]) / count for kind in ALLOCATIONS}
-    return {"instructions": (many - few) / count, **allocations}
+    functions = {name: (cost - few.own[name]) / count for name, cost in many.own.items()}
+    allocations = {kind: (many.allocations[kind] - few.allocations[kind]) / count for kind in ALLOCATIONS}
+    return {"instructions": (many.instructions - few.instructions) / count, "functions": functions, **allocations}
+
+
+def _under_callgrind(contender_class, postgres, folder, run, transactions):
+    contender = contender_class(postgres, folder)
+    pattern = f"callgrind-{contender.port}"
+    contender.start(["valgrind", "--tool=callgrind", "-q", f"--callgrind-out-file={folder / pattern}"])
+    try:
+        run(contender, transactions)
+    finally:
+        contender.stop()
+    files = list(folder.glob(f"{pattern}*"))
+    if not files:
+        raise RuntimeError(f"callgrind wrote nothing for {contender.name}")
+    return _read_callgrind(files[0])

@@ -211,11 +211,15 @@ class Contender:
 
 
 def family(pid):
-    """A process and what it started."""
+    """A process and what it started. A child that goes away while we look was in it, and counts no more."""
     pids = [pid]
-    for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in task.read_text().split():
-            pids += family(int(child))
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")
+        children = [child for task in tasks for child in pathlib.Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return pids
+    for child in children:
+        pids += family(int(child))
     return pids
 
 
