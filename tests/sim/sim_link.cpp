@@ -58,7 +58,8 @@ pool::io_result pipe::read(std::span<std::byte> into) {
 }
 
 std::size_t pipe::write(std::string_view bytes) {
-    const std::size_t count = limit_piece(std::min(bytes.size(), space()));
+    // As the kernel does it: a write is cut short by a full buffer alone.
+    const std::size_t count = std::min(bytes.size(), space());
     bytes_.append(bytes.substr(0, count));
     link_.env().progress();
     link_.env().note((link_.id() << 20) ^ count);
@@ -195,7 +196,11 @@ void sim_link::end_closed(end_side side) {
 
 // ---- sim_stream
 
-sim_stream::sim_stream(std::shared_ptr<sim_link> link, end_side side) : link_(std::move(link)), side_(side) {
+// As the production streams: an accepted one starts armed for reading, one that connects for writing.
+sim_stream::sim_stream(std::shared_ptr<sim_link> link, end_side side)
+    : link_(std::move(link)),
+      side_(side),
+      armed_(side == end_side::opener ? pool::interest::write : pool::interest::read) {
     link_->ends_[static_cast<std::size_t>(side_)] = this;
 }
 
@@ -233,7 +238,9 @@ void sim_stream::watch(pool::event_sink& sink, pool::readiness bits) noexcept {
 }
 
 void sim_stream::arm(pool::interest what) noexcept {
+    if (what == armed_) return;
     armed_ = what;
+    told_broken_ = false;
     if (ready_bits() != 0) link_->ready_.add(*this);
 }
 
@@ -252,16 +259,16 @@ void sim_stream::close() noexcept {
 }
 
 pool::event_mask sim_stream::ready_bits() const noexcept {
-    if (!open_ || sink_ == nullptr || armed_ == pool::interest::none || link_->opening_) return 0;
-    const bool reading = wants(armed_, pool::interest::read);
-    const bool writing = wants(armed_, pool::interest::write);
-    pipe& in = link_->toward(side_);
-    pipe& out = link_->toward(other(side_));
-    const bool failed = link_->open_error_ != 0 || (in.ended() && in.broken());
-    pool::event_mask bits = 0;
+    if (!open_ || sink_ == nullptr || link_->opening_) return 0;
+    const pipe& in = link_->toward(side_);
+    const pipe& out = link_->toward(other(side_));
     // epoll reports errors whatever is armed.
-    if (failed || (reading && (in.readable() > 0 || in.ended()))) bits |= bits_.on_readable;
-    if (writing && (failed || out.broken() || out.space() > 0)) bits |= bits_.on_writable;
+    if (link_->open_error_ != 0 || in.broken() || out.broken()) {
+        return told_broken_ ? 0 : bits_.on_readable | bits_.on_writable;
+    }
+    pool::event_mask bits = 0;
+    if (wants(armed_, pool::interest::read) && (in.readable() > 0 || in.ended())) bits |= bits_.on_readable;
+    if (wants(armed_, pool::interest::write) && out.space() > 0) bits |= bits_.on_writable;
     return bits;
 }
 
@@ -304,6 +311,7 @@ bool ready_list::dispatch() {
         if (bits == 0) continue;
         any = true;
         env_.note((stream->link_->id() << 4) ^ bits);
+        stream->told_broken_ = stream->armed_ == pool::interest::none;
         stream->sink_->notify(bits);
     }
     // Level-triggered: whoever is still ready is notified again at the next turn.

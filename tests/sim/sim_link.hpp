@@ -20,7 +20,7 @@ struct link_traits {
     duration latency{};          ///< one way
     duration jitter{};           ///< up to this much between the pieces of one write
     std::size_t buffer = 65536;  ///< bytes a direction holds until its reader takes them
-    std::size_t fragment = 0;    ///< reads and writes move at most this many bytes; 0: no such limit
+    std::size_t fragment = 0;  ///< reads move, and arrivals bring, at most this many bytes; 0: no such limit
 };
 
 enum class end_side : std::uint8_t { opener = 0, acceptor = 1 };
@@ -76,7 +76,8 @@ private:
     end_side side_;
     bool open_ = true;
     bool listed_ = false;
-    pool::interest armed_ = pool::interest::none;
+    pool::interest armed_;
+    bool told_broken_ = false;  ///< while armed for nothing: a broken stream is reported once
     pool::event_sink* sink_ = nullptr;
     pool::readiness bits_;
 };
