@@ -29,6 +29,7 @@ def fatal(client, sqlstate):
     fields = wire.error_fields(body)
     same((fields["V"], fields["C"]), ("FATAL", sqlstate))
     check(client.at_end(), "closed after FATAL")
+    client.drop()
 
 
 def refuses(subject):
@@ -66,6 +67,18 @@ def drain(t):
     fatal(busy, "57P01")
     same(subject.process.wait(10), 0, "exit status")
     same(t.admin("SELECT count(*) FROM drained"), [(2,)])
+
+
+@test("SIGTERM is not held up by a client that keeps its end open after 57P01", subjects=PGMEND)
+def drain_deaf(t):
+    subject = t.own("deaf", settings={"shutdown": {"drain_timeout": "20s"}})
+    deaf, reader = t.wire(on=subject), t.wire(on=subject)
+    deaf.rows("SELECT 1")
+    begun = time.monotonic()
+    subject.process.send_signal(signal.SIGTERM)
+    check(reader.at_end(), "closed after FATAL")
+    same(subject.process.wait(15), 0, "exit status")
+    check(time.monotonic() - begun < 8, f"it took {time.monotonic() - begun:.1f} s")
 
 
 @test("SIGTERM with clients that never finish ends after drain_timeout, rolled back", subjects=PGMEND)
@@ -293,6 +306,7 @@ def restart_while_idle(t):
     for number, client in enumerate(clients):
         client.ask(wire.parse("kept", f"SELECT {number}, $1::int") + wire.SYNC)
         client.rows("SET work_mem = '5MB'")
+        client.rows("SELECT 1")
     t.postgres.restart()
     for number, client in enumerate(clients):
         same(wire.rows_of(client.ask(wire.bind("", "kept", ["1"]) + wire.execute() + wire.SYNC)), [[str(number), "1"]])
