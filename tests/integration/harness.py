@@ -33,6 +33,9 @@ PASSWORDS = {
 }
 PR_SET_PDEATHSIG = 1
 
+# select(), which psycopg's Python implementation waits with, ends at descriptor 1023; crowds go beyond.
+psycopg.waiting.wait = psycopg.waiting.wait_epoll
+
 
 class Failure(AssertionError):
     """A check of a test did not hold."""
