@@ -1,0 +1,113 @@
+#include "protocol/parameter_set.hpp"
+
+#include <catch2/catch.hpp>
+
+#include "protocol/session_change.hpp"
+
+using namespace pgmend::protocol;
+
+namespace {
+
+const std::string utc = "UTC";
+const std::string off = "off";
+
+}  // namespace
+
+TEST_CASE("parameter store: equal sets are one pointer, different ones are not") {
+    parameter_store store;
+    const parameter_set* a = store.intern({{"TimeZone", "UTC"}, {"DateStyle", "ISO"}});
+    const parameter_set* b = store.intern({{"DateStyle", "ISO"}, {"TimeZone", "UTC"}});
+    CHECK(a == b);
+    CHECK(store.intern({{"TimeZone", "UTC"}}) != a);
+    CHECK(store.intern({{"TimeZone", "utc"}, {"DateStyle", "ISO"}}) != a);
+    CHECK(store.intern({}) == store.empty());
+    CHECK(store.size() == 4);
+}
+
+TEST_CASE("parameter store: a name is changed, added and taken out by way of the same pointers") {
+    parameter_store store;
+    const parameter_set* base = store.with(store.empty(), "TimeZone", &utc);
+    REQUIRE(base->find("TimeZone") != nullptr);
+    CHECK(*base->find("TimeZone") == "UTC");
+    CHECK(base->find("timezone") == nullptr);
+    CHECK(store.with(base, "TimeZone", &utc) == base);
+    CHECK(store.with(base, "search_path", nullptr) == base);
+    const std::string other = "CET";
+    const parameter_set* changed = store.with(base, "TimeZone", &other);
+    CHECK(changed != base);
+    CHECK(store.with(changed, "TimeZone", &utc) == base);
+    CHECK(store.with(changed, "TimeZone", nullptr) == store.empty());
+    // The first set is untouched by what was made from it.
+    CHECK(*base->find("TimeZone") == "UTC");
+}
+
+TEST_CASE("parameter store: an empty value is a value") {
+    parameter_store store;
+    const std::string nothing;
+    const parameter_set* set = store.with(store.empty(), "application_name", &nothing);
+    CHECK(set != store.empty());
+    REQUIRE(set->find("application_name") != nullptr);
+    CHECK(set->find("application_name")->empty());
+}
+
+TEST_CASE("parameter store: what the scanner must know is derived") {
+    parameter_store store;
+    CHECK(store.empty()->standard_conforming_strings);
+    CHECK_FALSE(store.empty()->ambiguous_encoding);
+    const parameter_set* strings = store.with(store.empty(), "standard_conforming_strings", &off);
+    CHECK_FALSE(strings->standard_conforming_strings);
+    const std::string sjis = "SJIS";
+    CHECK(store.with(store.empty(), "client_encoding", &sjis)->ambiguous_encoding);
+    const std::string utf8 = "UTF8";
+    CHECK_FALSE(store.with(store.empty(), "client_encoding", &utf8)->ambiguous_encoding);
+}
+
+TEST_CASE("parameter difference: names gone, new and changed") {
+    parameter_store store;
+    const parameter_set* from = store.intern({{"gone", "1"}, {"same", "2"}, {"other", "3"}});
+    const parameter_set* to = store.intern({{"same", "2"}, {"other", "4"}, {"fresh", "5"}});
+    const parameter_difference change = difference(*from, *to);
+    CHECK(change.reset == std::vector<std::string>{"gone"});
+    REQUIRE(change.set.size() == 2);
+    CHECK(change.set[0] == std::pair<std::string, std::string>{"fresh", "5"});
+    CHECK(change.set[1] == std::pair<std::string, std::string>{"other", "4"});
+    const parameter_difference none = difference(*to, *to);
+    CHECK(none.reset.empty());
+    CHECK(none.set.empty());
+}
+
+TEST_CASE("restore script: nothing differs, nothing is said") {
+    parameter_store store;
+    const parameter_set* set = store.intern({{"TimeZone", "UTC"}});
+    CHECK(restore_script(*set, *set).empty());
+}
+
+TEST_CASE("restore script: resets first, then values as the session had them") {
+    parameter_store store;
+    const parameter_set* from = store.intern({{"app.tag", "x"}, {"work_mem", "1MB"}});
+    const parameter_set* to = store.intern({{"search_path", "\"$user\", public"}, {"work_mem", "2MB"}});
+    CHECK(
+        restore_script(*from, *to) ==
+        "RESET \"app.tag\";"
+        "SELECT pg_catalog.set_config('search_path','\"$user\", public',false);"
+        "SELECT pg_catalog.set_config('work_mem','2MB',false);"
+    );
+}
+
+TEST_CASE("restore script: no name and no value can break out of its quotes") {
+    parameter_store store;
+    const std::string evil = "x'; DROP TABLE t; --\\";
+    const parameter_set* to = store.intern({{"a'b", evil}});
+    const std::string script = restore_script(*store.empty(), *to);
+    // PostgreSQL's own parser sees one statement with two constants.
+    const auto changes = session_changes(script);
+    REQUIRE(changes.size() == 1);
+    CHECK(changes[0].kind == session_change_kind::set_parameter);
+    CHECK(changes[0].name == "a'b");
+    CHECK_FALSE(changes[0].is_local);
+    CHECK(changes[0].value == quote_literal(evil));
+    const parameter_set* from = store.intern({{"a\"b;c", "1"}});
+    const auto reset = session_changes(restore_script(*from, *store.empty()));
+    REQUIRE(reset.size() == 1);
+    CHECK(reset[0].kind == session_change_kind::reset_parameter);
+}
