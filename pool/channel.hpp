@@ -44,7 +44,7 @@ class gather {
 public:
     /// Whether another view and `made` more bytes are sure to fit.
     bool has_room(std::size_t made) const noexcept {
-        return count_ + 2 <= pieces_.size() && used_ + made <= arena_.size();
+        return count_ + spare_pieces <= pieces_.size() && used_ + made <= arena_.size();
     }
     bool empty() const noexcept { return count_ == 0; }
     /// The bytes must stay valid until the flight was written.
@@ -64,6 +64,7 @@ public:
     static constexpr std::size_t arena_bytes = 16 * 1024;
 
 private:
+    static constexpr std::size_t spare_pieces = 8;  // of one message, at most
     std::array<iovec, 64> pieces_;
     std::array<std::byte, arena_bytes> arena_;
     std::size_t count_ = 0;

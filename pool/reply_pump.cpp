@@ -218,10 +218,18 @@ private:
         const std::string_view name = reader.cstring();
         const std::string value{reader.cstring()};
         if (!reader.done()) return false;
-        const bool own = !server_.owed.empty() && server_.owed.front().action == reply_action::own;
         server_.reported = parameters_.with(server_.reported, name, &value);
-        advance(header, !own);
-        sink_.parameter_status(name, value, !own);
+        const bool own = !server_.owed.empty() && server_.owed.front().action == reply_action::own;
+        const std::string told{own ? std::string_view{value} : sink_.reported(name, value)};
+        const bool other = told != value;
+        if (other) {
+            std::vector<std::byte> frame;
+            protocol::message_writer{frame}.parameter_status(name, told);
+            close_run();
+            const auto room = flight_.make(frame.size());
+            std::copy(frame.begin(), frame.end(), room.begin());
+        }
+        advance(header, !own && !other);
         return true;
     }
 
@@ -238,10 +246,12 @@ private:
         sink_.error(error.sqlstate, error.message, error.fatal(), own);
         // Our own words only where the server said what we made it say; anything else (25P02, FATAL) is its
         // own.
-        const bool substitute = action == reply_action::substitute && error.sqlstate == "26000";
+        bool substitute = action == reply_action::substitute && error.sqlstate == "26000";
         if (substitute) {
             close_run();
             substitute_words(reply);
+        } else if (!own && action != reply_action::drop && reply.client != nullptr) {
+            substitute = rename_statement(reply, header);
         }
         advance(header, !own && !substitute && action != reply_action::drop);
         if (server_.owed.copying_in() || front_is(reply_kind::execute)) server_.owed.error_during_copy();
@@ -279,23 +289,41 @@ private:
         }
     }
 
+    /// PostgreSQL's words with the server's name of a statement: the client knows it by its own. False when the message
+    /// does not speak of it, or is not whole.
+    bool rename_statement(const owed_reply& reply, const frame_header& header) {
+        const std::string server_name =
+            reply.error == protocol::substitute_error::duplicate_statement ? std::string{"\"pgmend_0\""}
+            : reply.statement ? '"' + reply.statement->server_name + '"' : std::string{};
+        const std::string_view text = protocol::as_text(body_);
+        const std::size_t at = server_name.empty() ? text.npos : text.find(server_name);
+        if (at == text.npos || body_.size() != header.body || !flight_.has_room(body_.size() + made_bytes)) return false;
+        close_run();
+        const std::string quoted = '"' + reply.client->name().substr(0, name_bytes) + '"';
+        const std::size_t size = protocol::frame_header_size + text.size() - server_name.size() + quoted.size();
+        const auto frame = flight_.make(size);
+        frame[0] = std::byte{'E'};
+        protocol::store_u32(frame.data() + 1, static_cast<std::uint32_t>(size - 1));
+        char* to = reinterpret_cast<char*>(frame.data()) + protocol::frame_header_size;
+        to = std::copy_n(text.data(), at, to);
+        to = std::copy(quoted.begin(), quoted.end(), to);
+        std::copy(text.begin() + static_cast<std::ptrdiff_t>(at + server_name.size()), text.end(), to);
+        return true;
+    }
+
     void substitute_words(const owed_reply& reply) {
         std::string message;
         std::string_view sqlstate = protocol::sqlstate::invalid_sql_statement_name;
-        const std::string name = reply.client_name ? reply.client_name->substr(0, name_bytes) : "";
         switch (reply.error) {
-            case protocol::substitute_error::duplicate_statement:
-                sqlstate = protocol::sqlstate::duplicate_prepared_statement;
-                message = "prepared statement \"" + name + "\" already exists";
-                break;
             case protocol::substitute_error::unknown_statement:
-                message = "prepared statement \"" + name + "\" does not exist";
+                message = "prepared statement does not exist";
                 break;
             case protocol::substitute_error::too_many_statements:
                 sqlstate = protocol::sqlstate::program_limit_exceeded;
                 message = "too many prepared statements";
                 break;
             case protocol::substitute_error::none:
+            case protocol::substitute_error::duplicate_statement:
             case protocol::substitute_error::no_unnamed_statement:
                 message = "unnamed prepared statement does not exist";
                 break;

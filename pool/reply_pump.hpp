@@ -14,8 +14,8 @@ namespace pgmend::pool {
 /// What the pump tells whoever holds the server. Views are valid during the call.
 class reply_sink {
 public:
-    /// A ParameterStatus; `forwarded` says whether the client was sent it.
-    virtual void parameter_status(std::string_view name, std::string_view value, bool forwarded) = 0;
+    /// A ParameterStatus that is not of our own query: the value that goes on.
+    virtual std::string_view reported(std::string_view name, std::string_view value) = 0;
     /// A row of a query we asked for ourselves.
     virtual void own_row(protocol::byte_view body) = 0;
     /// An error; `own` when the query was ours.

@@ -24,7 +24,7 @@ constexpr config::duration cancel_timeout = std::chrono::seconds{10};
 class silent_sink final : public reply_sink {
 public:
     bool failed = false;
-    void parameter_status(std::string_view, std::string_view, bool) override {}
+    std::string_view reported(std::string_view, std::string_view value) override { return value; }
     void own_row(protocol::byte_view) override {}
     void error(std::string_view, std::string_view, bool fatal, bool own) override {
         failed = failed || fatal || own;
@@ -153,7 +153,7 @@ detached server_pool::clean(server_connection& server, bool touched) {
             if (good && (bits & readable) != 0) good = work.pump();
         }
         good = good && !plan.close && server.status == protocol::transaction_status::idle;
-        if (good && plan.forgets_session) server.settings = server.startup_settings;
+        if (good && plan.forgets_session) server.settings = context_.parameters.empty();
     }
     if (good) {
         back_to_ledger(server);
@@ -230,7 +230,10 @@ void server_pool::idle_ready(server_connection& server) noexcept {
         server.in.consume(step.consumed);
         server.in.keep();
         alive = step.result == pump_result::drained && !sink.failed;
-        partitions_[server.partition].welcome = server.reported;
+        // All but the name that the last client gave this connection.
+        auto& welcome = partitions_[server.partition].welcome;
+        const std::string* name = welcome->find("application_name");
+        welcome = context_.parameters.with(server.reported, "application_name", name);
     } else {
         alive = false;
     }

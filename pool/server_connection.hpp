@@ -53,7 +53,7 @@ public:
     const protocol::parameter_set* reported = nullptr;  ///< by ParameterStatus
     const protocol::parameter_set* settings =
         nullptr;  ///< session settings in force beyond its startup values
-    const protocol::parameter_set* startup_settings = nullptr;  ///< what RESET ALL goes back to
+    const protocol::parameter_set* reported_at_login = nullptr;
     server_statements statements;
     backend_key key;
     bool had_temporary_objects = false;  ///< traces stay visible: closed instead of pooled

@@ -70,6 +70,7 @@ private:
         server_.in.clear();
         server_.out.clear();
         consumed_ = 0;
+        server_proven_ = false;
         used_tls_ = false;
         server_.io = context_.net.connect(server_.where);
         server_.io->watch(gate_, {readable, writable});
@@ -154,7 +155,11 @@ private:
             if (type_ != 'R') co_return out_of_step();
             protocol::byte_reader reader{body_};
             const std::uint32_t code = reader.u32();
-            if (code == auth_ok) co_return login_outcome{};
+            if (code == auth_ok) {
+                // A server that has not proven that it knows the password may be anybody.
+                if (scram && !server_proven_) co_return out_of_step();
+                co_return login_outcome{};
+            }
             outcome = answer(code, reader.rest(), scram);
             if (outcome.result != connect_result::ok) co_return outcome;
         }
@@ -201,7 +206,10 @@ private:
                 const protocol::scram_step step =
                     code == auth_sasl_continue ? scram->server_first(text) : scram->server_final(text);
                 if (step.status == protocol::scram_status::refused) return refused(step);
-                if (step.status == protocol::scram_status::done) return {};
+                if (step.status == protocol::scram_status::done) {
+                    server_proven_ = true;
+                    return {};
+                }
                 writer.sasl_response(step.message);
                 break;
             }
@@ -330,6 +338,7 @@ private:
     protocol::byte_view body_;
     std::size_t consumed_ = 0;
     bool used_tls_ = false;
+    bool server_proven_ = false;
 };
 
 }  // namespace

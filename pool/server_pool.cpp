@@ -253,12 +253,8 @@ detached server_pool::open(partition_id id) {
     pool_ledger::actions actions;
     if (outcome.result == connect_result::ok) {
         last_failure_.clear();
-        server.startup_settings = context_.parameters.empty();
-        for (const auto& [name, value] : parameters) {
-            if (name != "application_name") continue;
-            server.startup_settings = context_.parameters.with(server.startup_settings, name, &value);
-        }
-        server.settings = server.startup_settings;
+        server.settings = context_.parameters.empty();
+        server.reported_at_login = server.reported;
         server.parameters = server.settings;
         partitions_[id].welcome = server.reported;
         move(server, server_state::idle);

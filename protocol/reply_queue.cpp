@@ -16,6 +16,7 @@ void reply_queue::push(owed_reply reply) {
             break;
         case reply_kind::sync:
             group_open_ = false;
+            skipping_ = false;
             break;
         case reply_kind::query:
         case reply_kind::function_call:
@@ -40,7 +41,6 @@ void reply_queue::drop_front() {
     gone.statement = {};
     gone.previous = {};
     gone.client = nullptr;
-    gone.client_name.reset();
     first_ = (first_ + 1) & (ring_.size() - 1);
     --count_;
 }

@@ -38,7 +38,7 @@ enum class reply_action : std::uint8_t {
 /// Words for a `substitute`.
 enum class substitute_error : std::uint8_t {
     none,
-    duplicate_statement,
+    duplicate_statement,  ///< a forwarded Parse under a spare name that is taken
     no_unnamed_statement,
     unknown_statement,
     too_many_statements,
@@ -64,11 +64,10 @@ struct owed_reply {
     bool named_on_server = false;
     bool failed = false;  ///< the error was this message's own; those behind it were skipped
     statement_ref statement;
-    /// What the client's map said before this message, to be restored if the server skips it.
+    /// The client's name for it; and, for Parse and Close, what it stood for before, to be restored if the server
+    /// skips the message.
     client_statement* client = nullptr;
     statement_ref previous;
-    /// The client's name for a statement, only where an error will have to say it.
-    std::unique_ptr<std::string> client_name;
 };
 
 class reply_queue {

@@ -24,6 +24,7 @@ struct prepared_statement {
     std::string text;
     std::string types;  ///< parameter types as on the wire: a count and the OIDs
     statement_traits traits;
+    bool proven = false;  ///< a server has accepted it
 
 private:
     friend class statement_store;
@@ -54,6 +55,8 @@ public:
     const prepared_statement& operator*() const noexcept { return *statement_; }
     const prepared_statement* get() const noexcept { return statement_; }
     bool operator==(const statement_ref& other) const noexcept { return statement_ == other.statement_; }
+    /// A server has accepted it.
+    void prove() const noexcept { statement_->proven = true; }
 
 private:
     void add() noexcept;
@@ -83,6 +86,11 @@ public:
         const hash128 key = key_of(text, types, conditions);
         if (prepared_statement* known = find(key, text)) return statement_ref{known};
         return add(key, text, types, classify(text));
+    }
+    /// The same, but only if it exists and a server has accepted it.
+    statement_ref find_proven(std::string_view text, byte_view types, const parse_conditions& conditions) {
+        prepared_statement* known = find(key_of(text, types, conditions), text);
+        return known != nullptr && known->proven ? statement_ref{known} : statement_ref{};
     }
     std::size_t size() const noexcept { return all_.size() + private_; }
 

@@ -122,15 +122,14 @@ void client_login::remember(const protocol::startup_message& startup) {
     negotiate_ = startup.needs_negotiation();
     unknown_options_.assign(startup.protocol_options.begin(), startup.protocol_options.end());
     partition_key_ = protocol::startup_partition_key(startup);
-    application_name_ = startup.find("application_name");
     if (startup.replication != protocol::replication_mode::none) replication_ = startup.find("replication");
     for (const auto& [name, value] : startup.parameters) {
+        if (name == "application_name") application_name_ = value;
         const bool ours =
             name == "user" || name == "database" || name == "replication" || name == "application_name";
         if (!ours) parameters_.emplace_back(name, value);
     }
     const auto& upstream = worker_.settings().upstream;
-    if (application_name_.empty()) application_name_ = upstream.application_name();
     if (const auto& options = upstream.options(); !options.empty()) {
         // The client's options come last: they win.
         const auto it = std::find_if(parameters_.begin(), parameters_.end(), [](const auto& parameter) {
@@ -315,11 +314,14 @@ pool::task<bool> client_login::check_scram() {
 /// with.
 pool::task<bool> client_login::find_server() {
     pool::server_pool& pool = *session_.pool_;
-    parameters_.emplace_back("application_name", application_name_);
+    if (const auto& name = worker_.settings().upstream.application_name(); !name.empty()) {
+        parameters_.emplace_back("application_name", name);
+    }
     session_.partition = pool.partition(partition_key_, parameters_);
     auto& facts = session_.facts_;
     auto& store = worker_.parameters();
-    facts.startup = store.with(store.empty(), "application_name", &application_name_);
+    facts.startup = store.empty();
+    if (application_name_) facts.startup = store.with(facts.startup, "application_name", &*application_name_);
     facts.settings = facts.startup;
     session_.parameters = facts.settings;
     const bool session_mode = worker_.settings().pool.mode() == config::pool_mode::session;
@@ -365,13 +367,13 @@ pool::task<bool> client_login::find_server() {
     deadline_.stop();
     session_.io_->arm(pool::interest::read);
     facts.told = pool.facts(session_.partition).welcome;
-    facts.told = store.with(facts.told, "application_name", &application_name_);
+    if (application_name_) facts.told = store.with(facts.told, "application_name", &*application_name_);
     co_return true;
 }
 
 pool::task<bool> client_login::open_replication() {
     parameters_.emplace_back("replication", replication_);
-    parameters_.emplace_back("application_name", application_name_);
+    if (application_name_) parameters_.emplace_back("application_name", *application_name_);
     session_.facts_.pins.add(pin_reason::replication);
     auto outcome = std::make_shared<pool::login_outcome>();
     client_session& session = session_;

@@ -74,7 +74,7 @@ private:
     std::string database_;
     std::string partition_key_;
     pool::startup_parameters parameters_;
-    std::string application_name_;
+    std::optional<std::string> application_name_;  ///< where the client gives one
     std::string replication_;
     std::vector<std::byte> message_;  ///< body of the last message read
     std::uint16_t minor_ = 0;

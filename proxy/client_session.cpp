@@ -259,7 +259,7 @@ bool client_session::pump_server() {
         more = step.result == pool::pump_result::flight_full && !out_.blocked();
     }
     server_->in.keep();
-    if (!server_->owed.full()) too_many_owed_ = false;
+    too_many_owed_ = too_many_owed_ && !requests_.may_go_on(*server_);
     return true;
 }
 
@@ -285,7 +285,12 @@ bool client_session::request_done() {
         own_query(facts_.review_query(pool_->login().user), session_phase::reviewing);
         return true;
     }
-    server_->settings = facts_.settings;
+    if (!facts_.pins.empty() && server_->settings != facts_.settings) {
+        // A reset went to the server's defaults, which are not all this client's.
+        own_query(protocol::restore_script(*server_->settings, *facts_.settings), session_phase::restoring);
+        return true;
+    }
+    parameters = facts_.settings;
     count_pins();
     worker_.metrics().request_seconds.record(worker_.env().now() - request_began_);
     phase_ = session_phase::idle;
@@ -318,7 +323,7 @@ bool client_session::own_query_over() {
     if (own_failed_ || !row_) {
         facts_.review_failed();
     } else {
-        facts_.reviewed(*row_, worker_.parameters());
+        facts_.reviewed(*row_, {server_->settings, server_->reported_at_login}, worker_.parameters());
     }
     row_.reset();
     phase_ = session_phase::active;
@@ -491,8 +496,10 @@ void client_session::set_interest() {
 
 // What the pump tells.
 
-void client_session::parameter_status(std::string_view, std::string_view, bool forwarded) {
-    if (forwarded) facts_.told = server_->reported;
+std::string_view client_session::reported(std::string_view name, std::string_view value) {
+    const std::string told{facts_.reported(name, value)};
+    facts_.told = worker_.parameters().with(facts_.told, name, &told);
+    return *facts_.told->find(name);
 }
 
 void client_session::own_row(protocol::byte_view body) {
@@ -523,7 +530,9 @@ void client_session::error(std::string_view sqlstate, std::string_view message, 
 
 void client_session::command_complete(std::string_view tag) {
     if (tag == "DEALLOCATE ALL" || tag == "DISCARD ALL") requests_.statements().clear_named();
-    if (!request_failed_) facts_.completed(tag, worker_.parameters());
+    if (!request_failed_) {
+        facts_.completed(tag, {server_->settings, server_->reported_at_login}, worker_.parameters());
+    }
 }
 
 void client_session::ready() {
@@ -536,21 +545,19 @@ void client_session::ready() {
 }
 
 void client_session::undone(owed_reply& reply) {
-    const bool map_changed = reply.kind == reply_kind::parse || reply.kind == reply_kind::close;
-    if (reply.action == protocol::reply_action::swallow || reply.action == protocol::reply_action::own)
-        return;
-    if (reply.client != nullptr) {
+    if (reply.action == protocol::reply_action::swallow || reply.action == protocol::reply_action::own) return;
+    const bool parse_or_close = reply.kind == reply_kind::parse || reply.kind == reply_kind::close;
+    if (parse_or_close && reply.client != nullptr) {
         reply.client->statement = std::move(reply.previous);
-    } else if (map_changed || reply.kind == reply_kind::query) {
+    } else if ((parse_or_close && (reply.previous || reply.statement)) || reply.kind == reply_kind::query) {
         // A Parse of the unnamed statement that failed itself has dropped the old one.
-        if (reply.previous || reply.statement) {
-            requests_.statements().unnamed =
-                reply.failed ? protocol::statement_ref{} : std::move(reply.previous);
-        }
+        requests_.statements().unnamed = reply.failed ? protocol::statement_ref{} : std::move(reply.previous);
     }
 }
 
-void client_session::done(owed_reply&) {}
+void client_session::done(owed_reply& reply) {
+    if (reply.kind == reply_kind::parse && reply.statement) reply.statement.prove();
+}
 
 // Replication: a server of the client's own, bytes passed on unread.
 

@@ -22,12 +22,8 @@ using protocol::substitute_error;
 namespace {
 
 constexpr std::size_t header_bytes = protocol::frame_header_size;
-constexpr std::size_t made_bytes = 1024;           // most that is made for one message, injected texts apart
 constexpr std::size_t small_message = 10'000;      // PostgreSQL's PQ_SMALL_MESSAGE_LIMIT
 constexpr std::size_t large_message = 0x3ffffffe;  // and PQ_LARGE_MESSAGE_LIMIT
-constexpr std::size_t longest_name = 512;          // of a portal or statement; PostgreSQL cuts at 63
-constexpr std::string_view decoy_name = "pgmend_0";
-constexpr std::string_view deallocate_decoy = "DEALLOCATE \"pgmend_0\"";
 
 /// The longest body PostgreSQL takes of each message; zero: it knows no such message.
 constexpr std::array<std::size_t, 256> make_limits() {
@@ -68,12 +64,6 @@ bool may_write(const protocol::statement_traits& traits) noexcept {
     }
 }
 
-void put(std::byte*& to, std::string_view text) noexcept {
-    if (!text.empty()) std::memcpy(to, text.data(), text.size());
-    to += text.size();
-    *to++ = std::byte{0};
-}
-
 }  // namespace
 
 request_step request_relay::read(
@@ -85,7 +75,7 @@ request_step request_relay::read(
     server_ = server;
     to_server_ = &to_server;
     to_client_ = &to_client;
-    scratch_.clear();
+    long_frames_.clear();
     std::size_t want = 0;
     for (;;) {
         if (body_left_ != 0) {
@@ -109,8 +99,12 @@ request_step request_relay::read(
             return {request_result::violation, at_};
         }
         size_ = length + std::size_t{1};
-        if (!to_server.has_room(made_bytes) || !to_client.has_room(made_bytes)) {
+        if (!to_server.has_room(made_bytes) || !to_client.has_room(made_bytes) || !long_frames_.empty()) {
             return {request_result::flight_full, at_};
+        }
+        if (barrier_ == barrier::now && server_ != nullptr && type_ != 'X') {
+            if (!server_->owed.empty()) return {request_result::too_many, at_};
+            barrier_ = barrier::none;
         }
         const outcome what = server_ == nullptr ? without_server() : message();
         if (what == outcome::wait_whole)
@@ -138,17 +132,33 @@ request_relay::outcome request_relay::without_server() {
             // PostgreSQL ignores what is still coming of a copy that failed.
             break;
         default:
-            if (!skip_to_sync_) return stop(request_result::need_server);
+            if (skip_to_sync_) break;
+            if (type_ != 'P' || !parse_without_server()) return stop(request_result::need_server);
             break;
     }
+    discard_message();
+    return outcome::done;
+}
+
+void request_relay::discard_message() {
     body_left_ = size_;
     body_discard_ = true;
     pass_body(at_);
-    return outcome::done;
+}
+
+/// Passes the message on from its `skipped`th byte.
+void request_relay::pass_rest(std::size_t skipped) {
+    body_left_ = size_ - skipped;
+    body_discard_ = false;
+    pass_body(at_ + skipped);
 }
 
 request_relay::outcome request_relay::message() {
     const bool in_copy = server_->owed.copying_in();
+    if (server_->owed.skipping() && type_ != 'S' && type_ != 'X') {
+        discard_message();  // as the server would
+        return outcome::done;
+    }
     if (server_->owed.full() && type_ != 'd' && type_ != 'X') return stop(request_result::too_many);
     switch (static_cast<frontend_message>(type_)) {
         case frontend_message::query:
@@ -165,7 +175,9 @@ request_relay::outcome request_relay::message() {
             return execute();
         case frontend_message::sync:
             // During COPY FROM STDIN the server ignores it.
-            return in_copy ? forward_plain() : forward(reply_kind::sync);
+            if (in_copy) return forward_plain();
+            if (barrier_ == barrier::after_sync) barrier_ = barrier::now;
+            return forward(reply_kind::sync);
         case frontend_message::flush:
             flush_seen_ = true;
             return forward_plain();
@@ -240,6 +252,9 @@ void request_relay::note(const protocol::statement_traits& traits, std::string_v
     const bool idle = server_->status == protocol::transaction_status::idle && server_->owed.empty() &&
                       !server_->owed.group_open();
     facts_.note(traits, text, idle);
+    if (has(traits.effects, session_effect::discard | session_effect::sql_deallocate)) {
+        barrier_ = barrier::after_sync;
+    }
     if (facts_.take_schema_change()) ++context_.schema_epoch;
     if (facts_.had_temporary_objects()) server_->had_temporary_objects = true;
 }
@@ -256,328 +271,22 @@ request_relay::outcome request_relay::query() {
     }
     const protocol::statement_traits traits =
         whole() ? context_.classifier.classify(text, scan()) : protocol::statement_traits{};
+    note(traits, text);
+    const bool names_statements = has(
+        traits.effects, session_effect::sql_prepare | session_effect::sql_execute | session_effect::sql_deallocate
+    );
+    if (names_statements) materialize(text, reply_action::own);
     owed_reply reply;
     reply.kind = reply_kind::query;
-    reply.previous = statements_.unnamed;
-    if (has(traits.effects, session_effect::sql_deallocate) && deallocate(text)) {
-        std::vector<std::byte> frame;
-        protocol::message_writer{frame}.query(deallocate_decoy);
-        inject(frame);
-        at_ += size_;
-    } else {
-        note(traits, text);
-        pass_through();
-    }
     // A simple Query drops the unnamed statement, ours and the server's.
-    statements_.unnamed = {};
+    reply.previous = std::exchange(statements_.unnamed, {});
     portal_ = {};
     server_->statements.set_unnamed(0);
     owe(std::move(reply));
+    pass_through();
+    if (body_left_ == 0) dematerialize(reply_action::own);
+    if (barrier_ == barrier::after_sync) barrier_ = barrier::now;
     return outcome::done;
-}
-
-/// DEALLOCATE of a statement that was prepared by the protocol, whose name the server does not know: the
-/// client's entry goes, and the server is given something of its own to deallocate, so that the answer is its
-/// own.
-bool request_relay::deallocate(std::string_view text) {
-    if (server_->status == protocol::transaction_status::failed) return false;
-    const auto changes = protocol::session_changes(text);
-    if (changes.size() != 1 || changes[0].kind != protocol::session_change_kind::deallocate) return false;
-    protocol::client_statement* entry = statements_.find(changes[0].name);
-    if (entry == nullptr) return false;
-    entry->statement = {};
-    inject_decoy();
-    return true;
-}
-
-void request_relay::inject_decoy() {
-    std::vector<std::byte> frames;
-    protocol::message_writer writer{frames};
-    writer.close_statement(decoy_name);
-    writer.parse(decoy_name, "", std::array<std::byte, 2>{});
-    inject(frames);
-    owe_swallowed(reply_kind::close);
-    owe_swallowed(reply_kind::parse);
-}
-
-void request_relay::owe_swallowed(reply_kind kind) {
-    owed_reply reply;
-    reply.kind = kind;
-    reply.action = reply_action::swallow;
-    owe(std::move(reply));
-}
-
-/// Makes room for one more statement on the server.
-void request_relay::evict() {
-    const auto evicted = server_->statements.evict();
-    if (!evicted) return;
-    std::vector<std::byte> closing;
-    protocol::message_writer{closing}.close_statement(pool::server_statements::name_of(*evicted));
-    inject(closing);
-    owe_swallowed(reply_kind::close);
-}
-
-bool request_relay::inject(const std::vector<std::byte>& frames) {
-    if (to_server_->has_room(frames.size())) {
-        const auto room = to_server_->make(frames.size());
-        std::copy(frames.begin(), frames.end(), room.begin());
-        return true;
-    }
-    if (!scratch_.empty()) return false;
-    scratch_ = frames;
-    to_server_->add(scratch_);
-    return true;
-}
-
-/// Sends ahead what the server lacks. False when the flight must go first; nothing has happened then.
-bool request_relay::provide(const statement_ref& statement, bool named) {
-    pool::server_statements& prepared = server_->statements;
-    if (named ? prepared.use(statement->id) : prepared.unnamed() == statement->id) return true;
-    std::vector<std::byte> frames;
-    protocol::message_writer writer{frames};
-    writer.parse(named ? statement->server_name : "", statement->text, protocol::as_bytes(statement->types));
-    if (!to_server_->has_room(frames.size() + made_bytes) && !scratch_.empty()) return false;
-    if (named) {
-        evict();
-        prepared.insert(statement->id);
-    } else {
-        prepared.set_unnamed(statement->id);
-    }
-    inject(frames);
-    context_.metrics.prepared_statements_parsed.add(config::metrics::parse_route::injected);
-    owed_reply reply;
-    reply.kind = reply_kind::parse;
-    reply.action = reply_action::swallow;
-    reply.named_on_server = named;
-    reply.statement = statement;
-    owe(std::move(reply));
-    return true;
-}
-
-/// The client's message must fail, and with it the client's transaction, exactly where it stands: the server
-/// is sent one that fails there, and its error gets PostgreSQL's words for the client's mistake.
-request_relay::outcome request_relay::force_error(substitute_error error, std::string_view name) {
-    std::vector<std::byte> frame;
-    protocol::message_writer{frame}.frame(
-        'D', {protocol::as_bytes("Spgmend_none"), protocol::as_bytes({"\0", 1})}
-    );
-    inject(frame);
-    owed_reply reply;
-    reply.kind = reply_kind::describe;
-    reply.action = reply_action::substitute;
-    reply.error = error;
-    reply.client_name = std::make_unique<std::string>(name);
-    owe(std::move(reply));
-    body_left_ = size_;
-    body_discard_ = true;
-    pass_body(at_);
-    return outcome::done;
-}
-
-request_relay::outcome request_relay::parse() {
-    if (!whole() && size_ <= context_.held_message) return outcome::wait_whole;
-    protocol::byte_reader reader{body()};
-    const std::string_view name = reader.cstring();
-    if (reader.failed() || name.size() > longest_name) {
-        return whole() ? forward(reply_kind::parse) : violate("statement name too long");
-    }
-    const bool held = whole();
-    const std::string_view text = held ? reader.cstring() : std::string_view{};
-    if (held && reader.failed()) return forward(reply_kind::parse);  // the server says what is wrong with it
-    const protocol::byte_view types = reader.rest();
-    if (!name.empty() && statements_.find(name) != nullptr) {
-        return force_error(substitute_error::duplicate_statement, name);
-    }
-    if (!name.empty() && statements_.size() >= context_.client_statements) {
-        return force_error(substitute_error::too_many_statements, name);
-    }
-    statement_ref statement;
-    bool rewritten = false;
-    if (held) {
-        const auto classify = [this](std::string_view sql) {
-            return context_.classifier.classify(sql, scan());
-        };
-        statement = context_.statements.intern(text, types, conditions(), classify);
-        if (has(statement->traits.effects, session_effect::sql_deallocate) && deallocate(text)) {
-            statement = context_.statements.intern(deallocate_decoy, types, conditions(), classify);
-            rewritten = true;
-        }
-    } else {
-        // Too long to be kept: it lives on this server alone, and the client with it.
-        const auto unknown = [](std::string_view) { return protocol::statement_traits{}; };
-        statement =
-            context_.statements.intern({}, {}, {nullptr, reinterpret_cast<std::uintptr_t>(this)}, unknown);
-        facts_.pins.add(pin_reason::unknown);
-    }
-
-    owed_reply reply;
-    reply.kind = reply_kind::parse;
-    reply.statement = statement;
-    if (name.empty()) {
-        reply.previous = std::exchange(statements_.unnamed, statement);
-        server_->statements.set_unnamed(statement->id);
-    } else {
-        protocol::client_statement& entry = statements_.entry(name);
-        reply.client = &entry;
-        reply.previous = std::exchange(entry.statement, statement);
-        if (server_->statements.use(statement->id)) {
-            reply.action = reply_action::synthesize;
-            owe(std::move(reply));
-            at_ += size_;
-            context_.metrics.prepared_statements_parsed.add(config::metrics::parse_route::answered);
-            return outcome::done;
-        }
-        evict();
-        server_->statements.insert(statement->id);
-        reply.named_on_server = true;
-    }
-    context_.metrics.prepared_statements_parsed.add(config::metrics::parse_route::forwarded);
-    owe(std::move(reply));
-    if (name.empty() && !rewritten) {
-        pass_through();
-        return outcome::done;
-    }
-    if (rewritten) {
-        std::vector<std::byte> frame;
-        protocol::message_writer{frame}.parse(
-            name.empty() ? std::string_view{} : statement->server_name, statement->text, types
-        );
-        inject(frame);
-        at_ += size_;
-        return outcome::done;
-    }
-    // Another name in front, the client's bytes behind it.
-    const std::string& server_name = statement->server_name;
-    const std::size_t new_size = size_ - name.size() + server_name.size();
-    const auto front = to_server_->make(header_bytes + server_name.size() + 1);
-    std::byte* to = front.data();
-    *to++ = std::byte{'P'};
-    protocol::store_u32(to, static_cast<std::uint32_t>(new_size - 1));
-    to += 4;
-    put(to, server_name);
-    const std::size_t skipped = header_bytes + name.size() + 1;
-    body_left_ = size_ - skipped;
-    body_discard_ = false;
-    pass_body(at_ + skipped);
-    return outcome::done;
-}
-
-request_relay::outcome request_relay::bind() {
-    protocol::byte_reader reader{body()};
-    const std::string_view portal = reader.cstring();
-    const std::string_view name = reader.cstring();
-    if (reader.failed()) {
-        if (whole()) return forward(reply_kind::bind);
-        if (data_.size() - at_ > 2 * longest_name) return violate("portal or statement name too long");
-        return outcome::wait_whole;
-    }
-    if (portal.size() > longest_name || name.size() > longest_name)
-        return violate("portal or statement name too long");
-    statement_ref statement;
-    if (name.empty()) {
-        statement = statements_.unnamed;
-        if (!statement) return force_error(substitute_error::no_unnamed_statement, name);
-    } else if (const protocol::client_statement* entry = statements_.find(name)) {
-        statement = entry->statement;
-    } else if (name.starts_with(protocol::server_name_prefix)) {
-        return force_error(substitute_error::unknown_statement, name);
-    } else {
-        return forward(reply_kind::bind);  // the server's own error names it as the client does
-    }
-    if (!provide(statement, !name.empty())) return stop(request_result::flight_full);
-    if (statement->text == deallocate_decoy) inject_decoy();
-    if (portal.empty()) {
-        portal_ = statement;
-    } else {
-        note(statement->traits, statement->text);
-    }
-    if (name.empty()) return forward(reply_kind::bind);
-    const std::string& server_name = statement->server_name;
-    const std::size_t new_size = size_ - name.size() + server_name.size();
-    const auto front = to_server_->make(header_bytes + portal.size() + 1 + server_name.size() + 1);
-    std::byte* to = front.data();
-    *to++ = std::byte{'B'};
-    protocol::store_u32(to, static_cast<std::uint32_t>(new_size - 1));
-    to += 4;
-    put(to, portal);
-    put(to, server_name);
-    owed_reply reply;
-    reply.kind = reply_kind::bind;
-    owe(std::move(reply));
-    const std::size_t skipped = header_bytes + portal.size() + 1 + name.size() + 1;
-    body_left_ = size_ - skipped;
-    body_discard_ = false;
-    pass_body(at_ + skipped);
-    return outcome::done;
-}
-
-request_relay::outcome request_relay::describe() {
-    if (!whole()) return outcome::wait_whole;
-    protocol::byte_reader reader{body()};
-    const char what = static_cast<char>(reader.u8());
-    const std::string_view name = reader.cstring();
-    if (!reader.done() || what != 'S' || name.size() > longest_name) return forward(reply_kind::describe);
-    if (name.empty()) {
-        if (!statements_.unnamed) return force_error(substitute_error::no_unnamed_statement, name);
-        if (!provide(statements_.unnamed, false)) return stop(request_result::flight_full);
-        return forward(reply_kind::describe);
-    }
-    const protocol::client_statement* entry = statements_.find(name);
-    if (entry == nullptr) {
-        if (name.starts_with(protocol::server_name_prefix)) {
-            return force_error(substitute_error::unknown_statement, name);
-        }
-        return forward(reply_kind::describe);
-    }
-    if (!provide(entry->statement, true)) return stop(request_result::flight_full);
-    const std::string& server_name = entry->statement->server_name;
-    const auto frame = to_server_->make(header_bytes + 1 + server_name.size() + 1);
-    std::byte* to = frame.data();
-    *to++ = std::byte{'D'};
-    protocol::store_u32(to, static_cast<std::uint32_t>(frame.size() - 1));
-    to += 4;
-    *to++ = std::byte{'S'};
-    put(to, server_name);
-    owed_reply reply;
-    reply.kind = reply_kind::describe;
-    owe(std::move(reply));
-    at_ += size_;
-    return outcome::done;
-}
-
-request_relay::outcome request_relay::close() {
-    if (!whole()) return outcome::wait_whole;
-    protocol::byte_reader reader{body()};
-    const char what = static_cast<char>(reader.u8());
-    const std::string_view name = reader.cstring();
-    if (!reader.done() || what != 'S') {
-        if (name.empty()) portal_ = {};
-        return forward(reply_kind::close);
-    }
-    // The server keeps its statement for others; closing what does not exist is no error either.
-    owed_reply reply;
-    reply.kind = reply_kind::close;
-    reply.action = reply_action::synthesize;
-    if (name.empty()) {
-        reply.previous = std::exchange(statements_.unnamed, {});
-    } else if (protocol::client_statement* entry = statements_.find(name)) {
-        reply.client = entry;
-        reply.previous = std::exchange(entry->statement, {});
-    }
-    owe(std::move(reply));
-    at_ += size_;
-    return outcome::done;
-}
-
-request_relay::outcome request_relay::execute() {
-    if (data_.size() - at_ < std::min(size_, header_bytes + 1)) return outcome::wait_whole;
-    const bool unnamed = size_ > header_bytes && data_[at_ + header_bytes] == std::byte{0};
-    if (unnamed && portal_) {
-        note(portal_->traits, portal_->text);
-    } else {
-        context_.metrics.queries.add();
-    }
-    return forward(reply_kind::execute);
 }
 
 std::size_t request_relay::refuse_front(std::span<const std::byte> data, bool& needs_ready) noexcept {

@@ -5,6 +5,7 @@
 // one worker thread.
 
 #include <cstdint>
+#include <deque>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -61,6 +62,10 @@ public:
     /// True in `needs_ready` when ReadyForQuery is to follow the error at once.
     std::size_t refuse_front(std::span<const std::byte> data, bool& needs_ready) noexcept;
 
+    /// After too_many: whether it is worth trying again.
+    bool may_go_on(const pool::server_connection& server) const noexcept {
+        return barrier_ == barrier::now ? server.owed.empty() : !server.owed.full();
+    }
     /// Whether the client stopped inside a message that has been forwarded in part.
     bool mid_message() const noexcept { return body_left_ != 0 && !body_discard_; }
     std::string_view violation() const noexcept { return violation_; }
@@ -76,6 +81,8 @@ public:
     void request_over() noexcept { may_have_written_ = commit_sent_ = false; }
 
 private:
+    /// Most that is made for one message, injected texts apart.
+    static constexpr std::size_t made_bytes = 2048;
     enum class outcome : std::uint8_t { done, wait_whole, stop };
 
     outcome message();
@@ -104,15 +111,29 @@ private:
     void pass_through();
     void pass_body(std::size_t from);
     void owe(protocol::owed_reply reply) { server_->owed.push(std::move(reply)); }
-    bool provide(const protocol::statement_ref& statement, bool named);
-    bool inject(const std::vector<std::byte>& frames);
-    outcome force_error(protocol::substitute_error error, std::string_view name);
+    void pass_rest(std::size_t skipped);
+    void discard_message();
+    void provide(const protocol::statement_ref& statement, bool named);
+    void inject(const std::vector<std::byte>& frames);
+    outcome force_error(protocol::substitute_error error);
+    struct parse_parts {
+        std::string_view name;
+        std::string_view text;
+        protocol::byte_view types;
+    };
+    bool split_parse(parse_parts& parts) const noexcept;
+    outcome parse_shared(std::string_view name, const protocol::statement_ref& statement);
+    outcome parse_oversize();
+    bool parse_without_server();
+    void probe_name(const parse_parts& parts);
+    outcome duplicate(protocol::client_statement& entry, std::string_view text, protocol::byte_view types);
+    void materialize(std::string_view text, protocol::reply_action action);
+    void dematerialize(protocol::reply_action action);
+    void sync_for_us();
     protocol::scan_settings scan() const noexcept;
     protocol::parse_conditions conditions() const noexcept;
     void note(const protocol::statement_traits& traits, std::string_view text);
-    bool deallocate(std::string_view text);
-    void inject_decoy();
-    void owe_swallowed(protocol::reply_kind kind);
+    void owe_for_us(protocol::reply_kind kind, protocol::reply_action action);
     void evict();
 
     const relay_context& context_;
@@ -123,6 +144,10 @@ private:
     bool body_discard_ = false;
     bool skip_to_sync_ = false;  ///< a request was refused: PostgreSQL would skip to Sync
     bool flush_seen_ = false;
+    /// A statement is under way that forgets prepared statements by the server's word: what comes behind it waits until
+    /// that word is known. From the next Sync on when it is of the extended protocol.
+    enum class barrier : std::uint8_t { none, after_sync, now };
+    barrier barrier_ = barrier::none;
     bool may_have_written_ = false;
     bool commit_sent_ = false;
     std::string_view violation_;
@@ -136,7 +161,8 @@ private:
     pool::gather* to_server_ = nullptr;
     pool::gather* to_client_ = nullptr;
     request_result result_ = request_result::need_more;
-    std::vector<std::byte> scratch_;
+    std::deque<std::vector<std::byte>> long_frames_;  ///< made for this flight, too long for its own store
+    std::vector<std::string> materialized_;           ///< names under which the server has copies for SQL
 };
 
 }  // namespace pgmend::proxy

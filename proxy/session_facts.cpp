@@ -51,6 +51,8 @@ constexpr session_effect harmless = session_effect::copy | session_effect::speci
 constexpr session_effect names_parameters =
     session_effect::sets_parameter | session_effect::calls_set_config | session_effect::discard;
 
+constexpr std::string_view application_name = "application_name";
+
 bool mentions(std::string_view text, std::string_view word) noexcept {
     const auto same = [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == b; };
     return std::search(text.begin(), text.end(), word.begin(), word.end(), same) != text.end();
@@ -87,7 +89,7 @@ void session_facts::note_changes(const protocol::statement_traits& traits, std::
     for (const auto& change : changes) {
         switch (change.kind) {
             case session_change_kind::set_parameter:
-                if (!change.is_local) touched_.insert(change.name);
+                if (!change.is_local) touched_.insert_or_assign(change.name, false);
                 break;
             case session_change_kind::reset_parameter:
                 if (change.is_local) break;
@@ -95,7 +97,7 @@ void session_facts::note_changes(const protocol::statement_traits& traits, std::
                     reset_ = certain_reset::one;
                     reset_name_ = change.name;
                 } else {
-                    touched_.insert(change.name);
+                    touched_.insert_or_assign(change.name, true);
                 }
                 break;
             case session_change_kind::reset_all:
@@ -107,7 +109,7 @@ void session_facts::note_changes(const protocol::statement_traits& traits, std::
                 }
                 for (const auto* set : {settings, startup}) {
                     for (const auto& [name, value] : set->values) {
-                        touched_.insert(name);
+                        touched_.insert_or_assign(name, true);
                     }
                 }
                 break;
@@ -120,27 +122,33 @@ void session_facts::note_changes(const protocol::statement_traits& traits, std::
     }
 }
 
-void session_facts::completed(std::string_view tag, protocol::parameter_store& store) {
+void session_facts::completed(
+    std::string_view tag, const server_view& server, protocol::parameter_store& store
+) {
     switch (std::exchange(reset_, certain_reset::none)) {
         case certain_reset::none:
             return;
         case certain_reset::one:
             if (tag != "RESET" && tag != "SET") return;
             settings = store.with(settings, reset_name_, startup->find(reset_name_));
+            server.settings = store.with(server.settings, reset_name_, nullptr);
             touched_.erase(reset_name_);
             return;
         case certain_reset::all:
             if (tag != "RESET") return;
+            server.settings = store.empty();
             settings = startup;
             touched_.clear();
             return;
         case certain_reset::everything:
-            if (tag == "DISCARD ALL") discarded();
+            if (tag != "DISCARD ALL") return;
+            server.settings = store.empty();
+            discarded();
             return;
     }
 }
 
-void session_facts::discarded() {
+void session_facts::discarded() noexcept {
     settings = startup;
     touched_.clear();
     const bool session_mode = pins.has(pin_reason::session_mode);
@@ -160,14 +168,25 @@ std::string session_facts::review_query(std::string_view login_user) const {
         "current_user<>session_user OR session_user<>" +
         protocol::quote_literal(login_user);
     if (!review_pins_) query = "SELECT false,false,false,false,false,false";
-    for (const auto& name : touched_) {
+    for (const auto& [name, reset] : touched_) {
         query += ",pg_catalog.current_setting(" + protocol::quote_literal(name) + ",true)";
     }
     return query;
 }
 
+std::string_view session_facts::reported(std::string_view name, std::string_view value) const noexcept {
+    if (name != application_name) return value;
+    const auto touched = touched_.find(name);
+    const bool reset = reset_ == certain_reset::all || reset_ == certain_reset::everything ||
+                       (reset_ == certain_reset::one && reset_name_ == name) ||
+                       (touched != touched_.end() && touched->second);
+    const std::string* own = startup->find(name);
+    return reset && own != nullptr ? *own : value;
+}
+
 void session_facts::reviewed(
-    const std::vector<std::optional<std::string>>& columns, protocol::parameter_store& store
+    const std::vector<std::optional<std::string>>& columns, const server_view& server,
+    protocol::parameter_store& store
 ) {
     if (columns.size() != reviewable.size() + touched_.size()) {
         review_failed();
@@ -182,9 +201,14 @@ void session_facts::reviewed(
     }
     had_temporary_objects_ = had_temporary_objects_ || (review_pins_ && columns[0] == "t");
     std::size_t at = reviewable.size();
-    for (const auto& name : touched_) {
-        settings = store.with(settings, name, columns[at] ? &*columns[at] : startup->find(name));
+    for (const auto& [name, reset] : touched_) {
+        const std::string* value = columns[at] ? &*columns[at] : nullptr;
         ++at;
+        server.settings = store.with(server.settings, name, value);
+        const std::string* neutral = server.reported_at_login->find(name);
+        const bool back_to_neutral = reset && name == application_name && neutral != nullptr && value != nullptr &&
+                                     *neutral == *value;
+        settings = store.with(settings, name, back_to_neutral ? startup->find(name) : value);
     }
     touched_.clear();
     review_pins_ = false;

@@ -7,7 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
-#include <set>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -66,24 +66,36 @@ public:
     bool take_schema_change() noexcept { return std::exchange(schema_changed_, false); }
     bool had_temporary_objects() const noexcept { return had_temporary_objects_; }
 
-    /// The request is over without an error; `tag` is its last CommandComplete.
-    void completed(std::string_view tag, protocol::parameter_store& store);
+    /// What is known of the server the client has.
+    struct server_view {
+        const protocol::parameter_set*& settings;  ///< in force, beyond its startup values
+        const protocol::parameter_set* reported_at_login;
+    };
+    /// A statement ended without an error, with this CommandComplete tag.
+    void completed(std::string_view tag, const server_view& server, protocol::parameter_store& store);
     void failed() noexcept { reset_ = certain_reset::none; }
-    /// After DISCARD ALL, by its tag.
-    void discarded();
+    /// What the client is to be told where a server reports `value`: RESET takes application_name to the server's
+    /// default, which is not this client's.
+    std::string_view reported(std::string_view name, std::string_view value) const noexcept;
 
     /// The question for the server, empty when nothing is in doubt. One row answers it.
     std::string review_query(std::string_view login_user) const;
     /// Takes the answer, its columns in order, NULL as nullopt: what is pinned by evidence stays, what was in
     /// doubt is settled.
-    void reviewed(const std::vector<std::optional<std::string>>& columns, protocol::parameter_store& store);
+    void reviewed(
+        const std::vector<std::optional<std::string>>& columns, const server_view& server,
+        protocol::parameter_store& store
+    );
     /// The question could not be answered: keep the server for good.
     void review_failed() noexcept;
 
 private:
     void note_changes(const protocol::statement_traits& traits, std::string_view text, bool idle);
 
-    std::set<std::string, std::less<>> touched_;  ///< parameters whose value is not known for certain
+    void discarded() noexcept;
+
+    /// Parameters whose value is not known for certain, and whether the last statement that named one was a reset.
+    std::map<std::string, bool, std::less<>> touched_;
     std::string reset_name_;
     certain_reset reset_ = certain_reset::none;
     bool review_pins_ = false;

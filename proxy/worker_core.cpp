@@ -59,7 +59,8 @@ worker_core::worker_core(
       scram_keys_(scram_keys_kept),
       statements_(unused_statements_kept),
       classifier_(
-          {options_.settings->limits.classify_text().bytes, options_.settings->limits.statement_cache()}
+          {options_.settings->limits.classify_text().bytes, options_.settings->limits.statement_cache(),
+           env.random()}
       ),
       relay_{
           statements_,

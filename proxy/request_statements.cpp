@@ -1,0 +1,416 @@
+// The part of request_relay that knows prepared statements: the client's names become the server's, what a server lacks
+// is sent ahead, and SQL that speaks of protocol-level statements finds them.
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "protocol/frame.hpp"
+#include "protocol/message_writer.hpp"
+#include "protocol/session_change.hpp"
+#include "proxy/request_relay.hpp"
+
+namespace pgmend::proxy {
+
+using protocol::has;
+using protocol::owed_reply;
+using protocol::reply_action;
+using protocol::reply_kind;
+using protocol::session_change_kind;
+using protocol::session_effect;
+using protocol::statement_ref;
+using protocol::substitute_error;
+
+namespace {
+
+constexpr std::size_t header_bytes = protocol::frame_header_size;
+constexpr std::size_t longest_name = 512;  // of a portal or statement; PostgreSQL cuts at 63
+/// Never the name of a shared statement: those are numbered from one.
+constexpr std::string_view spare_name = "pgmend_0";
+
+constexpr session_effect speaks_of_statements =
+    session_effect::sql_prepare | session_effect::sql_execute | session_effect::sql_deallocate;
+
+void put(std::byte*& to, std::string_view text) noexcept {
+    if (!text.empty()) std::memcpy(to, text.data(), text.size());
+    to += text.size();
+    *to++ = std::byte{0};
+}
+
+}  // namespace
+
+void request_relay::inject(const std::vector<std::byte>& frames) {
+    if (to_server_->has_room(frames.size() + made_bytes)) {
+        const auto room = to_server_->make(frames.size());
+        std::copy(frames.begin(), frames.end(), room.begin());
+        return;
+    }
+    // Too long for the flight's own store; it lives until the flight was sent.
+    long_frames_.push_back(frames);
+    to_server_->add(long_frames_.back());
+}
+
+void request_relay::owe_for_us(reply_kind kind, reply_action action) {
+    owed_reply reply;
+    reply.kind = kind;
+    reply.action = action;
+    owe(std::move(reply));
+}
+
+/// Makes room for one more statement on the server.
+void request_relay::evict() {
+    const auto evicted = server_->statements.evict();
+    if (!evicted) return;
+    std::vector<std::byte> closing;
+    protocol::message_writer{closing}.close_statement(pool::server_statements::name_of(*evicted));
+    inject(closing);
+    owe_for_us(reply_kind::close, reply_action::swallow);
+}
+
+/// Sends ahead what the server lacks.
+void request_relay::provide(const statement_ref& statement, bool named) {
+    pool::server_statements& prepared = server_->statements;
+    if (named ? prepared.use(statement->id) : prepared.unnamed() == statement->id) return;
+    if (named) {
+        evict();
+        prepared.insert(statement->id);
+    } else {
+        prepared.set_unnamed(statement->id);
+    }
+    std::vector<std::byte> frame;
+    protocol::message_writer{frame}.parse(
+        named ? statement->server_name : "", statement->text, protocol::as_bytes(statement->types)
+    );
+    inject(frame);
+    context_.metrics.prepared_statements_parsed.add(config::metrics::parse_route::injected);
+    owed_reply reply;
+    reply.kind = reply_kind::parse;
+    reply.action = reply_action::swallow;
+    reply.named_on_server = named;
+    reply.statement = statement;
+    owe(std::move(reply));
+}
+
+/// SQL is about to name statements that the client prepared by the protocol: the server gets them under the client's
+/// own names, for as long as that takes. `action` is `own` around a simple Query, where an error of theirs must not
+/// become the client's, and `swallow` inside a group, where it must.
+void request_relay::materialize(std::string_view text, reply_action action) {
+    if (server_->status == protocol::transaction_status::failed) return;
+    for (const auto& change : protocol::session_changes(text)) {
+        const bool named = change.kind == session_change_kind::prepare || change.kind == session_change_kind::execute ||
+                           change.kind == session_change_kind::deallocate;
+        protocol::client_statement* entry = named ? statements_.find(change.name) : nullptr;
+        if (entry == nullptr) continue;
+        std::vector<std::byte> frames;
+        protocol::message_writer writer{frames};
+        writer.close_statement(entry->name());
+        writer.parse(entry->name(), entry->statement->text, protocol::as_bytes(entry->statement->types));
+        inject(frames);
+        owe_for_us(reply_kind::close, action);
+        owe_for_us(reply_kind::parse, action);
+        materialized_.push_back(entry->name());
+        if (change.kind == session_change_kind::deallocate) entry->statement = {};
+    }
+    if (action == reply_action::own && !materialized_.empty()) sync_for_us();
+}
+
+void request_relay::sync_for_us() {
+    std::vector<std::byte> frame;
+    protocol::message_writer{frame}.sync();
+    inject(frame);
+    owe_for_us(reply_kind::sync, reply_action::own);
+}
+
+/// Takes back what `materialize` did.
+void request_relay::dematerialize(reply_action action) {
+    if (materialized_.empty()) return;
+    std::vector<std::byte> frames;
+    protocol::message_writer writer{frames};
+    for (const auto& name : materialized_) {
+        writer.close_statement(name);
+        owe_for_us(reply_kind::close, action);
+    }
+    inject(frames);
+    if (action == reply_action::own) sync_for_us();
+    materialized_.clear();
+}
+
+/// The client's message must fail, and with it the client's transaction, exactly where it stands: the server is
+/// sent one that fails there, and its error gets PostgreSQL's words for the client's mistake.
+request_relay::outcome request_relay::force_error(substitute_error error) {
+    std::vector<std::byte> frame;
+    protocol::message_writer{frame}.frame('D', {protocol::as_bytes("Spgmend_none"), protocol::as_bytes({"\0", 1})});
+    inject(frame);
+    owed_reply reply;
+    reply.kind = reply_kind::describe;
+    reply.action = reply_action::substitute;
+    reply.error = error;
+    owe(std::move(reply));
+    discard_message();
+    return outcome::done;
+}
+
+/// A Parse of a name in use. PostgreSQL notices only after everything else that may be wrong with it, so it is sent
+/// twice under a name of ours: what is wrong comes first, and then that the name exists, in the client's name.
+request_relay::outcome request_relay::duplicate(
+    protocol::client_statement& entry, std::string_view text, protocol::byte_view types
+) {
+    std::vector<std::byte> frames;
+    protocol::message_writer writer{frames};
+    writer.close_statement(spare_name);
+    writer.parse(spare_name, text, types);
+    writer.parse(spare_name, text, types);
+    inject(frames);
+    owe_for_us(reply_kind::close, reply_action::swallow);
+    owe_for_us(reply_kind::parse, reply_action::swallow);
+    owed_reply reply;
+    reply.kind = reply_kind::parse;
+    reply.error = substitute_error::duplicate_statement;
+    reply.client = &entry;
+    reply.previous = entry.statement;
+    owe(std::move(reply));
+    discard_message();
+    return outcome::done;
+}
+
+/// The unread part of a Parse; false when it must go to the server as it is.
+bool request_relay::split_parse(parse_parts& parts) const noexcept {
+    protocol::byte_reader reader{body()};
+    parts.name = reader.cstring();
+    if (reader.failed()) return false;
+    parts.text = reader.cstring();
+    parts.types = reader.rest();
+    return !reader.failed();
+}
+
+request_relay::outcome request_relay::parse() {
+    if (!whole()) {
+        if (size_ <= context_.held_message) return outcome::wait_whole;
+        return parse_oversize();
+    }
+    parse_parts parts;
+    if (!split_parse(parts)) return forward(reply_kind::parse);  // the server says what is wrong with it
+    const auto classify = [this](std::string_view sql) { return context_.classifier.classify(sql, scan()); };
+    if (parts.name.empty()) {
+        const statement_ref statement = context_.statements.intern(parts.text, parts.types, conditions(), classify);
+        owed_reply reply;
+        reply.kind = reply_kind::parse;
+        reply.statement = statement;
+        reply.previous = std::exchange(statements_.unnamed, statement);
+        server_->statements.set_unnamed(statement->id);
+        context_.metrics.prepared_statements_parsed.add(config::metrics::parse_route::forwarded);
+        owe(std::move(reply));
+        pass_through();
+        return outcome::done;
+    }
+    if (parts.name.size() > longest_name) return violate("statement name too long");
+    if (auto* entry = statements_.find(parts.name)) return duplicate(*entry, parts.text, parts.types);
+    if (statements_.size() >= context_.client_statements) return force_error(substitute_error::too_many_statements);
+    const statement_ref statement = context_.statements.intern(parts.text, parts.types, conditions(), classify);
+    if (facts_.pins.has(pin_reason::sql_prepare)) probe_name(parts);
+    return parse_shared(parts.name, statement);
+}
+
+/// SQL's PREPARE and the protocol share their names, and the server alone knows those of SQL: it is asked whether this
+/// one is free, by using it.
+void request_relay::probe_name(const parse_parts& parts) {
+    std::vector<std::byte> frames;
+    protocol::message_writer writer{frames};
+    writer.parse(parts.name, parts.text, parts.types);
+    writer.close_statement(parts.name);
+    inject(frames);
+    owe_for_us(reply_kind::parse, reply_action::swallow);
+    owe_for_us(reply_kind::close, reply_action::swallow);
+}
+
+/// A named Parse: the statement's shared name in front, the client's bytes behind it; or our own answer.
+request_relay::outcome request_relay::parse_shared(std::string_view name, const statement_ref& statement) {
+    protocol::client_statement& entry = statements_.entry(name);
+    owed_reply reply;
+    reply.kind = reply_kind::parse;
+    reply.statement = statement;
+    reply.client = &entry;
+    reply.previous = std::exchange(entry.statement, statement);
+    if (server_->statements.use(statement->id)) {
+        reply.action = reply_action::synthesize;
+        owe(std::move(reply));
+        discard_message();
+        context_.metrics.prepared_statements_parsed.add(config::metrics::parse_route::answered);
+        return outcome::done;
+    }
+    evict();
+    server_->statements.insert(statement->id);
+    reply.named_on_server = true;
+    context_.metrics.prepared_statements_parsed.add(config::metrics::parse_route::forwarded);
+    owe(std::move(reply));
+    const std::string& server_name = statement->server_name;
+    const std::size_t new_size = size_ - name.size() + server_name.size();
+    const auto front = to_server_->make(header_bytes + server_name.size() + 1);
+    std::byte* to = front.data();
+    *to++ = std::byte{'P'};
+    protocol::store_u32(to, static_cast<std::uint32_t>(new_size - 1));
+    to += 4;
+    put(to, server_name);
+    pass_rest(header_bytes + name.size() + 1);
+    return outcome::done;
+}
+
+/// Too long to be kept: it lives on this server alone, and the client with it.
+request_relay::outcome request_relay::parse_oversize() {
+    protocol::byte_reader reader{body()};
+    const std::string_view name = reader.cstring();
+    if (reader.failed() || name.size() > longest_name) return violate("statement name too long");
+    const auto unknown = [](std::string_view) { return protocol::statement_traits{}; };
+    const protocol::parse_conditions nobody_else{nullptr, reinterpret_cast<std::uintptr_t>(this)};
+    const statement_ref statement = context_.statements.intern({}, {}, nobody_else, unknown);
+    facts_.pins.add(pin_reason::unknown);
+    if (!name.empty()) {
+        if (statements_.find(name) != nullptr) return violate("a statement too long to be kept was prepared twice");
+        return parse_shared(name, statement);
+    }
+    owed_reply reply;
+    reply.kind = reply_kind::parse;
+    reply.statement = statement;
+    reply.previous = std::exchange(statements_.unnamed, statement);
+    server_->statements.set_unnamed(statement->id);
+    owe(std::move(reply));
+    pass_through();
+    return outcome::done;
+}
+
+/// A named Parse while the client has no server: a statement that a server has accepted under the same conditions needs
+/// none. (A client that prepares while others wait in their transactions would otherwise wait for them.)
+bool request_relay::parse_without_server() {
+    parse_parts parts;
+    if (!whole() || !split_parse(parts) || parts.name.empty() || parts.name.size() > longest_name) return false;
+    if (statements_.find(parts.name) != nullptr || statements_.size() >= context_.client_statements) return false;
+    const statement_ref statement = context_.statements.find_proven(parts.text, parts.types, conditions());
+    if (!statement) return false;
+    statements_.entry(parts.name).statement = statement;
+    const auto answer = to_client_->make(header_bytes);
+    answer[0] = std::byte{'1'};
+    protocol::store_u32(answer.data() + 1, 4);
+    context_.metrics.prepared_statements_parsed.add(config::metrics::parse_route::answered);
+    return true;
+}
+
+request_relay::outcome request_relay::bind() {
+    protocol::byte_reader reader{body()};
+    const std::string_view portal = reader.cstring();
+    const std::string_view name = reader.cstring();
+    if (reader.failed()) {
+        if (whole()) return forward(reply_kind::bind);
+        if (data_.size() - at_ > 2 * longest_name) return violate("portal or statement name too long");
+        return outcome::wait_whole;
+    }
+    if (portal.size() > longest_name || name.size() > longest_name) return violate("portal or statement name too long");
+    protocol::client_statement* entry = name.empty() ? nullptr : statements_.find(name);
+    const statement_ref statement = name.empty() ? statements_.unnamed
+                                    : entry != nullptr ? entry->statement : statement_ref{};
+    if (!statement) {
+        if (name.empty()) return force_error(substitute_error::no_unnamed_statement);
+        if (name.starts_with(protocol::server_name_prefix)) return force_error(substitute_error::unknown_statement);
+        return forward(reply_kind::bind);  // the server's own error names it as the client does
+    }
+    provide(statement, !name.empty());
+    if (has(statement->traits.effects, speaks_of_statements)) materialize(statement->text, reply_action::swallow);
+    if (portal.empty()) {
+        portal_ = statement;
+    } else {
+        note(statement->traits, statement->text);
+    }
+    if (name.empty()) return forward(reply_kind::bind);
+    const std::string& server_name = statement->server_name;
+    const std::size_t new_size = size_ - name.size() + server_name.size();
+    const auto front = to_server_->make(header_bytes + portal.size() + 1 + server_name.size() + 1);
+    std::byte* to = front.data();
+    *to++ = std::byte{'B'};
+    protocol::store_u32(to, static_cast<std::uint32_t>(new_size - 1));
+    to += 4;
+    put(to, portal);
+    put(to, server_name);
+    owed_reply reply;
+    reply.kind = reply_kind::bind;
+    reply.client = entry;
+    reply.statement = statement;
+    owe(std::move(reply));
+    pass_rest(header_bytes + portal.size() + 1 + name.size() + 1);
+    return outcome::done;
+}
+
+request_relay::outcome request_relay::describe() {
+    if (!whole()) return outcome::wait_whole;
+    protocol::byte_reader reader{body()};
+    const char what = static_cast<char>(reader.u8());
+    const std::string_view name = reader.cstring();
+    if (!reader.done() || what != 'S' || name.size() > longest_name) return forward(reply_kind::describe);
+    if (name.empty()) {
+        if (!statements_.unnamed) return force_error(substitute_error::no_unnamed_statement);
+        provide(statements_.unnamed, false);
+        return forward(reply_kind::describe);
+    }
+    protocol::client_statement* entry = statements_.find(name);
+    if (entry == nullptr) {
+        if (name.starts_with(protocol::server_name_prefix)) return force_error(substitute_error::unknown_statement);
+        return forward(reply_kind::describe);
+    }
+    provide(entry->statement, true);
+    const std::string& server_name = entry->statement->server_name;
+    const auto frame = to_server_->make(header_bytes + 1 + server_name.size() + 1);
+    std::byte* to = frame.data();
+    *to++ = std::byte{'D'};
+    protocol::store_u32(to, static_cast<std::uint32_t>(frame.size() - 1));
+    to += 4;
+    *to++ = std::byte{'S'};
+    put(to, server_name);
+    owed_reply reply;
+    reply.kind = reply_kind::describe;
+    reply.client = entry;
+    reply.statement = entry->statement;
+    owe(std::move(reply));
+    discard_message();
+    return outcome::done;
+}
+
+request_relay::outcome request_relay::close() {
+    if (!whole()) return outcome::wait_whole;
+    protocol::byte_reader reader{body()};
+    const char what = static_cast<char>(reader.u8());
+    const std::string_view name = reader.cstring();
+    if (!reader.done() || what != 'S') {
+        if (name.empty()) portal_ = {};
+        return forward(reply_kind::close);
+    }
+    if (facts_.pins.has(pin_reason::sql_prepare) && !name.empty() && statements_.find(name) == nullptr &&
+        !name.starts_with(protocol::server_name_prefix)) {
+        return forward(reply_kind::close);  // it may be one of SQL's
+    }
+    // The server keeps its statement for others; closing what does not exist is no error either.
+    owed_reply reply;
+    reply.kind = reply_kind::close;
+    reply.action = reply_action::synthesize;
+    if (name.empty()) {
+        reply.previous = std::exchange(statements_.unnamed, {});
+    } else if (protocol::client_statement* entry = statements_.find(name)) {
+        reply.client = entry;
+        reply.previous = std::exchange(entry->statement, {});
+    }
+    owe(std::move(reply));
+    discard_message();
+    return outcome::done;
+}
+
+request_relay::outcome request_relay::execute() {
+    if (data_.size() - at_ < std::min(size_, header_bytes + 1)) return outcome::wait_whole;
+    const bool unnamed = size_ > header_bytes && data_[at_ + header_bytes] == std::byte{0};
+    if (unnamed && portal_) {
+        note(portal_->traits, portal_->text);
+    } else {
+        context_.metrics.queries.add();
+    }
+    const outcome result = forward(reply_kind::execute);
+    if (body_left_ == 0) dematerialize(reply_action::swallow);
+    return result;
+}
+
+}  // namespace pgmend::proxy
