@@ -93,11 +93,12 @@ repeat_command() {
 
 # ---- parts that are more than one command -----------------------------------------------------------------
 
-# A build that succeeds counts as one test passed.
+# A build that succeeds counts as one test passed. Chained, because the caller looks at the status and bash
+# then no longer stops a function at its first failure.
 build() {
-    cmake --preset "$1" -DPGMEND_TESTS=ON
-    cmake --build --preset "$1" --parallel "$cores"
-    echo "1 passed, 0 failed"
+    cmake --preset "$1" -DPGMEND_TESTS=ON &&
+        cmake --build --preset "$1" --parallel "$cores" &&
+        echo "1 passed, 0 failed"
 }
 
 # The machine is shared with the tests that run meanwhile, and they go first.
