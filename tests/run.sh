@@ -97,7 +97,7 @@ repeat_command() {
 # then no longer stops a function at its first failure.
 build() {
     cmake --preset "$1" -DPGMEND_TESTS=ON &&
-        cmake --build --preset "$1" --parallel "$cores" &&
+        cmake --build --preset "$1" --parallel "$cores" -- -k 0 &&
         echo "1 passed, 0 failed"
 }
 
