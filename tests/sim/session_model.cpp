@@ -175,6 +175,16 @@ std::string session_model::parameter(const std::string& canonical) const {
     return known == nullptr ? "" : std::string(known->default_value);
 }
 
+bool session_model::parameter_is_set(const std::string& canonical) const {
+    return now_.settings.contains(canonical) || now_.local_settings.contains(canonical) ||
+           defaults_.contains(canonical);
+}
+
+std::string session_model::current_user() const {
+    const std::string role = parameter("role");
+    return role == "none" ? parameter("session_authorization") : role;
+}
+
 outcome session_model::set_value(
     const std::string& name, const std::optional<std::string>& value, bool local
 ) {
@@ -329,6 +339,20 @@ std::vector<std::string> session_model::traces() const {
     return found;
 }
 
+bool session_model::exists_in_catalog(const std::string& name) const {
+    if (name == "pg_class") return !now_.temp_tables.empty();
+    if (name == "pg_locks") return database_.holds_locks(id_);
+    if (name == "pg_listening_channels") return !now_.channels.empty();
+    if (name == "pg_prepared_statements") {
+        return std::any_of(statements_.begin(), statements_.end(), [](const auto& one) {
+            return one.second.from_sql;
+        });
+    }
+    return std::any_of(now_.cursors.begin(), now_.cursors.end(), [](const auto& one) {
+        return one.second.hold;
+    });
+}
+
 // ---- dispatch
 
 outcome session_model::parameter_statement(const statement& what) {
@@ -346,8 +370,7 @@ outcome session_model::parameter_statement(const statement& what) {
     }
     if (what.what != verb::show) return done("SET");
     const auto canonical = canonical_parameter(what.name);
-    const bool unset_custom = canonical && is_custom(*canonical) && !now_.settings.contains(*canonical) &&
-                              !now_.local_settings.contains(*canonical) && !defaults_.contains(*canonical);
+    const bool unset_custom = canonical && is_custom(*canonical) && !parameter_is_set(*canonical);
     if (!canonical || unset_custom) {
         return failure("42704", "unrecognized configuration parameter \"" + what.name + "\"");
     }

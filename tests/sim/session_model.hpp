@@ -136,6 +136,10 @@ private:
     };
     text_or_null evaluate(const expression& what, scope& with, std::optional<error_fields>& error);
     text_or_null call(const expression& what, scope& with, std::optional<error_fields>& error);
+    /// Whether this session has a row in one of the catalogs that show what it keeps.
+    bool exists_in_catalog(const std::string& name) const;
+    bool parameter_is_set(const std::string& canonical) const;
+    std::string current_user() const;
     std::optional<std::string> read_row(const std::string& key) const;
     void commit_values();
     void roll_back();

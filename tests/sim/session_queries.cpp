@@ -84,6 +84,8 @@ text_or_null session_model::evaluate(
         case expression::kind::column:
             if (const auto found = with.columns.find(what.text); found != with.columns.end())
                 return found->second;
+            if (what.text == "current_user") return current_user();
+            if (what.text == "session_user") return parameter("session_authorization");
             error = make_error("42703", "column \"" + what.text + "\" does not exist");
             return std::nullopt;
         case expression::kind::call:
@@ -95,6 +97,8 @@ text_or_null session_model::evaluate(
     const auto right = evaluate(what.operands[1], with, error);
     if (error || !left || !right) return std::nullopt;
     if (what.text == "||") return *left + *right;
+    if (what.text == "<>") return *left != *right ? "t" : "f";
+    if (what.text == "or") return *left == "t" || *right == "t" ? "t" : "f";
     const auto left_number = to_integer(left);
     const auto right_number = to_integer(right);
     if (!left_number || !right_number) {
@@ -125,12 +129,15 @@ text_or_null session_model::call(const expression& what, scope& with, std::optio
             out += piece;
         return out;
     }
+    if (name == "exists") return exists_in_catalog(text(0)) ? "t" : "f";
     if (name == "length") return std::to_string(text(0).size());
     if (name == "pg_backend_pid") return std::to_string(id_);
     if (name == "pg_is_in_recovery") return "f";
     if (name == "current_setting") {
         const auto canonical = canonical_parameter(text(0));
-        if (canonical) return parameter(*canonical);
+        if (canonical && (!is_custom(*canonical) || parameter_is_set(*canonical)))
+            return parameter(*canonical);
+        if (text(1) == "true") return std::nullopt;
         error = make_error("42704", "unrecognized configuration parameter \"" + text(0) + "\"");
         return std::nullopt;
     }

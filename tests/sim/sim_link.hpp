@@ -146,6 +146,8 @@ public:
     void cut(cut_kind how);
     /// Both ends are still held by somebody and nothing has cut it.
     bool alive() const noexcept;
+    /// The end is not closed by whoever holds it.
+    bool held(end_side side) const noexcept { return ends_[static_cast<std::size_t>(side)] != nullptr; }
 
     /// The opening succeeded or failed with an errno.
     void opened(int error);

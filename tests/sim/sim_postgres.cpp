@@ -1,6 +1,7 @@
 #include "tests/sim/sim_postgres.hpp"
 
 #include <algorithm>
+#include <cstdio>
 
 #include "protocol/bytes.hpp"
 
@@ -77,6 +78,10 @@ void sim_server_connection::terminate(const std::string& code, const std::string
     if (!backend_) return end();
     backend_->terminate(code, text);
     proceed();
+}
+
+bool sim_server_connection::in_use() {
+    return backend_ && static_cast<sim_stream&>(*stream_).link().held(end_side::opener);
 }
 
 bool sim_server_connection::send() {
@@ -182,6 +187,7 @@ void sim_server_connection::start_session(protocol::byte_reader body, std::uint3
         builder.end();
     }
     backend_->welcome();
+    server_.session_started();
 }
 
 bool sim_server_connection::step() {
@@ -220,6 +226,9 @@ bool sim_server_connection::step() {
         backend.terminate("08P01", "invalid message length");
         return true;
     }
+    if (server_.options_.verbose) {
+        std::printf("             session %u < %s\n", backend.pid(), describe(*next).c_str());
+    }
     backend.receive(*next);
     return true;
 }
@@ -249,7 +258,13 @@ sim_postgres::~sim_postgres() {
 
 void sim_postgres::accept(std::unique_ptr<pool::stream> stream) {
     connections_.push_back(std::make_unique<sim_server_connection>(*this, std::move(stream)));
-    peak_ = std::max(peak_, connections());
+}
+
+void sim_postgres::session_started() {
+    const auto used = std::count_if(connections_.begin(), connections_.end(), [](const auto& one) {
+        return one->in_use();
+    });
+    peak_ = std::max(peak_, static_cast<std::size_t>(used));
 }
 
 std::size_t sim_postgres::connections() const {

@@ -27,6 +27,9 @@ public:
     void crash();
 
     bool over() const noexcept { return over_; }
+    /// A session whose other end is not closed: what its owner counts as a connection, while a Terminate may
+    /// still be under way on others.
+    bool in_use();
     /// After login.
     const backend_model* backend() const noexcept { return backend_ ? &*backend_ : nullptr; }
     backend_model* backend() noexcept { return backend_ ? &*backend_ : nullptr; }
@@ -60,6 +63,7 @@ public:
     struct options {
         pool::endpoint at{"db1", 5432};
         std::size_t max_connections = 100;
+        bool verbose = false;  ///< print each message that arrives
     };
     sim_postgres(sim_environment& env, sim_network& network, const link_traits& traits, options how);
     ~sim_postgres();
@@ -72,6 +76,7 @@ public:
     sim_database& database() noexcept { return database_; }
     const pool::endpoint& at() const noexcept { return options_.at; }
     std::size_t connections() const;
+    /// The most sessions that were in use at one time.
     std::size_t connections_peak() const noexcept { return peak_; }
     std::uint64_t cancels() const noexcept { return cancels_; }
     /// What sessions keep that waits between requests: open transactions, temporary tables and so on.
@@ -80,6 +85,7 @@ public:
 private:
     friend class sim_server_connection;
     void accept(std::unique_ptr<pool::stream> stream);
+    void session_started();
     void cancel(std::uint32_t pid, std::string_view key);
     std::uint32_t new_pid() noexcept { return pids_ += 1 + static_cast<std::uint32_t>(env_.dice().below(7)); }
     /// Something changed that concerns others: a lock is free, a notification came, a connection is over.

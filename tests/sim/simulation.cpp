@@ -49,7 +49,7 @@ world::world(const fault_schedule& schedule, const subject_factory& make, bool v
       env_(schedule.seed),
       start_(env_.now()),
       network_(env_),
-      server_(env_, network_, schedule.traits(), {}),
+      server_(env_, network_, schedule.traits(), {{"db1", 5432}, 100, verbose}),
       subject_(
           make({env_, network_, server_.at(), schedule.traits(), schedule.server_connections, schedule.seed})
       ),

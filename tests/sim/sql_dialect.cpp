@@ -17,8 +17,11 @@ public:
     statement parse();
 
 private:
+    expression any();
+    expression comparison();
     expression sum();
     expression product();
+    expression exists();
     expression primary();
     std::vector<expression> list(std::string_view close);
     void literal_value(statement& out);
@@ -44,8 +47,10 @@ expression statement_parser::primary() {
     expression out;
     const sql_token token = cursor_.peek();
     if (cursor_.accept_symbol("(")) {
-        out = sum();
+        out = any();
         cursor_.expect_symbol(")");
+    } else if (cursor_.accept("exists")) {
+        out = exists();
     } else if (token.what == sql_token::kind::text || token.what == sql_token::kind::number) {
         out.what = token.what == sql_token::kind::text ? expression::kind::text : expression::kind::number;
         out.text = token.text;
@@ -59,6 +64,7 @@ expression statement_parser::primary() {
     } else {
         out.what = expression::kind::column;
         out.text = cursor_.name();
+        if (out.text == "true" || out.text == "false") out.what = expression::kind::text;
         if (out.text == "pg_catalog" && cursor_.accept_symbol(".")) out.text = cursor_.name();
         if (cursor_.accept_symbol("(")) {
             out.what = expression::kind::call;
@@ -92,6 +98,48 @@ expression statement_parser::sum() {
     return left;
 }
 
+expression statement_parser::comparison() {
+    expression left = sum();
+    if (!cursor_.is_symbol("<>")) return left;
+    expression whole{expression::kind::binary, cursor_.next().text, 0, {}};
+    whole.operands.push_back(std::move(left));
+    whole.operands.push_back(sum());
+    return whole;
+}
+
+expression statement_parser::any() {
+    expression left = comparison();
+    while (cursor_.is_word("or")) {
+        expression whole{expression::kind::binary, cursor_.next().text, 0, {}};
+        whole.operands.push_back(std::move(left));
+        whole.operands.push_back(comparison());
+        left = std::move(whole);
+    }
+    return left;
+}
+
+/// EXISTS (SELECT … FROM a catalog …): the catalog's name says what is asked, the conditions are taken for
+/// granted.
+expression statement_parser::exists() {
+    expression out{expression::kind::call, "exists", 0, {}};
+    cursor_.expect_symbol("(");
+    while (!cursor_.at_end() && !cursor_.accept("from"))
+        cursor_.next();
+    std::string name = dotted_name();
+    if (name.starts_with("pg_catalog.")) name.erase(0, std::string_view("pg_catalog.").size());
+    out.operands.push_back({expression::kind::text, name, 0, {}});
+    for (int open = 1; open > 0;) {
+        if (cursor_.at_end()) {
+            cursor_.fail();
+            break;
+        }
+        const std::string word = cursor_.next().text;
+        if (word == "(") ++open;
+        if (word == ")") --open;
+    }
+    return out;
+}
+
 std::vector<expression> statement_parser::list(std::string_view close) {
     std::vector<expression> out;
     if (cursor_.accept_symbol(close)) return out;
@@ -99,7 +147,7 @@ std::vector<expression> statement_parser::list(std::string_view close) {
         if (cursor_.accept_symbol("*")) {
             out.push_back({expression::kind::column, "*", 0, {}});
         } else {
-            out.push_back(sum());
+            out.push_back(any());
         }
     } while (cursor_.accept_symbol(","));
     cursor_.expect_symbol(close);
@@ -165,7 +213,7 @@ void statement_parser::select(statement& out) {
         if (cursor_.accept_symbol("*")) {
             out.outputs.push_back({expression::kind::column, "*", 0, {}});
         } else {
-            out.outputs.push_back(sum());
+            out.outputs.push_back(any());
         }
         const expression& output = out.outputs.back();
         const bool named = output.what == expression::kind::call || output.what == expression::kind::column;

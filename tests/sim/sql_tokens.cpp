@@ -65,7 +65,7 @@ struct scanner {
     }
 
     void symbol() {
-        const std::size_t length = starts("||") || starts("::") ? 2 : 1;
+        const std::size_t length = starts("||") || starts("::") || starts("<>") ? 2 : 1;
         add(sql_token::kind::symbol, at, std::string(text.substr(at, length)));
         at += length;
     }
