@@ -6,6 +6,7 @@ import ctypes
 import os
 import pathlib
 import pwd
+import random
 import re
 import shutil
 import signal
@@ -64,9 +65,12 @@ def poll(condition, words, timeout=10.0, step=0.02):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port below the range from which outgoing connections get theirs, so that none of these takes it meanwhile."""
+    while True:
+        port = random.randint(10000, 32000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def die_with_parent(number=signal.SIGKILL):
