@@ -24,11 +24,12 @@ struct options {
     bool shrinking = false;
     bool verbose = false;
     bool printing = false;
+    std::uint64_t failures = 5;  ///< so many failing runs are enough
 };
 
 [[noreturn]] void usage() {
     std::cerr << "usage: simulate [--seed N] [--count K] [--subject " << subject_names()
-              << "] [--shrink] [--schedule FILE] [--print] [--verbose]\n";
+              << "] [--shrink] [--schedule FILE] [--failures N] [--print] [--verbose]\n";
     std::exit(2);
 }
 
@@ -52,6 +53,8 @@ options read_options(int count, char** words) {
             chosen.shrinking = true;
         } else if (word == "--verbose") {
             chosen.verbose = true;
+        } else if (word == "--failures") {
+            chosen.failures = std::stoull(value());
         } else if (word == "--print") {
             chosen.printing = true;
         } else {
@@ -131,7 +134,7 @@ int run(const options& chosen) {
             "seed %llu\nreplay: %s --verbose\n", static_cast<unsigned long long>(schedule.seed),
             replay.c_str()
         );
-        if (failed >= 5) break;
+        if (failed >= chosen.failures) break;
     }
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - started;
     std::printf(

@@ -1,0 +1,138 @@
+// The judge of one connection knows the right answer to anything, and which rows were promised.
+
+#include <catch2/catch.hpp>
+
+#include "tests/sim/reply_checker.hpp"
+
+using namespace pgmend::sim;
+namespace fe = pgmend::sim::frontend;
+
+namespace {
+
+/// A connection and the server that answers it; answers can be changed on their way.
+struct conversation {
+    judge court;
+    reply_checker checker{court, "c1.1", {{"user", "app"}, {"database", "app"}}};
+    sim_database database;
+    backend_model server{database, 9, "key!", {}};
+    bool faults = false;
+
+    conversation() {
+        server.welcome();
+        hear();
+    }
+    void send(const std::string& bytes) {
+        std::size_t at = 0;
+        const auto sent = *next_message(bytes, at);
+        checker.sent(sent);
+        server.receive(sent);
+        server.produce(1'000'000);
+    }
+    /// Gives the server's answers to the checker, all or the first ones.
+    void hear(std::size_t count = 1'000'000) {
+        std::size_t at = 0;
+        for (; count > 0; --count) {
+            const auto next = next_message(server.out, at);
+            if (!next) break;
+            checker.received(*next, faults);
+        }
+        server.out.clear();
+    }
+    answer hear_error(const std::string& code, const std::string& severity = "ERROR") {
+        std::string out;
+        message_builder(out, 'E').u8('V').string(severity).u8('C').string(code).u8(0).end();
+        std::size_t at = 0;
+        return checker.received(*next_message(out, at), faults);
+    }
+    std::optional<oracle> convicted() const {
+        return court.first() ? std::optional(court.first()->which) : std::nullopt;
+    }
+};
+
+}  // namespace
+
+TEST_CASE("reply_checker: PostgreSQL's own answers are right", "[sim]") {
+    conversation talk;
+    talk.send(fe::query("SELECT 'c1.1#1'; SET TimeZone TO 'X'; INSERT INTO kv VALUES ('c1.1#k', 'v')"));
+    CHECK_FALSE(talk.checker.satisfied());
+    talk.hear();
+    CHECK(talk.checker.satisfied());
+    CHECK_FALSE(talk.convicted());
+    REQUIRE(talk.checker.possible_rows().size() == 1);
+    CHECK(talk.checker.possible_rows()[0].size() == 1);
+}
+
+TEST_CASE("reply_checker: without an answer a commit is possible, not certain", "[sim]") {
+    conversation talk;
+    talk.send(fe::query("INSERT INTO kv VALUES ('c1.1#k', 'v')"));
+    CHECK(talk.checker.possible_rows().size() == 2);
+    // CommandComplete comes after the commit.
+    talk.hear(1);
+    CHECK(talk.checker.possible_rows().size() == 1);
+}
+
+TEST_CASE("reply_checker: in a pipeline CommandComplete promises nothing, ReadyForQuery does", "[sim]") {
+    conversation talk;
+    talk.send(fe::parse("", "INSERT INTO kv VALUES ('c1.1#k', 'v')"));
+    talk.send(fe::bind("", ""));
+    talk.send(fe::execute(""));
+    talk.send(fe::sync());
+    std::size_t at = 0;
+    for (int left = 3; left > 0; --left)
+        talk.checker.received(*next_message(talk.server.out, at), false);
+    CHECK(talk.checker.possible_rows().size() == 2);
+    talk.checker.received(*next_message(talk.server.out, at), false);
+    CHECK(talk.checker.possible_rows().size() == 1);
+}
+
+TEST_CASE("reply_checker: who was told an error has nothing committed, unless it was told unknown", "[sim]") {
+    conversation talk;
+    talk.faults = true;
+    talk.send(fe::query("INSERT INTO kv VALUES ('c1.1#k', 'v')"));
+    SECTION("a retryable error") {
+        CHECK(talk.hear_error("40001") == answer::excused);
+        REQUIRE(talk.checker.possible_rows().size() == 1);
+        CHECK(talk.checker.possible_rows()[0].empty());
+    }
+    SECTION("an unknown outcome") {
+        CHECK(talk.hear_error("08007") == answer::excused);
+        CHECK(talk.checker.possible_rows().size() == 2);
+    }
+    SECTION("the connection is ended") {
+        CHECK(talk.hear_error("57P01", "FATAL") == answer::farewell);
+        CHECK(talk.checker.possible_rows().size() == 2);
+    }
+}
+
+TEST_CASE("reply_checker: the same errors are wrong while nothing has gone wrong", "[sim]") {
+    conversation talk;
+    talk.send(fe::query("SELECT 1"));
+    CHECK(talk.hear_error("40001") == answer::wrong);
+    CHECK(talk.convicted() == oracle::wrong_reply);
+}
+
+TEST_CASE("reply_checker: a cancel nobody asked for is known as such", "[sim]") {
+    conversation talk;
+    talk.faults = true;
+    talk.send(fe::query("SELECT 1"));
+    CHECK(talk.hear_error("57014") == answer::wrong);
+    CHECK(talk.convicted() == oracle::foreign_cancel);
+}
+
+TEST_CASE("reply_checker: a cancellable statement may end either way", "[sim]") {
+    conversation talk;
+    std::size_t at = 0;
+    const auto sleep = *next_message(fe::query("SELECT pg_sleep(1)"), at);
+    talk.checker.sent_cancellable(sleep);
+    CHECK_FALSE(talk.checker.satisfied());
+    talk.server.receive(sleep);
+    if (GENERATE(false, true)) {
+        talk.server.cancel();
+    } else {
+        talk.server.wake();
+        talk.server.produce(1000);
+    }
+    talk.hear();
+    CHECK(talk.checker.satisfied());
+    CHECK_FALSE(talk.convicted());
+}
