@@ -177,18 +177,25 @@ config::time_point pool_ledger::next_tick() const noexcept {
     const auto at = [&when](config::time_point since, config::duration after) {
         if (after > config::duration::zero()) when = std::min(when, since + after);
     };
+    // Nothing is opened before this; a time in the past is good enough for "now".
+    const auto login_allowed = std::max(retry_at_, config::time_point{});
+    const bool may_connect = !closed_ && connecting_ < limits_.login_concurrency;
     if (const ledger_waiter* first = waiters_.front()) {
         at(first->since, limits_.wait_timeout);
-        if (retry_at_ != config::time_point::min()) when = std::min(when, retry_at_);
+        if (!closed_ && retry_at_ != config::time_point::min()) when = std::min(when, retry_at_);
         const bool reserve_left = total() < limits_.size + limits_.reserve_size && total() >= limits_.size;
-        if (reserve_left && connecting_ == 0) at(first->since, limits_.reserve_timeout);
+        if (may_connect && reserve_left && connecting_ == 0) {
+            when = std::min(when, std::max(first->since + limits_.reserve_timeout, login_allowed));
+        }
+        // A dedicated connection that ended has made room.
+        if (may_connect && connecting_ == 0 && total() < limits_.size) when = std::min(when, login_allowed);
     }
     if (const ledger_server* oldest = idle_.front()) {
         if (total() > limits_.min_size) at(oldest->idle_since, limits_.idle_timeout);
         at(oldest->opened_at, limits_.lifetime);
     }
-    if (used_ && !closed_ && total() < std::min(limits_.min_size, limits_.size)) {
-        when = std::min(when, std::max(retry_at_, config::time_point{}));
+    if (used_ && may_connect && total() < std::min(limits_.min_size, limits_.size)) {
+        when = std::min(when, login_allowed);
     }
     return when;
 }

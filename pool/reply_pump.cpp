@@ -119,6 +119,7 @@ private:
         owed_reply& reply = server_.owed.front();
         if (reply.action == reply_action::substitute) return false;  // it was bound to fail
         advance(header, forwarding());
+        if (expected == reply_kind::parse) confirm(reply);
         sink_.done(reply);
         server_.owed.pop();
         close_run_if_synthesized();
@@ -263,10 +264,10 @@ private:
             case reply_kind::execute:
             case reply_kind::close:
                 reply.failed = true;
-                server_.owed.skip_to_sync([this](owed_reply& skipped) {
-                    take_back(skipped);
-                    sink_.undone(skipped);
-                });
+                server_.owed.skip_to_sync(
+                    [this](const owed_reply& skipped) { take_back(skipped); },
+                    [this](owed_reply& skipped) { sink_.undone(skipped); }
+                );
                 break;
             case reply_kind::sync:
             case reply_kind::query:
@@ -279,13 +280,21 @@ private:
 
     /// The server did not do it after all.
     void take_back(const owed_reply& skipped) {
-        if (!skipped.statement) return;
-        if (skipped.kind == reply_kind::parse) {
-            if (skipped.named_on_server) {
-                server_.statements.erase(skipped.statement->id);
-            } else {
-                server_.statements.set_unnamed(0);
-            }
+        if (skipped.evicted != 0) server_.statements.still_there(skipped.evicted);
+        if (!skipped.statement || skipped.kind != reply_kind::parse) return;
+        if (skipped.named_on_server) {
+            server_.statements.skipped(skipped.statement->id, skipped.group);
+        } else if (skipped.action != reply_action::synthesize) {
+            server_.statements.drop_unnamed();
+        }
+    }
+
+    void confirm(const owed_reply& parsed) {
+        if (!parsed.statement) return;
+        if (parsed.named_on_server) {
+            server_.statements.confirm(parsed.statement->id);
+        } else {
+            server_.statements.confirm_unnamed(parsed.statement->id);
         }
     }
 

@@ -99,6 +99,14 @@ detached server_pool::clean(server_connection& server, bool touched) {
             server.owed.push_copy_end();
         }
         if (server.owed.group_open()) {
+            // Without the client's Sync its group must not be committed: outside a block it is made to fail.
+            if (server.status == protocol::transaction_status::idle && !server.owed.skipping()) {
+                writer.frame('D', {protocol::as_bytes("Spgmend_none"), protocol::as_bytes({"\0", 1})});
+                owed_reply failure;
+                failure.kind = protocol::reply_kind::describe;
+                failure.action = protocol::reply_action::drop;
+                server.owed.push(std::move(failure));
+            }
             writer.sync();
             owed_reply sync;
             sync.kind = protocol::reply_kind::sync;
@@ -106,7 +114,8 @@ detached server_pool::clean(server_connection& server, bool touched) {
             server.owed.push(std::move(sync));
         }
         if (!ending.empty()) good = work.send(ending);
-        work.deadline.after(options_.cleanup_timeout);
+        // When pgmend ends, nobody waits for a statement whose client is gone.
+        work.deadline.after(closing_ ? config::duration::zero() : options_.cleanup_timeout);
         work.gate.set(readable);
         bool cancelled = false;
         bool planned = false;
@@ -133,6 +142,7 @@ detached server_pool::clean(server_connection& server, bool touched) {
                                                : metrics::cleanup_action::rollback
                     );
                 }
+                server.statements.drop_unnamed();
                 if (!queries.empty()) good = work.send(queries);
                 if (good && queries.empty() && server.cancels_under_way == 0) break;
                 work.deadline.after(options_.cleanup_timeout);

@@ -223,6 +223,7 @@ void server_pool::bury() noexcept {
 }
 
 void server_pool::close() {
+    closing_ = true;
     pool_ledger::actions actions;
     ledger_.close_all(actions);
     carry_out(actions);

@@ -153,6 +153,7 @@ private:
         dead_;                  ///< closed; freed when nothing refers to them any more
     std::string last_failure_;  ///< of a login, for those who wait in vain
     std::size_t tasks_ = 0;
+    bool closing_ = false;
     pool_ledger::actions free_actions_;
 };
 

@@ -6,6 +6,7 @@ namespace pgmend::protocol {
 
 void reply_queue::push(owed_reply reply) {
     if (count_ == ring_.size()) grow();
+    reply.group = group_;
     switch (reply.kind) {
         case reply_kind::parse:
         case reply_kind::bind:
@@ -17,14 +18,48 @@ void reply_queue::push(owed_reply reply) {
         case reply_kind::sync:
             group_open_ = false;
             skipping_ = false;
+            ++group_;
             break;
         case reply_kind::query:
         case reply_kind::function_call:
+            ++group_;
+            break;
         case reply_kind::copy_end:
             break;
     }
     at(count_) = std::move(reply);
     ++count_;
+}
+
+namespace {
+
+/// Whether the message changes what one of the client's names stands for; with no name, the unnamed statement.
+bool changes_name(const owed_reply& reply) noexcept {
+    switch (reply.kind) {
+        case reply_kind::parse:
+            return reply.action == reply_action::forward || reply.action == reply_action::synthesize;
+        case reply_kind::close:
+            return reply.action == reply_action::synthesize;
+        case reply_kind::query:
+            return reply.action == reply_action::forward;
+        default:
+            return false;
+    }
+}
+
+}  // namespace
+
+/// A message that changed a name was skipped. If a later one that is not skipped has changed the same name since, it is
+/// that one's past that changes, not the present.
+void reply_queue::hand_down(owed_reply& skipped, std::size_t from) {
+    if (!changes_name(skipped)) return;
+    for (std::size_t i = from; i < count_; ++i) {
+        owed_reply& later = at(i);
+        if (!changes_name(later) || later.client != skipped.client) continue;
+        later.previous = std::move(skipped.previous);
+        skipped.kind = reply_kind::bind;  // nothing is left to undo for the client
+        return;
+    }
 }
 
 void reply_queue::grow() {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "protocol/message_type.hpp"
@@ -63,6 +64,8 @@ struct owed_reply {
     /// it.
     bool named_on_server = false;
     bool failed = false;  ///< the error was this message's own; those behind it were skipped
+    std::uint32_t group = 0;     ///< of messages between two Syncs; given by the queue
+    std::uint64_t evicted = 0;   ///< a Close of ours: the statement it was to take from the server
     statement_ref statement;
     /// The client's name for it; and, for Parse and Close, what it stood for before, to be restored if the server
     /// skips the message.
@@ -83,15 +86,18 @@ public:
 
     /// The front has been answered; removes it, and copy marks that now stand in front.
     void pop();
-    /// An error in the extended protocol: the server skips everything up to the next Sync. Calls `undone` for
-    /// each skipped entry, the latest first.
-    template <class Undone>
-    void skip_to_sync(Undone&& undone) {
+    /// An error in the extended protocol: the server skips everything up to the next Sync. Calls both for each
+    /// skipped entry, the latest first: `skipped` as it was sent, `undone` with what is left to undo of the client's
+    /// names.
+    template <class Skipped, class Undone>
+    void skip_to_sync(Skipped&& skipped, Undone&& undone) {
         std::size_t end = 0;
         while (end < count_ && at(end).kind != reply_kind::sync) {
             ++end;
         }
         for (std::size_t i = end; i-- > 0;) {
+            skipped(std::as_const(at(i)));
+            hand_down(at(i), end);
             undone(at(i));
         }
         while (end-- > 0) {
@@ -120,17 +126,21 @@ public:
     bool settled() const noexcept { return empty() && !group_open_ && !skipping_ && !copying_in_; }
     bool group_open() const noexcept { return group_open_ || skipping_; }
     bool skipping() const noexcept { return skipping_; }
+    /// Messages between two Syncs are done or skipped together.
+    std::uint32_t group() const noexcept { return group_; }
     /// The client is gone: nothing is forwarded any more, its map is not touched.
     void orphan() noexcept;
 
 private:
     void drop_front();
     void grow();
+    void hand_down(owed_reply& skipped, std::size_t from);
 
     std::vector<owed_reply> ring_;
     std::size_t first_ = 0;
     std::size_t count_ = 0;
     std::size_t limit_;
+    std::uint32_t group_ = 0;
     bool group_open_ = false;
     bool skipping_ = false;
     bool copying_in_ = false;

@@ -103,7 +103,7 @@ pool::task<login_end> client_login::run() {
     if (negotiate_) {
         std::vector<std::byte> frame;
         const std::vector<std::string_view> unknown{unknown_options_.begin(), unknown_options_.end()};
-        protocol::message_writer{frame}.negotiate_protocol_version(protocol::newest_minor_version, unknown);
+        protocol::message_writer{frame}.negotiate_protocol_version(minor_, unknown);
         send(frame);
     }
     if (!co_await authenticate()) co_return login_end{kind::refused};

@@ -209,6 +209,7 @@ void client_session::own_query(std::string_view text, session_phase phase) {
     reply.kind = reply_kind::query;
     reply.action = protocol::reply_action::own;
     server_->owed.push(std::move(reply));
+    server_->statements.drop_unnamed();
     std::vector<std::byte> frame;
     protocol::message_writer{frame}.query(text);
     worker_.flight_to_server().add(frame);
@@ -497,6 +498,7 @@ void client_session::set_interest() {
 // What the pump tells.
 
 std::string_view client_session::reported(std::string_view name, std::string_view value) {
+    facts_.note_reported(name);
     const std::string told{facts_.reported(name, value)};
     facts_.told = worker_.parameters().with(facts_.told, name, &told);
     return *facts_.told->find(name);

@@ -118,6 +118,7 @@ request_relay::outcome request_relay::without_server() {
         case frontend_message::terminate:
             return stop(request_result::terminate);
         case frontend_message::sync: {
+            if (size_ != header_bytes) return stop(request_result::need_server);  // the server says what is wrong
             skip_to_sync_ = false;
             at_ += size_;
             const auto ready = to_client_->make(header_bytes + 1);
@@ -281,7 +282,7 @@ request_relay::outcome request_relay::query() {
     // A simple Query drops the unnamed statement, ours and the server's.
     reply.previous = std::exchange(statements_.unnamed, {});
     portal_ = {};
-    server_->statements.set_unnamed(0);
+    server_->statements.drop_unnamed();
     owe(std::move(reply));
     pass_through();
     if (body_left_ == 0) dematerialize(reply_action::own);

@@ -64,20 +64,32 @@ void request_relay::evict() {
     std::vector<std::byte> closing;
     protocol::message_writer{closing}.close_statement(pool::server_statements::name_of(*evicted));
     inject(closing);
-    owe_for_us(reply_kind::close, reply_action::swallow);
+    owed_reply reply;
+    reply.kind = reply_kind::close;
+    reply.action = reply_action::swallow;
+    reply.evicted = *evicted;
+    owe(std::move(reply));
 }
 
 /// Sends ahead what the server lacks.
 void request_relay::provide(const statement_ref& statement, bool named) {
     pool::server_statements& prepared = server_->statements;
-    if (named ? prepared.use(statement->id) : prepared.unnamed() == statement->id) return;
-    if (named) {
-        evict();
-        prepared.insert(statement->id);
-    } else {
-        prepared.set_unnamed(statement->id);
-    }
+    const std::uint32_t group = server_->owed.group();
     std::vector<std::byte> frame;
+    if (named) {
+        const auto presence = prepared.use(statement->id, group);
+        if (presence == pool::statement_presence::present) return;
+        if (presence == pool::statement_presence::uncertain) {
+            protocol::message_writer{frame}.close_statement(statement->server_name);
+            owe_for_us(reply_kind::close, reply_action::swallow);
+        } else {
+            evict();
+        }
+        prepared.insert(statement->id, group);
+    } else {
+        if (prepared.unnamed_is(statement->id, group)) return;
+        prepared.set_unnamed(statement->id, group);
+    }
     protocol::message_writer{frame}.parse(
         named ? statement->server_name : "", statement->text, protocol::as_bytes(statement->types)
     );
@@ -197,7 +209,7 @@ request_relay::outcome request_relay::parse() {
         reply.kind = reply_kind::parse;
         reply.statement = statement;
         reply.previous = std::exchange(statements_.unnamed, statement);
-        server_->statements.set_unnamed(statement->id);
+        server_->statements.set_unnamed(statement->id, server_->owed.group());
         context_.metrics.prepared_statements_parsed.add(config::metrics::parse_route::forwarded);
         owe(std::move(reply));
         pass_through();
@@ -231,15 +243,24 @@ request_relay::outcome request_relay::parse_shared(std::string_view name, const 
     reply.statement = statement;
     reply.client = &entry;
     reply.previous = std::exchange(entry.statement, statement);
-    if (server_->statements.use(statement->id)) {
+    const std::uint32_t group = server_->owed.group();
+    const auto presence = server_->statements.use(statement->id, group);
+    if (presence == pool::statement_presence::present) {
         reply.action = reply_action::synthesize;
         owe(std::move(reply));
         discard_message();
         context_.metrics.prepared_statements_parsed.add(config::metrics::parse_route::answered);
         return outcome::done;
     }
-    evict();
-    server_->statements.insert(statement->id);
+    if (presence == pool::statement_presence::uncertain) {
+        std::vector<std::byte> closing;
+        protocol::message_writer{closing}.close_statement(statement->server_name);
+        inject(closing);
+        owe_for_us(reply_kind::close, reply_action::swallow);
+    } else {
+        evict();
+    }
+    server_->statements.insert(statement->id, group);
     reply.named_on_server = true;
     context_.metrics.prepared_statements_parsed.add(config::metrics::parse_route::forwarded);
     owe(std::move(reply));
@@ -272,7 +293,7 @@ request_relay::outcome request_relay::parse_oversize() {
     reply.kind = reply_kind::parse;
     reply.statement = statement;
     reply.previous = std::exchange(statements_.unnamed, statement);
-    server_->statements.set_unnamed(statement->id);
+    server_->statements.set_unnamed(statement->id, server_->owed.group());
     owe(std::move(reply));
     pass_through();
     return outcome::done;

@@ -237,8 +237,8 @@ void server::end() {
     for (const auto& worker : workers_) {
         if (!draining) worker->stop_accepting();
         worker->post([](worker_core& core) {
-            core.kill_all();
             core.close_pools();
+            core.kill_all();
         });
     }
     listener_.close();

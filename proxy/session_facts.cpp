@@ -89,7 +89,13 @@ void session_facts::note_changes(const protocol::statement_traits& traits, std::
     for (const auto& change : changes) {
         switch (change.kind) {
             case session_change_kind::set_parameter:
-                if (!change.is_local) touched_.insert_or_assign(change.name, false);
+                if (change.is_local) break;
+                if (change.name == "role" || change.name == "session_authorization") {
+                    pins.add(pin_reason::role);
+                    review_pins_ = true;
+                    break;
+                }
+                touched_.insert_or_assign(change.name, false);
                 break;
             case session_change_kind::reset_parameter:
                 if (change.is_local) break;
@@ -172,6 +178,14 @@ std::string session_facts::review_query(std::string_view login_user) const {
         query += ",pg_catalog.current_setting(" + protocol::quote_literal(name) + ",true)";
     }
     return query;
+}
+
+void session_facts::note_reported(std::string_view name) {
+    // Not every parameter a server reports can be set.
+    static constexpr std::array<std::string_view, 5> facts{
+        "in_hot_standby", "is_superuser", "server_version", "session_authorization", "integer_datetimes"};
+    if (std::find(facts.begin(), facts.end(), name) != facts.end()) return;
+    if (reset_ == certain_reset::none) touched_.try_emplace(std::string{name}, false);
 }
 
 std::string_view session_facts::reported(std::string_view name, std::string_view value) const noexcept {

@@ -74,6 +74,8 @@ public:
     /// A statement ended without an error, with this CommandComplete tag.
     void completed(std::string_view tag, const server_view& server, protocol::parameter_store& store);
     void failed() noexcept { reset_ = certain_reset::none; }
+    /// A server reported a parameter during the client's request: somebody set it, if only a trigger.
+    void note_reported(std::string_view name);
     /// What the client is to be told where a server reports `value`: RESET takes application_name to the server's
     /// default, which is not this client's.
     std::string_view reported(std::string_view name, std::string_view value) const noexcept;

@@ -100,7 +100,7 @@ void worker_core::bury() noexcept {
         pool::intrusive_list<client_session>::remove(*session);
         delete session;
     }
-    if (closing_) close_pools();
+    if (closing_ || (draining_ && sessions_.empty())) close_pools();
     drop_unused_pools();
 }
 
@@ -119,6 +119,7 @@ void worker_core::drain() {
          session = pool::intrusive_list<client_session>::next(*session)) {
         session->drain();
     }
+    if (sessions_.empty()) close_pools();
 }
 
 void worker_core::kill_all() {
