@@ -135,6 +135,7 @@ void backend_model::parse(byte_reader body) {
     if (!name.empty() && session_.statements().contains(name)) {
         return fail(make_error("42P05", "prepared statement \"" + name + "\" already exists"));
     }
+    if (const auto error = session_.analyze(what)) return fail(*error);
     session_.statements()[name] = {what, false};
     empty_message(parse_complete);
 }
@@ -178,6 +179,7 @@ void backend_model::bind(byte_reader body) {
     if (!name.empty() && find_portal(name) != nullptr) {
         return fail(make_error("42P03", "cursor \"" + name + "\" already exists"));
     }
+    if (const auto error = session_.plan(found->second.what)) return fail(*error);
     portals_.insert_or_assign(
         name,
         portal{found->second.what, std::move(arguments), {}, "", 0, false, session_.transactions_ended()}

@@ -115,7 +115,7 @@ TEST_CASE("backend_model: an error in a pipeline skips to Sync and undoes what c
             {fe::parse("", "INSERT INTO kv VALUES ('a', '1')"), fe::bind("", ""), fe::execute(""),
              fe::parse("", "SELECT 1/0"), fe::bind("", ""), fe::execute(""), fe::parse("", "SELECT 1"),
              fe::query("SELECT 1"), fe::sync()}
-        ) == "12C(INSERT 0 1)12E(22012)Z(I)"
+        ) == "12C(INSERT 0 1)1E(22012)Z(I)"
     );
     CHECK(db.database.rows().empty());
     CHECK(db.say({fe::sync(), fe::sync()}) == "Z(I)Z(I)");

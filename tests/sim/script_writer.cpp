@@ -4,6 +4,13 @@ namespace pgmend::sim {
 
 using namespace frontend;
 
+namespace {
+
+/// pg_catalog.textcat, the function behind the operator ||.
+constexpr std::uint32_t textcat_oid = 1258;
+
+}  // namespace
+
 void script_writer::step(std::vector<std::string> messages, bool wait) {
     script_step next;
     next.messages = std::move(messages);
@@ -118,7 +125,7 @@ void script_writer::simple() {
         case 2:
             return query("BEGIN; " + write_statement() + "; COMMIT; " + any_statement());
         case 3:
-            return step({function_call(100, {mark(), "x"})});
+            return step({function_call(textcat_oid, {mark(), "x"})});
         // Some clients do not wait for ReadyForQuery.
         case 4:
             return step({frontend::query(any_statement()), frontend::query(any_statement())});
@@ -226,7 +233,7 @@ void script_writer::copy() {
 }
 
 void script_writer::transactions() {
-    query(dice_.chance(1, 4) ? "BEGIN ISOLATION LEVEL SERIALIZABLE" : "BEGIN");
+    query(dice_.chance(1, 4) ? "BEGIN READ WRITE" : "BEGIN");
     query(write_statement());
     if (dice_.chance(1, 2)) {
         query("SAVEPOINT a");
@@ -254,7 +261,7 @@ void script_writer::settings() {
             query("SET work_mem TO " + size);
             break;
         case 1:
-            query("SET TimeZone TO 'Zone" + number(1, 9) + "'");
+            query("SET TimeZone TO 'Etc/GMT+" + number(1, 9) + "'");
             break;
         case 2:
             query("SET application_name = '" + mark() + "'");
@@ -367,8 +374,8 @@ void script_writer::cursors() {
         "BEGIN; DECLARE django CURSOR " + std::string(hold ? "WITH HOLD " : "") + "FOR " + rows +
         (hold ? "; COMMIT" : "")
     );
-    query("FETCH " + number(0, 12) + " FROM django");
-    query("FETCH " + number(0, 12) + " FROM django");
+    query("FETCH " + number(1, 12) + " FROM django");
+    query("FETCH " + number(1, 12) + " FROM django");
     query(dice_.chance(1, 2) ? "CLOSE django" : "CLOSE ALL");
     if (!hold) query("COMMIT");
 }

@@ -71,6 +71,10 @@ public:
     /// The session is lost: nothing uncommitted survives.
     void abandon();
 
+    /// What parse analysis refuses, before anything is executed: names that do not exist.
+    std::optional<error_fields> analyze(const statement& what) const;
+    /// What planning refuses, at Bind: constants that cannot be computed.
+    std::optional<error_fields> plan(const statement& what) const;
     outcome execute(const statement& what, const std::vector<text_or_null>& arguments);
     /// Columns a statement will return; nothing when it returns no rows.
     std::optional<std::vector<std::string>> columns(const statement& what) const;

@@ -163,6 +163,51 @@ text_or_null session_model::call(const expression& what, scope& with, std::optio
     return std::nullopt;
 }
 
+namespace {
+
+/// The first column of `what` that is not among `known`; empty when all are.
+std::string unknown_column(const expression& what, const std::vector<std::string>& known) {
+    if (what.what == expression::kind::column) {
+        return std::find(known.begin(), known.end(), what.text) == known.end() ? what.text : "";
+    }
+    for (const auto& operand : what.operands) {
+        if (auto name = unknown_column(operand, known); !name.empty()) return name;
+    }
+    return "";
+}
+
+bool divides_by_constant_zero(const expression& what) {
+    const bool constant = what.operands.size() == 2 && what.operands[0].what == expression::kind::number &&
+                          what.operands[1].what == expression::kind::number;
+    if (what.what == expression::kind::binary && what.text == "/" && constant)
+        return what.operands[1].text == "0";
+    return std::any_of(what.operands.begin(), what.operands.end(), divides_by_constant_zero);
+}
+
+}  // namespace
+
+std::optional<error_fields> session_model::analyze(const statement& what) const {
+    if (what.what != verb::select) return std::nullopt;
+    std::vector<std::string> known = {"current_user", "session_user"};
+    if (what.series) known.push_back(what.series->name);
+    if (!what.table.empty()) known.insert(known.end(), {"k", "v", "*"});
+    if (!what.table.empty() && what.table != "kv" && !now_.temp_tables.contains(what.table)) {
+        return make_error("42P01", "relation \"" + what.table + "\" does not exist");
+    }
+    for (const auto& output : what.outputs) {
+        const std::string name = unknown_column(output, known);
+        if (!name.empty()) return make_error("42703", "column \"" + name + "\" does not exist");
+    }
+    return std::nullopt;
+}
+
+std::optional<error_fields> session_model::plan(const statement& what) const {
+    const bool broken = what.what == verb::select &&
+                        std::any_of(what.outputs.begin(), what.outputs.end(), divides_by_constant_zero);
+    if (!broken) return std::nullopt;
+    return make_error("22012", "division by zero");
+}
+
 std::optional<std::string> session_model::read_row(const std::string& key) const {
     if (const auto own = now_.writes.find(key); own != now_.writes.end()) return own->second;
     return database_.row(key);
