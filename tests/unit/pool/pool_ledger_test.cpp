@@ -1,0 +1,540 @@
+#include "pool/pool_ledger.hpp"
+
+#include <catch2/catch.hpp>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+using namespace pgmend::pool;
+using namespace std::chrono_literals;
+using pgmend::config::duration;
+using pgmend::config::time_point;
+
+namespace {
+
+/// A ledger, its clock, and the actions of the last call.
+struct books {
+    explicit books(pool_limits limits) : ledger(limits) {}
+
+    pool_ledger ledger;
+    time_point now = time_point{} + std::chrono::hours{1000};
+    pool_ledger::actions actions;
+    std::deque<ledger_server> servers;
+    std::deque<ledger_waiter> waiters;
+
+    ledger_waiter& waiter(partition_id partition = 0, const void* parameters = nullptr) {
+        ledger_waiter& made = waiters.emplace_back();
+        made.partition = partition;
+        made.parameters = parameters;
+        return made;
+    }
+    void acquire(ledger_waiter& who) {
+        actions.clear();
+        ledger.acquire(who, now, actions);
+    }
+    ledger_server& connected(partition_id partition = 0) {
+        ledger_server& server = servers.emplace_back();
+        server.partition = partition;
+        actions.clear();
+        ledger.connected(server, now, actions);
+        return server;
+    }
+    void release(ledger_server& server) {
+        actions.clear();
+        ledger.release(server, now, actions);
+    }
+    void tick() {
+        actions.clear();
+        ledger.tick(now, actions);
+    }
+    void connect_failed(duration retry_after) {
+        actions.clear();
+        ledger.connect_failed(now, now + retry_after, actions);
+    }
+    /// What the last call decided: "hand_over", "connect 1", "close lifetime", "time_out", one after another.
+    std::string said() const {
+        std::string all;
+        for (const pool_action& action : actions) {
+            if (!all.empty()) all += ", ";
+            switch (action.kind) {
+                case pool_action_kind::hand_over:
+                    all += "hand_over";
+                    break;
+                case pool_action_kind::connect:
+                    all += "connect " + std::to_string(action.partition);
+                    break;
+                case pool_action_kind::close: {
+                    constexpr std::string_view reasons[]{
+                        "none", "idle_timeout", "lifetime", "repartition", "pool_closed"};
+                    all += "close " + std::string{reasons[static_cast<std::size_t>(action.reason)]};
+                    break;
+                }
+                case pool_action_kind::time_out:
+                    all += "time_out";
+                    break;
+            }
+        }
+        return all;
+    }
+    /// A server in the hands of a new waiter.
+    ledger_server& busy(partition_id partition = 0) {
+        acquire(waiter(partition));
+        REQUIRE(said().starts_with("connect"));
+        ledger_server& server = connected(partition);
+        REQUIRE(said() == "hand_over");
+        return server;
+    }
+};
+
+pool_limits of_size(std::size_t size) {
+    pool_limits limits;
+    limits.size = size;
+    return limits;
+}
+
+}  // namespace
+
+TEST_CASE("pool ledger: the first client makes a connection and gets it") {
+    books b{of_size(2)};
+    ledger_waiter& client = b.waiter(3);
+    b.acquire(client);
+    CHECK(b.said() == "connect 3");
+    CHECK(b.ledger.waiting() == 1);
+    ledger_server& server = b.connected(3);
+    REQUIRE(b.said() == "hand_over");
+    CHECK(b.actions[0].server == &server);
+    CHECK(b.actions[0].waiter == &client);
+    CHECK(b.ledger.in_use() == 1);
+    CHECK(b.ledger.waiting() == 0);
+    CHECK(b.ledger.connecting() == 0);
+    b.release(server);
+    CHECK(b.said().empty());
+    CHECK(b.ledger.idle() == 1);
+    CHECK(b.ledger.in_use() == 0);
+}
+
+TEST_CASE("pool ledger: no more connections than its size, and no more logins at once than allowed") {
+    pool_limits limits = of_size(5);
+    limits.login_concurrency = 2;
+    books b{limits};
+    for (int i = 0; i < 10; ++i) {
+        b.acquire(b.waiter());
+    }
+    CHECK(b.ledger.connecting() == 2);
+    b.connected();
+    CHECK(b.said() == "hand_over, connect 0");
+    b.connected();
+    b.connected();
+    b.connected();
+    CHECK(b.said() == "hand_over");
+    CHECK(b.ledger.total() == 5);
+    b.connected();
+    CHECK(b.said() == "hand_over");
+    CHECK(b.ledger.in_use() == 5);
+    CHECK(b.ledger.waiting() == 5);
+}
+
+TEST_CASE("pool ledger: waiters are served oldest first") {
+    books b{of_size(1)};
+    ledger_server& server = b.busy();
+    ledger_waiter& first = b.waiter();
+    ledger_waiter& second = b.waiter();
+    b.acquire(first);
+    b.acquire(second);
+    CHECK(b.said().empty());
+    b.release(server);
+    REQUIRE(b.said() == "hand_over");
+    CHECK(b.actions[0].waiter == &first);
+    b.release(server);
+    REQUIRE(b.said() == "hand_over");
+    CHECK(b.actions[0].waiter == &second);
+}
+
+TEST_CASE("pool ledger: a waiter that withdrew gets nothing") {
+    books b{of_size(1)};
+    ledger_server& server = b.busy();
+    ledger_waiter& first = b.waiter();
+    ledger_waiter& second = b.waiter();
+    b.acquire(first);
+    b.acquire(second);
+    b.ledger.withdraw(first);
+    b.ledger.withdraw(first);
+    b.release(server);
+    REQUIRE(b.said() == "hand_over");
+    CHECK(b.actions[0].waiter == &second);
+    b.release(server);
+    CHECK(b.said().empty());
+    CHECK(b.ledger.idle() == 1);
+}
+
+TEST_CASE(
+    "pool ledger: of the idle ones the client's last is taken, then one with its settings, then the latest"
+) {
+    books b{of_size(4)};
+    int settings_a = 0;
+    int settings_b = 0;
+    ledger_server& one = b.busy();
+    ledger_server& two = b.busy();
+    ledger_server& three = b.busy();
+    one.parameters = &settings_a;
+    two.parameters = &settings_b;
+    three.parameters = &settings_b;
+    b.release(one);
+    b.release(two);
+    b.release(three);
+    ledger_waiter& client = b.waiter(0, &settings_a);
+    SECTION("its last one") {
+        client.last.attach(&two);
+        b.acquire(client);
+        CHECK(b.actions.at(0).server == &two);
+    }
+    SECTION("its last one is busy: equal settings") {
+        b.acquire(b.waiter(0, &settings_b));
+        CHECK(b.actions.at(0).server == &three);
+        client.last.attach(&three);
+        b.acquire(client);
+        CHECK(b.actions.at(0).server == &one);
+    }
+    SECTION("nothing equal: the latest") {
+        client.parameters = &client;
+        b.acquire(client);
+        CHECK(b.actions.at(0).server == &three);
+    }
+}
+
+TEST_CASE("pool ledger: the affinity to a server that went is no affinity") {
+    books b{of_size(2)};
+    affinity last;
+    {
+        ledger_server gone;
+        last.attach(&gone);
+        CHECK(last.server() == &gone);
+    }
+    CHECK(last.server() == nullptr);
+    ledger_server other;
+    {
+        affinity short_lived;
+        short_lived.attach(&other);
+        CHECK(other.followers.size() == 1);
+        short_lived.attach(&other);
+        CHECK(other.followers.size() == 1);
+    }
+    CHECK(other.followers.empty());
+}
+
+TEST_CASE("pool ledger: a server is never lent across partitions") {
+    books b{of_size(2)};
+    ledger_server& server = b.busy(1);
+    b.release(server);
+    ledger_waiter& other = b.waiter(2);
+    other.last.attach(&server);  // an old affinity does not help
+    b.acquire(other);
+    CHECK(b.said() == "connect 2");
+    CHECK(b.ledger.peek_idle(1) == &server);
+    CHECK(b.ledger.peek_idle(2) == nullptr);
+}
+
+TEST_CASE("pool ledger: an idle server of another partition makes room at once") {
+    books b{of_size(1)};
+    b.release(b.busy(1));
+    b.acquire(b.waiter(2));
+    CHECK(b.said() == "close repartition, connect 2");
+    CHECK(b.ledger.total() == 1);
+}
+
+TEST_CASE("pool ledger: a busy partition gives up a connection for one that has waited long enough") {
+    books b{of_size(1)};
+    ledger_server& server = b.busy(1);
+    ledger_waiter& other = b.waiter(2);
+    b.acquire(other);
+    ledger_waiter& same = b.waiter(1);
+    b.acquire(same);
+    b.now += 99ms;
+    SECTION("not yet") {
+        b.release(server);
+        REQUIRE(b.said() == "hand_over");
+        CHECK(b.actions[0].waiter == &same);
+    }
+    SECTION("now") {
+        b.now += 1ms;
+        b.release(server);
+        CHECK(b.said() == "close repartition, connect 2");
+        CHECK(b.ledger.total() == 1);
+        // The connection made for it goes to it and not to the others.
+        b.connected(2);
+        REQUIRE(b.said() == "hand_over");
+        CHECK(b.actions[0].waiter == &other);
+    }
+}
+
+TEST_CASE("pool ledger: while one connection is made for another partition no second is given up") {
+    books b{of_size(2)};
+    ledger_server& one = b.busy(1);
+    ledger_server& two = b.busy(1);
+    b.acquire(b.waiter(2));
+    ledger_waiter& same = b.waiter(1);
+    b.acquire(same);
+    b.now += 1s;
+    b.release(one);
+    CHECK(b.said() == "close repartition, connect 2");
+    b.release(two);
+    REQUIRE(b.said() == "hand_over");
+    CHECK(b.actions[0].waiter == &same);
+}
+
+TEST_CASE("pool ledger: while no login may be tried nothing is given up for another partition") {
+    books b{of_size(2)};
+    ledger_server& one = b.busy(1);
+    ledger_server& two = b.busy(1);
+    ledger_waiter& other = b.waiter(2);
+    b.acquire(other);
+    b.now += 1s;
+    b.release(one);
+    REQUIRE(b.said() == "close repartition, connect 2");
+    b.connect_failed(5s);
+    CHECK(b.said().empty());
+    // The servers cannot be reached anew: the one that is left must not be thrown away.
+    b.release(two);
+    CHECK(b.said().empty());
+    CHECK(b.ledger.idle() == 1);
+    b.now += 5s;
+    b.tick();
+    CHECK(b.said() == "connect 2");
+    CHECK(b.ledger.idle() == 1);
+}
+
+TEST_CASE("pool ledger: a failed login is not repeated before its time, and then for those who wait") {
+    books b{of_size(2)};
+    b.acquire(b.waiter());
+    b.connect_failed(1s);
+    CHECK(b.said().empty());
+    b.acquire(b.waiter());
+    CHECK(b.said().empty());
+    CHECK(b.ledger.next_tick() == b.now + 1s);
+    b.now += 999ms;
+    b.tick();
+    CHECK(b.said().empty());
+    b.now += 1ms;
+    b.tick();
+    CHECK(b.said() == "connect 0, connect 0");
+}
+
+TEST_CASE("pool ledger: a login that succeeds ends the pause of one that failed") {
+    pool_limits limits = of_size(3);
+    limits.login_concurrency = 2;
+    books b{limits};
+    for (int i = 0; i < 3; ++i) {
+        b.acquire(b.waiter());
+    }
+    CHECK(b.ledger.connecting() == 2);
+    b.connect_failed(10s);
+    CHECK(b.said().empty());
+    b.connected();
+    CHECK(b.said() == "hand_over, connect 0, connect 0");
+}
+
+TEST_CASE("pool ledger: who waits too long is told so, oldest first") {
+    pool_limits limits = of_size(1);
+    limits.wait_timeout = 10s;
+    books b{limits};
+    b.busy();
+    ledger_waiter& first = b.waiter();
+    b.acquire(first);
+    b.now += 4s;
+    ledger_waiter& second = b.waiter();
+    b.acquire(second);
+    CHECK(b.ledger.next_tick() == b.now + 6s);
+    b.now += 6s;
+    b.tick();
+    REQUIRE(b.said() == "time_out");
+    CHECK(b.actions[0].waiter == &first);
+    CHECK_FALSE(first.linked());
+    CHECK(b.ledger.next_tick() == b.now + 4s);
+    b.now += 4s;
+    b.tick();
+    CHECK(b.said() == "time_out");
+    CHECK(b.ledger.waiting() == 0);
+}
+
+TEST_CASE("pool ledger: the reserve is opened for those who have waited, and only then") {
+    pool_limits limits = of_size(1);
+    limits.reserve_size = 1;
+    limits.reserve_timeout = 5s;
+    books b{limits};
+    ledger_server& first = b.busy();
+    b.acquire(b.waiter());
+    b.acquire(b.waiter());
+    CHECK(b.ledger.next_tick() == b.now + 5s);
+    b.now += 4999ms;
+    b.tick();
+    CHECK(b.said().empty());
+    b.now += 1ms;
+    b.tick();
+    CHECK(b.said() == "connect 0");
+    b.connected();
+    CHECK(b.said() == "hand_over");
+    b.tick();
+    CHECK(b.said().empty());
+    CHECK(b.ledger.total() == 2);
+    b.release(first);
+    CHECK(b.said() == "hand_over");
+}
+
+TEST_CASE("pool ledger: idle servers are closed when unused, down to the minimum") {
+    pool_limits limits = of_size(3);
+    limits.min_size = 1;
+    limits.idle_timeout = 60s;
+    books b{limits};
+    ledger_server& one = b.busy();
+    ledger_server& two = b.busy();
+    b.release(one);
+    b.now += 1s;
+    b.release(two);
+    CHECK(b.ledger.next_tick() == b.now + 59s);
+    b.now += 59s;
+    b.tick();
+    REQUIRE(b.said() == "close idle_timeout");
+    CHECK(b.actions[0].server == &one);
+    b.now += 1min;
+    b.tick();
+    CHECK(b.said().empty());
+    CHECK(b.ledger.idle() == 1);
+    CHECK(b.ledger.next_tick() > b.now);
+}
+
+TEST_CASE("pool ledger: a server is closed at the end of its life, when it is idle or comes back") {
+    pool_limits limits = of_size(2);
+    limits.idle_timeout = 0s;
+    limits.lifetime = 3600s;
+    books b{limits};
+    ledger_server& one = b.busy();
+    ledger_server& two = b.busy();
+    b.release(two);
+    CHECK(b.ledger.next_tick() == b.now + 3600s);
+    b.now += 3600s;
+    b.tick();
+    REQUIRE(b.said() == "close lifetime");
+    CHECK(b.actions[0].server == &two);
+    b.release(one);
+    CHECK(b.said() == "close lifetime");
+    CHECK(b.ledger.total() == 0);
+}
+
+TEST_CASE("pool ledger: with the limits at zero servers live for ever") {
+    pool_limits limits = of_size(1);
+    limits.idle_timeout = 0s;
+    limits.lifetime = 0s;
+    books b{limits};
+    b.release(b.busy());
+    CHECK(b.ledger.next_tick() == time_point::max());
+    b.now += std::chrono::hours{10'000};
+    b.tick();
+    CHECK(b.said().empty());
+}
+
+TEST_CASE("pool ledger: a pool nobody has used stays empty, one in use keeps its minimum") {
+    pool_limits limits = of_size(5);
+    limits.min_size = 3;
+    books b{limits};
+    b.tick();
+    CHECK(b.said().empty());
+    CHECK(b.ledger.next_tick() == time_point::max());
+    b.acquire(b.waiter(7));
+    CHECK(b.said() == "connect 7, connect 7, connect 7");
+    ledger_server& one = b.connected(7);
+    ledger_server& two = b.connected(7);
+    b.connected(7);
+    CHECK(b.said().empty());
+    CHECK(b.ledger.total() == 3);
+    b.release(one);
+    b.ledger.lost_idle(two);
+    CHECK(b.ledger.next_tick() <= b.now);
+    b.tick();
+    CHECK(b.said() == "connect 7");
+    b.connect_failed(2s);
+    CHECK(b.ledger.next_tick() == b.now + 2s);
+}
+
+TEST_CASE("pool ledger: a minimum that logins are not allowed to reach yet does not spin") {
+    pool_limits limits = of_size(10);
+    limits.min_size = 10;
+    limits.login_concurrency = 2;
+    books b{limits};
+    b.acquire(b.waiter());
+    CHECK(b.ledger.connecting() == 2);
+    CHECK(b.ledger.next_tick() > b.now);
+}
+
+TEST_CASE("pool ledger: a reserve that cannot be opened yet does not spin") {
+    pool_limits limits = of_size(1);
+    limits.reserve_size = 1;
+    limits.reserve_timeout = 5s;
+    books b{limits};
+    b.busy();
+    b.acquire(b.waiter());
+    b.now += 5s;
+    b.tick();
+    REQUIRE(b.said() == "connect 0");
+    b.connect_failed(3s);
+    CHECK(b.ledger.next_tick() == b.now + 3s);
+}
+
+TEST_CASE("pool ledger: a dedicated connection takes a place, and its end gives the place to who waits") {
+    books b{of_size(1)};
+    b.ledger.count_dedicated(1);
+    CHECK(b.ledger.total() == 1);
+    b.acquire(b.waiter());
+    CHECK(b.said().empty());
+    b.ledger.count_dedicated(-1);
+    CHECK(b.ledger.next_tick() <= b.now);
+    b.tick();
+    CHECK(b.said() == "connect 0");
+    CHECK(b.ledger.next_tick() > b.now);
+}
+
+TEST_CASE("pool ledger: a server lost in use makes room") {
+    books b{of_size(1)};
+    b.busy();
+    b.acquire(b.waiter());
+    CHECK(b.said().empty());
+    b.actions.clear();
+    b.ledger.lost_in_use(b.now, b.actions);
+    CHECK(b.said() == "connect 0");
+    CHECK(b.ledger.in_use() == 0);
+}
+
+TEST_CASE("pool ledger: a closed pool closes what is idle, what comes back and what has just been opened") {
+    books b{of_size(3)};
+    ledger_server& one = b.busy();
+    ledger_server& two = b.busy();
+    b.release(two);
+    b.acquire(b.waiter());
+    b.acquire(b.waiter());
+    CHECK(b.said() == "connect 0");
+    b.release(two);
+    CHECK(b.said() == "hand_over");
+    b.release(two);
+    b.actions.clear();
+    b.ledger.close_all(b.actions);
+    CHECK(b.said() == "close pool_closed");
+    b.release(one);
+    CHECK(b.said() == "close pool_closed");
+    b.connected();
+    CHECK(b.said() == "close pool_closed");
+    CHECK(b.ledger.total() == 0);
+    b.acquire(b.waiter());
+    CHECK(b.said().empty());
+    CHECK(b.ledger.next_tick() > b.now);
+}
+
+TEST_CASE("pool ledger: a closed pool whose last login failed does not spin") {
+    books b{of_size(1)};
+    b.acquire(b.waiter());
+    b.connect_failed(1s);
+    b.actions.clear();
+    b.ledger.close_all(b.actions);
+    b.now += 2s;
+    b.tick();
+    CHECK(b.ledger.next_tick() > b.now);
+}
