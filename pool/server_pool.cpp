@@ -297,6 +297,12 @@ void server_pool::open_dedicated(
     open_alone(std::move(parameters), std::move(done));
 }
 
+/// Its place is free: somebody may be waiting for it.
+void server_pool::dedicated_closed() {
+    ledger_.count_dedicated(-1);
+    plan_tick();
+}
+
 detached server_pool::open_alone(
     startup_parameters parameters,
     std::function<void(std::unique_ptr<server_connection>, const login_outcome&)> done
@@ -313,7 +319,7 @@ detached server_pool::open_alone(
     context_.endpoints.report(where, outcome);
     if (outcome.result != connect_result::ok) {
         server.reset();
-        ledger_.count_dedicated(-1);
+        dedicated_closed();
     }
     done(std::move(server), outcome);
     --tasks_;

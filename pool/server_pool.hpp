@@ -110,7 +110,7 @@ public:
         startup_parameters parameters,
         std::function<void(std::unique_ptr<server_connection>, const login_outcome&)> done
     );
-    void dedicated_closed() noexcept { ledger_.count_dedicated(-1); }
+    void dedicated_closed();
 
     /// Cancels what `server` runs now; at most one cancel is under way for it. False when one is already.
     bool cancel(server_connection& server);
