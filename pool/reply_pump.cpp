@@ -51,6 +51,7 @@ public:
     pump_step run() {
         data_ = server_.in.bytes();
         rest_of_body();
+        close_run();
         if (!emit_synthesized(server_, sink_, flight_)) return finish(pump_result::flight_full);
         while (data_.size() - at_ >= protocol::frame_header_size) {
             if (!flight_.has_room(made_bytes)) return finish(pump_result::flight_full);
@@ -221,16 +222,15 @@ private:
         if (!reader.done()) return false;
         server_.reported = parameters_.with(server_.reported, name, &value);
         const bool own = !server_.owed.empty() && server_.owed.front().action == reply_action::own;
-        const std::string told{own ? std::string_view{value} : sink_.reported(name, value)};
-        const bool other = told != value;
-        if (other) {
+        const std::optional<std::string> told = own ? std::nullopt : sink_.reported(name, value);
+        if (told && *told != value) {
             std::vector<std::byte> frame;
-            protocol::message_writer{frame}.parameter_status(name, told);
+            protocol::message_writer{frame}.parameter_status(name, *told);
             close_run();
             const auto room = flight_.make(frame.size());
             std::copy(frame.begin(), frame.end(), room.begin());
         }
-        advance(header, !own && !other);
+        advance(header, told == value);
         return true;
     }
 
@@ -362,6 +362,7 @@ private:
 }  // namespace
 
 bool emit_synthesized(server_connection& server, reply_sink& sink, gather& flight) {
+    if (server.body_left != 0) return true;  // not inside a message that has not come whole
     while (!server.owed.empty() && server.owed.front().action == reply_action::synthesize) {
         if (!flight.has_room(made_bytes)) return false;
         owed_reply& reply = server.owed.front();

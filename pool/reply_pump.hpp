@@ -4,6 +4,8 @@
 // looked at only where they must be. Used by sessions and by the cleaning of servers alike. Pure but for the
 // buffers; one worker thread.
 
+#include <optional>
+#include <string>
 #include <string_view>
 
 #include "pool/channel.hpp"
@@ -14,8 +16,8 @@ namespace pgmend::pool {
 /// What the pump tells whoever holds the server. Views are valid during the call.
 class reply_sink {
 public:
-    /// A ParameterStatus that is not of our own query: the value that goes on.
-    virtual std::string_view reported(std::string_view name, std::string_view value) = 0;
+    /// A ParameterStatus that is not of our own query: the value that goes on, none when nothing is news.
+    virtual std::optional<std::string> reported(std::string_view name, std::string_view value) = 0;
     /// A row of a query we asked for ourselves.
     virtual void own_row(protocol::byte_view body) = 0;
     /// An error; `own` when the query was ours.

@@ -24,7 +24,7 @@ constexpr config::duration cancel_timeout = std::chrono::seconds{10};
 class silent_sink final : public reply_sink {
 public:
     bool failed = false;
-    std::string_view reported(std::string_view, std::string_view value) override { return value; }
+    std::optional<std::string> reported(std::string_view, std::string_view) override { return std::nullopt; }
     void own_row(protocol::byte_view) override {}
     void error(std::string_view, std::string_view, bool fatal, bool own) override {
         failed = failed || fatal || own;
@@ -176,7 +176,11 @@ detached server_pool::clean(server_connection& server, bool touched) {
 }
 
 bool server_pool::cancel(server_connection& server) {
-    if (server.cancels_under_way != 0 || server.key.pid == 0) return false;
+    if (server.key.pid == 0) return false;
+    if (server.cancels_under_way != 0) {
+        server.cancel_again = true;
+        return true;
+    }
     send_cancel(server);
     return true;
 }
@@ -219,6 +223,9 @@ detached server_pool::send_cancel(server_connection& server) {
         reached ? metrics::cancel_result::forwarded : metrics::cancel_result::failed
     );
     --server.cancels_under_way;
+    // Until now the server could not change hands: whoever asked again is still the one it works for.
+    const bool again = std::exchange(server.cancel_again, false);
+    if (again && server.state == server_state::active && !server.owed.empty()) send_cancel(server);
     if (server.on_cancel_over) server.on_cancel_over();
     if (server.state == server_state::closed) context_.env.defer(*this);
     --tasks_;

@@ -64,6 +64,7 @@ public:
     server_state state = server_state::connecting;
     /// Cancel requests on their way to this backend; it changes hands only when they have been seen through.
     std::uint32_t cancels_under_way = 0;
+    bool cancel_again = false;  ///< another was asked for meanwhile
     std::function<void()> on_cancel_over;  ///< of whoever waits for that
     std::uint64_t bytes_received = 0;
 

@@ -56,10 +56,18 @@ void reply_queue::hand_down(owed_reply& skipped, std::size_t from) {
     for (std::size_t i = from; i < count_; ++i) {
         owed_reply& later = at(i);
         if (!changes_name(later) || later.client != skipped.client) continue;
-        later.previous = std::move(skipped.previous);
+        later.previous = skipped.failed ? statement_ref{} : std::move(skipped.previous);
         skipped.kind = reply_kind::bind;  // nothing is left to undo for the client
         return;
     }
+}
+
+bool reply_queue::undecided(const client_statement* client) noexcept {
+    for (std::size_t i = count_; i-- > 0;) {
+        const owed_reply& reply = at(i);
+        if (changes_name(reply) && reply.client == client) return reply.group != group_;
+    }
+    return false;
 }
 
 void reply_queue::grow() {

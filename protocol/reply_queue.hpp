@@ -126,6 +126,9 @@ public:
     bool settled() const noexcept { return empty() && !group_open_ && !skipping_ && !copying_in_; }
     bool group_open() const noexcept { return group_open_ || skipping_; }
     bool skipping() const noexcept { return skipping_; }
+    /// Whether a message of an earlier group, not yet answered, may change what `client` (null: the unnamed statement)
+    /// stands for: then nothing that depends on it can be decided.
+    bool undecided(const client_statement* client) noexcept;
     /// Messages between two Syncs are done or skipped together.
     std::uint32_t group() const noexcept { return group_; }
     /// The client is gone: nothing is forwarded any more, its map is not touched.

@@ -497,11 +497,13 @@ void client_session::set_interest() {
 
 // What the pump tells.
 
-std::string_view client_session::reported(std::string_view name, std::string_view value) {
+std::optional<std::string> client_session::reported(std::string_view name, std::string_view value) {
     facts_.note_reported(name);
-    const std::string told{facts_.reported(name, value)};
-    facts_.told = worker_.parameters().with(facts_.told, name, &told);
-    return *facts_.told->find(name);
+    std::string told{facts_.reported(name, value)};
+    const protocol::parameter_set* before = facts_.told;
+    facts_.told = worker_.parameters().with(before, name, &told);
+    if (facts_.told == before) return std::nullopt;
+    return told;
 }
 
 void client_session::own_row(protocol::byte_view body) {

@@ -56,7 +56,7 @@ public:
     void refused(const pool::pool_refusal& why) override;
 
     // reply_sink
-    std::string_view reported(std::string_view name, std::string_view value) override;
+    std::optional<std::string> reported(std::string_view name, std::string_view value) override;
     void own_row(protocol::byte_view body) override;
     void error(std::string_view sqlstate, std::string_view message, bool fatal, bool own) override;
     void command_complete(std::string_view tag) override;

@@ -19,6 +19,11 @@ public:
         const auto it = named_.find(name);
         return it == named_.end() || !it->second->statement ? nullptr : it->second.get();
     }
+    /// The entry of that name, even one that stands for nothing now; null for the empty name.
+    protocol::client_statement* known(std::string_view name) noexcept {
+        const auto it = named_.find(name);
+        return it == named_.end() ? nullptr : it->second.get();
+    }
     /// The entry for a name, made when there is none; its address holds until `forget`.
     protocol::client_statement& entry(std::string_view name) {
         const auto it = named_.find(name);

@@ -76,6 +76,7 @@ request_step request_relay::read(
     to_server_ = &to_server;
     to_client_ = &to_client;
     long_frames_.clear();
+    undecided_ = false;
     std::size_t want = 0;
     for (;;) {
         if (body_left_ != 0) {
@@ -127,6 +128,8 @@ request_relay::outcome request_relay::without_server() {
             return outcome::done;
         }
         case frontend_message::flush:
+            if (size_ != header_bytes) return stop(request_result::need_server);
+            break;
         case frontend_message::copy_data:
         case frontend_message::copy_done:
         case frontend_message::copy_fail:

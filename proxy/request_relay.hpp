@@ -64,6 +64,7 @@ public:
 
     /// After too_many: whether it is worth trying again.
     bool may_go_on(const pool::server_connection& server) const noexcept {
+        if (undecided_) return true;
         return barrier_ == barrier::now ? server.owed.empty() : !server.owed.full();
     }
     /// Whether the client stopped inside a message that has been forwarded in part.
@@ -135,6 +136,11 @@ private:
     void note(const protocol::statement_traits& traits, std::string_view text);
     void owe_for_us(protocol::reply_kind kind, protocol::reply_action action);
     void evict();
+    bool depends_on_answers(std::string_view name);
+    outcome wait_for_answers() noexcept {
+        undecided_ = true;
+        return stop(request_result::too_many);
+    }
 
     const relay_context& context_;
     session_facts& facts_;
@@ -148,6 +154,7 @@ private:
     /// that word is known. From the next Sync on when it is of the extended protocol.
     enum class barrier : std::uint8_t { none, after_sync, now };
     barrier barrier_ = barrier::none;
+    bool undecided_ = false;  ///< a message waits until an earlier group has told what a name stands for
     bool may_have_written_ = false;
     bool commit_sent_ = false;
     std::string_view violation_;

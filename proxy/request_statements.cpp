@@ -216,6 +216,7 @@ request_relay::outcome request_relay::parse() {
         return outcome::done;
     }
     if (parts.name.size() > longest_name) return violate("statement name too long");
+    if (depends_on_answers(parts.name)) return wait_for_answers();
     if (auto* entry = statements_.find(parts.name)) return duplicate(*entry, parts.text, parts.types);
     if (statements_.size() >= context_.client_statements) return force_error(substitute_error::too_many_statements);
     const statement_ref statement = context_.statements.intern(parts.text, parts.types, conditions(), classify);
@@ -299,6 +300,12 @@ request_relay::outcome request_relay::parse_oversize() {
     return outcome::done;
 }
 
+/// Whether what `name` stands for is told by answers that have not come yet.
+bool request_relay::depends_on_answers(std::string_view name) {
+    const protocol::client_statement* known = statements_.known(name);
+    return (name.empty() || known != nullptr) && server_->owed.undecided(known);
+}
+
 /// A named Parse while the client has no server: a statement that a server has accepted under the same conditions needs
 /// none. (A client that prepares while others wait in their transactions would otherwise wait for them.)
 bool request_relay::parse_without_server() {
@@ -325,6 +332,7 @@ request_relay::outcome request_relay::bind() {
         return outcome::wait_whole;
     }
     if (portal.size() > longest_name || name.size() > longest_name) return violate("portal or statement name too long");
+    if (depends_on_answers(name)) return wait_for_answers();
     protocol::client_statement* entry = name.empty() ? nullptr : statements_.find(name);
     const statement_ref statement = name.empty() ? statements_.unnamed
                                     : entry != nullptr ? entry->statement : statement_ref{};
@@ -365,6 +373,7 @@ request_relay::outcome request_relay::describe() {
     const char what = static_cast<char>(reader.u8());
     const std::string_view name = reader.cstring();
     if (!reader.done() || what != 'S' || name.size() > longest_name) return forward(reply_kind::describe);
+    if (depends_on_answers(name)) return wait_for_answers();
     if (name.empty()) {
         if (!statements_.unnamed) return force_error(substitute_error::no_unnamed_statement);
         provide(statements_.unnamed, false);

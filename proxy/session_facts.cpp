@@ -119,6 +119,12 @@ void session_facts::note_changes(const protocol::statement_traits& traits, std::
                     }
                 }
                 break;
+            case session_change_kind::set_role:
+            case session_change_kind::set_session_authorization:
+                if (change.is_local) break;
+                pins.add(pin_reason::role);
+                review_pins_ = true;
+                break;
             case session_change_kind::other:
                 pins.add(pin_reason::parameter);
                 break;
