@@ -39,7 +39,7 @@ bool changes_name(const owed_reply& reply) noexcept {
         case reply_kind::parse:
             return reply.action == reply_action::forward || reply.action == reply_action::synthesize;
         case reply_kind::close:
-            return reply.action == reply_action::synthesize;
+            return reply.action == reply_action::synthesize && (reply.client != nullptr || !reply.named_on_server);
         case reply_kind::query:
             return reply.action == reply_action::forward;
         default:

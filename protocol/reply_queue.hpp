@@ -60,8 +60,8 @@ struct owed_reply {
     reply_kind kind = reply_kind::sync;
     reply_action action = reply_action::forward;
     substitute_error error = substitute_error::none;
-    /// A Parse that reached the server under the statement's shared name / under the unnamed one; a Close of
-    /// it.
+    /// A Parse that reached the server under the statement's shared name, not as the unnamed one; a Close of a
+    /// client's name, known or not.
     bool named_on_server = false;
     bool failed = false;  ///< the error was this message's own; those behind it were skipped
     std::uint32_t group = 0;     ///< of messages between two Syncs; given by the queue

@@ -419,6 +419,7 @@ request_relay::outcome request_relay::close() {
     owed_reply reply;
     reply.kind = reply_kind::close;
     reply.action = reply_action::synthesize;
+    reply.named_on_server = !name.empty();
     if (name.empty()) {
         reply.previous = std::exchange(statements_.unnamed, {});
     } else if (protocol::client_statement* entry = statements_.find(name)) {
