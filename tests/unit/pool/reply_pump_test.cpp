@@ -1,0 +1,560 @@
+#include "pool/reply_pump.hpp"
+
+#include <catch2/catch.hpp>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/support/messages.hpp"
+#include "tests/support/test_server.hpp"
+
+using namespace pgmend::pool;
+using namespace pgmend::test;
+using pgmend::protocol::client_statement;
+using pgmend::protocol::owed_reply;
+using pgmend::protocol::reply_action;
+using pgmend::protocol::reply_kind;
+using pgmend::protocol::statement_ref;
+using pgmend::protocol::statement_traits;
+using pgmend::protocol::transaction_status;
+
+namespace {
+
+/// Writes down what it is told, one word a call.
+class recorder final : public reply_sink {
+public:
+    std::vector<std::string> calls;
+    std::string told_instead;  ///< for application_name
+
+    bool no_news = false;
+
+    std::optional<std::string> reported(std::string_view name, std::string_view value) override {
+        note("reported " + std::string{name} + "=" + std::string{value});
+        if (no_news) return std::nullopt;
+        return name == "application_name" && !told_instead.empty() ? told_instead : std::string{value};
+    }
+    void own_row(pgmend::protocol::byte_view body) override {
+        note("own_row " + std::to_string(body.size()));
+    }
+    void error(std::string_view sqlstate, std::string_view message, bool fatal, bool own) override {
+        note(
+            std::string{own ? "own " : ""} + (fatal ? "fatal " : "error ") + std::string{sqlstate} + " " +
+            std::string{message}
+        );
+    }
+    void command_complete(std::string_view tag) override { note("complete " + std::string{tag}); }
+    void ready() override { note("ready"); }
+    void undone(owed_reply& reply) override {
+        note("undone " + word(reply) + (reply.failed ? " failed" : ""));
+    }
+    void done(owed_reply& reply) override { note("done " + word(reply)); }
+
+    static std::string word(const owed_reply& reply) {
+        constexpr std::string_view words[]{"parse", "bind",  "describe",      "execute", "close",
+                                           "sync",  "query", "function_call", "copy_end"};
+        return std::string{words[static_cast<std::size_t>(reply.kind)]};
+    }
+
+private:
+    void note(std::string what) { calls.push_back(std::move(what)); }
+};
+
+using calls = std::vector<std::string>;
+
+struct outcome {
+    std::string to_client;
+    calls told;
+    pump_result result = pump_result::drained;
+    transaction_status status = transaction_status::idle;
+    bool settled = false;
+    bool in_doubt = false;
+    std::size_t owed = 0;
+    bool operator==(const outcome&) const = default;
+};
+
+owed_reply reply(reply_kind kind, reply_action action = reply_action::forward) {
+    owed_reply made;
+    made.kind = kind;
+    made.action = action;
+    return made;
+}
+
+using preparation = std::function<void(test_worker&, server_connection&)>;
+
+/// What becomes of `pieces`, read one by one.
+outcome pump_pieces(
+    const std::vector<std::string>& pieces, const preparation& prepare, std::size_t held = 1 << 20
+) {
+    test_worker worker;
+    const auto server = worker.server();
+    prepare(worker, *server);
+    recorder sink;
+    outcome what;
+    byte_source source;
+    std::size_t want = 0;
+    for (const std::string& piece : pieces) {
+        source.bytes += piece;
+        while (!source.bytes.empty() && what.result != pump_result::violation) {
+            REQUIRE(server->in.fill(source, want).status == io_status::ok);
+            for (bool more = true; more;) {
+                const pump_step step = pump_replies(*server, sink, worker.flight, worker.parameters, {held});
+                take_flight(worker.flight, what.to_client);
+                server->in.consume(step.consumed);
+                want = step.want;
+                what.result = step.result;
+                more = step.result == pump_result::flight_full;
+            }
+            server->in.keep();
+        }
+    }
+    what.told = sink.calls;
+    what.status = server->status;
+    what.settled = server->owed.settled() && server->body_left == 0;
+    what.in_doubt = server->owed.in_doubt();
+    what.owed = server->owed.size();
+    return what;
+}
+
+/// The same, whatever way the bytes are cut: the outcome of each must be that of the whole.
+outcome pump(const std::string& bytes, const preparation& prepare, std::size_t held = 1 << 20) {
+    const outcome whole = pump_pieces({bytes}, prepare, held);
+    split_every_way(bytes, [&](const std::vector<std::string>& pieces) {
+        const outcome cut = pump_pieces(pieces, prepare, held);
+        if (cut == whole) return;
+        CAPTURE(pieces.front().size(), pieces.size());
+        CHECK(cut.to_client == whole.to_client);
+        CHECK(cut.told == whole.told);
+        REQUIRE(cut == whole);
+    });
+    return whole;
+}
+
+preparation owing(std::vector<std::pair<reply_kind, reply_action>> replies) {
+    return [replies](test_worker&, server_connection& server) {
+        for (const auto& [kind, action] : replies) {
+            server.owed.push(reply(kind, action));
+        }
+    };
+}
+
+constexpr auto forward = reply_action::forward;
+constexpr auto swallow = reply_action::swallow;
+constexpr auto own = reply_action::own;
+constexpr auto synthesize = reply_action::synthesize;
+constexpr auto substitute = reply_action::substitute;
+constexpr auto drop = reply_action::drop;
+
+}  // namespace
+
+TEST_CASE("reply pump: the answer to a simple query goes to the client untouched") {
+    const std::string bytes = row_description() + row({"1"}) + row({"22"}) + notice("hm") +
+                              complete("SELECT 2") + parameter_status("TimeZone", "UTC") + ready('T');
+    const outcome what = pump(bytes, owing({{reply_kind::query, forward}}));
+    CHECK(what.to_client == bytes);
+    CHECK(what.told == calls{"complete SELECT 2", "reported TimeZone=UTC", "ready"});
+    CHECK(what.status == transaction_status::in_block);
+    CHECK(what.settled);
+}
+
+TEST_CASE("reply pump: a group is answered message by message") {
+    const std::string bytes = parse_complete() + bind_complete() + row_description() + row({"x"}) +
+                              complete("SELECT 1") + close_complete() + ready('I');
+    const outcome what = pump(
+        bytes, owing(
+                   {{reply_kind::parse, forward},
+                    {reply_kind::bind, forward},
+                    {reply_kind::describe, forward},
+                    {reply_kind::execute, forward},
+                    {reply_kind::close, forward},
+                    {reply_kind::sync, forward}}
+               )
+    );
+    CHECK(what.to_client == bytes);
+    CHECK(
+        what.told ==
+        calls{
+            "done parse", "done bind", "done describe", "complete SELECT 1", "done execute", "done close",
+            "ready"}
+    );
+    CHECK(what.settled);
+}
+
+TEST_CASE("reply pump: each way an Execute and a Describe may end is an end") {
+    for (const std::string& end : {portal_suspended(), empty_query(), complete("INSERT 0 1")}) {
+        const outcome what = pump(
+            row({"1"}) + end + ready('I'),
+            owing({{reply_kind::execute, forward}, {reply_kind::sync, forward}})
+        );
+        CHECK(what.to_client == row({"1"}) + end + ready('I'));
+        CHECK(what.settled);
+    }
+    for (const std::string& end : {no_data(), row_description(), parameter_description() + no_data()}) {
+        const outcome what =
+            pump(end + ready('I'), owing({{reply_kind::describe, forward}, {reply_kind::sync, forward}}));
+        CHECK(what.to_client == end + ready('I'));
+        CHECK(what.settled);
+    }
+}
+
+TEST_CASE("reply pump: what was swallowed is not seen, what was invented stands where it belongs") {
+    const std::string bytes =
+        close_complete() + parse_complete() + bind_complete() + complete("SELECT 0") + ready('I');
+    const outcome what = pump(
+        bytes, owing(
+                   {{reply_kind::close, swallow},
+                    {reply_kind::parse, swallow},
+                    {reply_kind::parse, synthesize},
+                    {reply_kind::bind, forward},
+                    {reply_kind::close, synthesize},
+                    {reply_kind::execute, forward},
+                    {reply_kind::close, synthesize},
+                    {reply_kind::parse, synthesize},
+                    {reply_kind::sync, forward}}
+               )
+    );
+    CHECK(
+        what.to_client == parse_complete() + bind_complete() + close_complete() + complete("SELECT 0") +
+                              close_complete() + parse_complete() + ready('I')
+    );
+    CHECK(what.settled);
+}
+
+TEST_CASE("reply pump: an invented answer never lands inside a message that has not come whole") {
+    const std::string wide = message('T', std::string(200, 'c'));
+    const outcome what = pump(
+        parameter_description() + wide + ready('I'),
+        owing({{reply_kind::describe, forward}, {reply_kind::close, synthesize}, {reply_kind::sync, forward}})
+    );
+    CHECK(what.to_client == parameter_description() + wide + close_complete() + ready('I'));
+}
+
+TEST_CASE("reply pump: nothing of our own queries reaches the client") {
+    const std::string theirs = parameter_status("application_name", "x");
+    const outcome what = pump(
+        row_description() + row({"t", "f"}) + notice("for nobody") + theirs + complete("SELECT 1") +
+            notification() + ready('I') + row({"client's"}) + complete("SELECT 1") + ready('I'),
+        owing({{reply_kind::query, own}, {reply_kind::query, forward}})
+    );
+    CHECK(what.to_client == notification() + row({"client's"}) + complete("SELECT 1") + ready('I'));
+    CHECK(what.told == calls{"own_row 12", "ready", "complete SELECT 1", "ready"});
+}
+
+TEST_CASE("reply pump: an error of our own query is ours") {
+    const outcome what = pump(error("42704", "no such") + ready('I'), owing({{reply_kind::query, own}}));
+    CHECK(what.to_client.empty());
+    CHECK(what.told == calls{"own error 42704 no such", "ready"});
+    CHECK(what.settled);
+}
+
+TEST_CASE("reply pump: an error of what was swallowed is the client's all the same") {
+    const outcome what = pump(
+        error("42P01") + ready('E'),
+        owing({{reply_kind::parse, swallow}, {reply_kind::bind, forward}, {reply_kind::sync, forward}})
+    );
+    CHECK(what.to_client == error("42P01") + ready('E'));
+    CHECK(what.told == calls{"error 42P01 no", "undone bind", "undone parse failed", "ready"});
+    CHECK(what.status == transaction_status::failed);
+    CHECK(what.settled);
+}
+
+TEST_CASE("reply pump: an error skips to the next Sync, and what was invented in between is not said") {
+    const std::string bytes = parse_complete() + error("22P02") + ready('I') + bind_complete() + ready('I');
+    const outcome what = pump(
+        bytes, owing(
+                   {{reply_kind::parse, forward},
+                    {reply_kind::bind, forward},
+                    {reply_kind::close, synthesize},
+                    {reply_kind::execute, forward},
+                    {reply_kind::sync, forward},
+                    {reply_kind::bind, forward},
+                    {reply_kind::sync, forward}}
+               )
+    );
+    CHECK(what.to_client == bytes);
+    CHECK(
+        what.told ==
+        calls{
+            "done parse", "error 22P02 no", "undone execute", "undone close", "undone bind failed", "ready",
+            "done bind", "ready"}
+    );
+    CHECK(what.settled);
+}
+
+TEST_CASE("reply pump: an error before the client's Sync leaves the server skipping until it comes") {
+    const outcome what = pump(error("42601"), owing({{reply_kind::parse, forward}}));
+    CHECK(what.to_client == error("42601"));
+    CHECK(what.owed == 0);
+    CHECK_FALSE(what.settled);
+}
+
+TEST_CASE("reply pump: an error at Sync is answered by ReadyForQuery all the same") {
+    const outcome what = pump(error("23503") + ready('I'), owing({{reply_kind::sync, forward}}));
+    CHECK(what.to_client == error("23503") + ready('I'));
+    CHECK(what.settled);
+}
+
+TEST_CASE("reply pump: a skipped Parse is no longer believed to be on the server") {
+    const preparation prepare = [](test_worker&, server_connection& server) {
+        static pgmend::protocol::statement_store store{10};
+        static pgmend::protocol::parameter_store parameters;
+        const auto intern = [](std::string_view text) {
+            return store.intern(text, {}, {parameters.empty(), 0}, [](std::string_view) {
+                statement_traits traits;
+                traits.effects = pgmend::protocol::session_effect::none;
+                return traits;
+            });
+        };
+        for (const std::string_view text : {"one", "two"}) {
+            owed_reply parsed = reply(reply_kind::parse);
+            parsed.statement = intern(text);
+            parsed.named_on_server = true;
+            server.statements.insert(parsed.statement->id, server.owed.group());
+            server.owed.push(std::move(parsed));
+        }
+        owed_reply unnamed = reply(reply_kind::parse);
+        unnamed.statement = intern("three");
+        server.statements.set_unnamed(unnamed.statement->id, server.owed.group());
+        server.owed.push(std::move(unnamed));
+        server.owed.push(reply(reply_kind::sync));
+    };
+    test_worker worker;
+    const auto server = worker.server();
+    prepare(worker, *server);
+    const std::uint64_t one = server->owed.at(0).statement->id;
+    const std::uint64_t two = server->owed.at(1).statement->id;
+    const std::uint64_t three = server->owed.at(2).statement->id;
+    byte_source source;
+    source.bytes = parse_complete() + error("42601") + ready('I');
+    recorder sink;
+    REQUIRE(server->in.fill(source, 0).status == io_status::ok);
+    REQUIRE(pump_replies(*server, sink, worker.flight, worker.parameters, {}).result == pump_result::drained);
+    const auto group = server->owed.group();
+    CHECK(server->statements.use(one, group) == statement_presence::present);
+    CHECK(server->statements.use(two, group) == statement_presence::absent);
+    CHECK_FALSE(server->statements.unnamed_is(three, group));
+}
+
+TEST_CASE("reply pump: after DISCARD ALL and DEALLOCATE ALL nothing is believed to be prepared") {
+    for (const std::string_view tag : {"DISCARD ALL", "DEALLOCATE ALL", "DEALLOCATE"}) {
+        test_worker worker;
+        const auto server = worker.server();
+        server->statements.insert(1, 0);
+        server->statements.confirm(1);
+        server->owed.push(reply(reply_kind::query));
+        byte_source source;
+        source.bytes = complete(tag);
+        recorder sink;
+        server->in.fill(source, 0);
+        pump_replies(*server, sink, worker.flight, worker.parameters, {});
+        CHECK((server->statements.size() == 0) == (tag != "DEALLOCATE"));
+    }
+}
+
+TEST_CASE("reply pump: a message bound to fail gets our words, and only then") {
+    const auto group = owing({{reply_kind::describe, substitute}, {reply_kind::sync, forward}});
+    const outcome ours =
+        pump(error("26000", "prepared statement \"pgmend_none\" does not exist") + ready('I'), group);
+    CHECK(ours.to_client == error("26000", "unnamed prepared statement does not exist") + ready('I'));
+    CHECK(ours.settled);
+    // In a failed block the server's own words are the right ones.
+    const outcome failed = pump(error("25P02", "aborted") + ready('E'), group);
+    CHECK(failed.to_client == error("25P02", "aborted") + ready('E'));
+    const outcome dead = pump(fatal("57P01", "bye"), group);
+    CHECK(dead.to_client == fatal("57P01", "bye"));
+    // It may not succeed.
+    CHECK(pump(no_data(), group).result == pump_result::violation);
+}
+
+TEST_CASE("reply pump: nothing is forwarded to a client that is gone") {
+    const outcome what = pump(
+        row({"1"}) + complete("SELECT 1") + ready('I') + error("22012") + ready('I'),
+        owing({{reply_kind::query, drop}, {reply_kind::execute, drop}, {reply_kind::sync, drop}})
+    );
+    CHECK(what.to_client.empty());
+    CHECK(what.settled);
+    CHECK(what.told == calls{"ready", "error 22012 no", "undone execute failed", "ready"});
+}
+
+TEST_CASE("reply pump: what the server says unasked goes to the client") {
+    const outcome what =
+        pump(notification() + notice("hello") + parameter_status("a", "b") + fatal("57P01"), owing({}));
+    CHECK(what.to_client == notification() + notice("hello") + parameter_status("a", "b") + fatal("57P01"));
+    CHECK(what.told == calls{"reported a=b", "fatal 57P01 no"});
+}
+
+TEST_CASE("reply pump: the client may be told another value, and only that one changes") {
+    test_worker worker;
+    const auto server = worker.server();
+    server->owed.push(reply(reply_kind::query));
+    recorder sink;
+    sink.told_instead = "mine";
+    byte_source source;
+    source.bytes = complete("RESET") + parameter_status("application_name", "") +
+                   parameter_status("TimeZone", "UTC") + ready('I');
+    server->in.fill(source, 0);
+    pump_replies(*server, sink, worker.flight, worker.parameters, {});
+    std::string to_client;
+    take_flight(worker.flight, to_client);
+    CHECK(
+        to_client == complete("RESET") + parameter_status("application_name", "mine") +
+                         parameter_status("TimeZone", "UTC") + ready('I')
+    );
+    // What the server reported is kept as it said it.
+    REQUIRE(server->reported->find("application_name") != nullptr);
+    CHECK(server->reported->find("application_name")->empty());
+    CHECK(*server->reported->find("TimeZone") == "UTC");
+}
+
+TEST_CASE("reply pump: what is no news is not told, and still known of the server") {
+    test_worker worker;
+    const auto server = worker.server();
+    server->owed.push(reply(reply_kind::query));
+    recorder sink;
+    sink.no_news = true;
+    byte_source source;
+    source.bytes = complete("SET") + parameter_status("TimeZone", "UTC") + ready('I');
+    server->in.fill(source, 0);
+    pump_replies(*server, sink, worker.flight, worker.parameters, {});
+    std::string to_client;
+    take_flight(worker.flight, to_client);
+    CHECK(to_client == complete("SET") + ready('I'));
+    CHECK(*server->reported->find("TimeZone") == "UTC");
+}
+
+TEST_CASE("reply pump: what is not owed is a violation") {
+    const auto none = owing({});
+    for (const std::string& bytes :
+         {parse_complete(), bind_complete(), close_complete(), no_data(), portal_suspended(), ready('I'),
+          copy_in_response(), message('W', "x"), message('?'), message('K', "12345678"),
+          message('R', u32(0))}) {
+        CAPTURE(types_of(bytes));
+        CHECK(pump(bytes, none).result == pump_result::violation);
+    }
+    CHECK(pump(parse_complete(), owing({{reply_kind::bind, forward}})).result == pump_result::violation);
+    CHECK(pump(ready('I'), owing({{reply_kind::bind, forward}})).result == pump_result::violation);
+    CHECK(pump(ready('X'), owing({{reply_kind::sync, forward}})).result == pump_result::violation);
+    CHECK(pump(message('Z', "II"), owing({{reply_kind::sync, forward}})).result == pump_result::violation);
+    CHECK(pump('D' + u32(3), owing({{reply_kind::query, forward}})).result == pump_result::violation);
+    CHECK(
+        pump('D' + u32(0x80000000), owing({{reply_kind::query, forward}})).result == pump_result::violation
+    );
+    CHECK(pump(message('S', "cut"), owing({})).result == pump_result::violation);
+}
+
+TEST_CASE("reply pump: what came before a violation has reached the client") {
+    const outcome what = pump(row({"1"}) + bind_complete(), owing({{reply_kind::query, forward}}));
+    CHECK(what.result == pump_result::violation);
+    CHECK(what.to_client == row({"1"}));
+}
+
+TEST_CASE("reply pump: a body larger than any buffer passes through") {
+    const std::string large = message('D', std::string(300'000, 'v'));
+    const std::string bytes = row_description() + large + large + complete("SELECT 2") + ready('I');
+    for (const std::size_t step : {std::size_t{1000}, std::size_t{65'536}, bytes.size()}) {
+        std::vector<std::string> pieces;
+        for (std::size_t at = 0; at < bytes.size(); at += step) {
+            pieces.push_back(bytes.substr(at, step));
+        }
+        const outcome what = pump_pieces(pieces, owing({{reply_kind::query, forward}}), 4096);
+        CHECK(what.to_client == bytes);
+        CHECK(what.settled);
+    }
+}
+
+TEST_CASE("reply pump: a notice and an error longer than may be held pass through in parts") {
+    const std::string text(10'000, 'n');
+    const std::string bytes = notice(text) + error("22012", text) + ready('I');
+    const auto prepare = owing({{reply_kind::query, forward}});
+    std::vector<std::string> pieces;
+    for (std::size_t at = 0; at < bytes.size(); at += 100) {
+        pieces.push_back(bytes.substr(at, 100));
+    }
+    const outcome what = pump_pieces(pieces, prepare, 1000);
+    CHECK(what.to_client == bytes);
+    REQUIRE(what.told.size() == 2);
+    CHECK(what.told[0].starts_with("error 22012"));
+    CHECK(what.settled);
+}
+
+TEST_CASE("reply pump: a message that is held says how large it is") {
+    test_worker worker;
+    const auto server = worker.server();
+    server->owed.push(reply(reply_kind::query));
+    recorder sink;
+    byte_source source;
+    const std::string tag = complete("SELECT 1");
+    source.bytes = tag.substr(0, 6);
+    server->in.fill(source, 0);
+    const pump_step step = pump_replies(*server, sink, worker.flight, worker.parameters, {});
+    CHECK(step.result == pump_result::drained);
+    CHECK(step.consumed == 0);
+    CHECK(step.want == tag.size());
+    CHECK(worker.flight.empty());
+}
+
+TEST_CASE("reply pump: many small rows that are not for the client, and many invented answers, fit") {
+    std::vector<std::pair<reply_kind, reply_action>> group;
+    std::string bytes;
+    std::string expected;
+    for (int i = 0; i < 500; ++i) {
+        group.push_back({reply_kind::parse, swallow});
+        group.push_back({reply_kind::bind, forward});
+        group.push_back({reply_kind::close, synthesize});
+        bytes += parse_complete() + bind_complete();
+        expected += bind_complete() + close_complete();
+    }
+    for (int i = 0; i < 5000; ++i) {
+        group.push_back({reply_kind::parse, synthesize});
+        expected += parse_complete();
+    }
+    group.push_back({reply_kind::sync, forward});
+    bytes += ready('I');
+    expected += ready('I');
+    const outcome what = pump_pieces({bytes}, owing(group));
+    CHECK(what.to_client == expected);
+    CHECK(what.settled);
+}
+
+TEST_CASE("reply pump: copying out is only rows of another kind") {
+    const std::string bytes = copy_out_response() + copy_data("1\n") + copy_data("2\n") + copy_done() +
+                              complete("COPY 2") + ready('I');
+    const outcome what = pump(bytes, owing({{reply_kind::query, forward}}));
+    CHECK(what.to_client == bytes);
+    CHECK(what.settled);
+}
+
+TEST_CASE("reply pump: while the server reads copy data it owes no answer to Sync") {
+    // Bind, Execute, Sync, then the data, CopyDone and another Sync: all were sent before an answer came.
+    const std::string bytes = bind_complete() + copy_in_response() + complete("COPY 1") + ready('I');
+    const outcome what = pump(
+        bytes, owing(
+                   {{reply_kind::bind, forward},
+                    {reply_kind::execute, forward},
+                    {reply_kind::sync, forward},
+                    {reply_kind::copy_end, forward},
+                    {reply_kind::sync, forward}}
+               )
+    );
+    CHECK(what.to_client == bytes);
+    CHECK(what.settled);
+    CHECK_FALSE(what.in_doubt);
+}
+
+TEST_CASE("reply pump: an error while copying, after a Sync that may or may not be ignored, is a doubt") {
+    const auto group = owing({{reply_kind::execute, forward}, {reply_kind::sync, forward}});
+    const outcome once = pump(copy_in_response() + error("22P04"), group);
+    CHECK(once.in_doubt);
+    // Whether or not the Sync was read as one, what the server says is passed on.
+    const outcome answered = pump(copy_in_response() + error("22P04") + ready('I'), group);
+    CHECK(answered.result == pump_result::drained);
+    CHECK(answered.to_client == copy_in_response() + error("22P04") + ready('I'));
+    CHECK(answered.in_doubt);
+    // Without such a Sync there is none.
+    const outcome sure = pump(
+        copy_in_response() + error("22P04") + ready('I'),
+        owing({{reply_kind::query, forward}, {reply_kind::copy_end, forward}})
+    );
+    CHECK_FALSE(sure.in_doubt);
+    CHECK(sure.settled);
+}
