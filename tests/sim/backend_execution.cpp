@@ -1,6 +1,7 @@
 // The half of backend_model that runs statements and writes what the client is sent.
 
 #include <algorithm>
+#include <limits>
 
 #include "tests/sim/backend_model.hpp"
 
@@ -35,6 +36,26 @@ void backend_model::start(running&& what, const std::string& copy_table) {
         return try_lock();
     }
     after_wait();
+}
+
+void backend_model::run_through() {
+    for (;;) {
+        switch (doing_) {
+            case activity::sleeping:
+                wake();
+                break;
+            case activity::locking:
+                try_lock();
+                break;
+            case activity::rows:
+                produce(std::numeric_limits<std::size_t>::max());
+                break;
+            case activity::ready:
+            case activity::copy_in:
+            case activity::gone:
+                return;
+        }
+    }
 }
 
 void backend_model::wake() {

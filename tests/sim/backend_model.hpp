@@ -34,6 +34,8 @@ public:
     void receive(const message& what);
     /// Continues to send rows until `out` holds `limit` bytes.
     void produce(std::size_t limit);
+    /// Does all that is under way at once: sleeps are over, locks free, rows all sent.
+    void run_through();
     void wake();
     void try_lock();
     /// A cancel reached this backend: whatever it waits for or sends ends with 57014.

@@ -24,9 +24,7 @@ struct backend {
         for (const auto& bytes : messages) {
             std::size_t at = 0;
             model.receive(*next_message(bytes, at));
-            model.wake();
-            model.try_lock();
-            model.produce(std::numeric_limits<std::size_t>::max());
+            model.run_through();
         }
         std::string answer;
         std::size_t at = 0;

@@ -1,7 +1,6 @@
 #include "tests/sim/reply_checker.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <set>
 
 #include "protocol/bytes.hpp"
@@ -68,25 +67,7 @@ reply_checker::reply_checker(judge& court, std::string tag, const std::vector<na
 }
 
 void reply_checker::run_reference() {
-    for (bool moved = true; moved;) {
-        moved = true;
-        switch (reference_.doing()) {
-            case backend_model::activity::sleeping:
-                reference_.wake();
-                break;
-            case backend_model::activity::locking:
-                reference_.try_lock();
-                break;
-            case backend_model::activity::rows:
-                reference_.produce(std::numeric_limits<std::size_t>::max());
-                break;
-            case backend_model::activity::ready:
-            case backend_model::activity::copy_in:
-            case backend_model::activity::gone:
-                moved = false;
-                break;
-        }
-    }
+    reference_.run_through();
     const std::size_t before = history_.size() - 1 - commit_places_.size();
     std::size_t at = 0;
     for (std::size_t start = 0; auto next = next_message(reference_.out, at); start = at) {

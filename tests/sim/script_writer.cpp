@@ -273,13 +273,16 @@ void script_writer::settings() {
             query("BEGIN; SET DateStyle TO 'German'; ROLLBACK");
             break;
         case 5:
+            custom_set_ = false;
             query(dice_.chance(1, 2) ? "RESET ALL" : "RESET work_mem");
             break;
         case 6:
             query("SELECT set_config('search_path', '" + mark() + "', false)");
             break;
         case 7:
-            query(dice_.chance(1, 3) ? "DISCARD ALL" : "SET custom.thing TO '" + mark() + "'");
+            query("ROLLBACK");
+            custom_set_ = !dice_.chance(1, 3);
+            query(custom_set_ ? "SET custom.thing TO '" + mark() + "'" : "DISCARD ALL");
             break;
         default:
             step({parse("", "SET work_mem TO " + size), frontend::bind("", ""), execute(""), sync()});
@@ -287,7 +290,8 @@ void script_writer::settings() {
     }
     query("SHOW work_mem");
     query("SHOW TimeZone");
-    query(dice_.chance(1, 2) ? "SHOW search_path" : "SHOW custom.thing");
+    // A custom parameter that was never set, or no more is, differs by what the backend has seen before.
+    query(custom_set_ ? "SHOW custom.thing" : "SHOW search_path");
 }
 
 void script_writer::temporary_tables() {

@@ -55,6 +55,7 @@ private:
     std::size_t marks_ = 0;
     std::string last_key_;
     std::vector<std::string> prepared_;  ///< names parsed by named_flush on this connection
+    bool custom_set_ = false;            ///< custom.thing was set and not reset since
     std::vector<script_step> steps_;
 };
 

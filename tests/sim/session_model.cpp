@@ -176,8 +176,8 @@ std::string session_model::parameter(const std::string& canonical) const {
 }
 
 bool session_model::parameter_is_set(const std::string& canonical) const {
-    return now_.settings.contains(canonical) || now_.local_settings.contains(canonical) ||
-           defaults_.contains(canonical);
+    return placeholders_.contains(canonical) || now_.settings.contains(canonical) ||
+           now_.local_settings.contains(canonical) || defaults_.contains(canonical);
 }
 
 std::string session_model::current_user() const {
@@ -204,6 +204,7 @@ outcome session_model::set_value(
     if (!accepted) {
         return failure("22023", "invalid value for parameter \"" + *canonical + "\": \"" + *value + "\"");
     }
+    if (is_custom(*canonical)) placeholders_.insert(*canonical);
     settings[*canonical] = *accepted;
     return done("SET");
 }
@@ -423,6 +424,9 @@ outcome session_model::execute(const statement& what, const std::vector<text_or_
         case verb::close:
             return cursor_statement(what);
         case verb::copy_in: {
+            if (!is_table(what.name)) {
+                return failure("42P01", "relation \"" + what.name + "\" does not exist");
+            }
             outcome out = done(what.tag);
             out.copy = outcome::copying::in;
             return out;

@@ -143,6 +143,11 @@ private:
     /// Whether this session has a row in one of the catalogs that show what it keeps.
     bool exists_in_catalog(const std::string& name) const;
     bool parameter_is_set(const std::string& canonical) const;
+    /// Table kv stands in schema public.
+    bool kv_is_visible() const { return parameter("search_path").find("public") != std::string::npos; }
+    bool is_table(const std::string& name) const {
+        return now_.temp_tables.contains(name) || (name == "kv" && kv_is_visible());
+    }
     std::string current_user() const;
     std::optional<std::string> read_row(const std::string& key) const;
     void commit_values();
@@ -157,6 +162,7 @@ private:
     contents before_;
     std::vector<savepoint> savepoints_;
     std::map<std::string, prepared> statements_;
+    std::set<std::string> placeholders_;  ///< custom parameters once set: known for good, even if rolled back
     std::uint64_t transactions_ended_ = 0;
     sim_database::notification_sink notification_sink_;
 };

@@ -191,7 +191,7 @@ std::optional<error_fields> session_model::analyze(const statement& what) const 
     std::vector<std::string> known = {"current_user", "session_user"};
     if (what.series) known.push_back(what.series->name);
     if (!what.table.empty()) known.insert(known.end(), {"k", "v", "*"});
-    if (!what.table.empty() && what.table != "kv" && !now_.temp_tables.contains(what.table)) {
+    if (!what.table.empty() && !is_table(what.table)) {
         return make_error("42P01", "relation \"" + what.table + "\" does not exist");
     }
     for (const auto& output : what.outputs) {
@@ -263,15 +263,15 @@ outcome session_model::select(const statement& what, const std::vector<text_or_n
         std::vector<std::map<std::string, std::string>> from;
         if (what.table.empty()) {
             from.emplace_back();
+        } else if (!is_table(what.table)) {
+            return no_relation(what.table);
         } else if (what.table == "kv") {
             const auto key = what.where ? evaluate(*what.where, with, error) : text_or_null{};
             const auto value = read_row(key.value_or(""));
             if (value) from.push_back({{"k", *key}, {"v", *value}});
-        } else if (const auto table = now_.temp_tables.find(what.table); table != now_.temp_tables.end()) {
-            for (const auto& value : table->second)
-                from.push_back({{"v", value}, {"*", value}});
         } else {
-            return no_relation(what.table);
+            for (const auto& value : now_.temp_tables.at(what.table))
+                from.push_back({{"v", value}, {"*", value}});
         }
         for (auto& columns : from) {
             with.columns = std::move(columns);
@@ -304,7 +304,7 @@ outcome session_model::write(const statement& what, const std::vector<text_or_nu
     }
     const auto temp = now_.temp_tables.find(what.name);
     const bool insert = what.what == verb::insert;
-    if (what.name != "kv" && (!insert || temp == now_.temp_tables.end())) return no_relation(what.name);
+    if (!is_table(what.name) || (!insert && what.name != "kv")) return no_relation(what.name);
 
     std::optional<error_fields> error;
     scope with{arguments, {}, nullptr};
