@@ -75,6 +75,7 @@ void socket_stream::watch(event_sink& sink, readiness bits) noexcept {
 void socket_stream::arm(interest what) noexcept {
     if (what == armed_ || descriptor_ < 0) return;
     armed_ = what;
+    told_broken_ = false;
     loop_.modify(descriptor_, epoll_bits(what), *this);
 }
 
@@ -111,12 +112,15 @@ void socket_stream::on_ready(loop_watch& self, std::uint32_t events) noexcept {
         if ((events & (EPOLLERR | EPOLLHUP)) != 0) stream.close();
         return;
     }
-    event_mask bits = 0;
     constexpr std::uint32_t broken = EPOLLERR | EPOLLHUP;
+    if (stream.told_broken_) return;
+    event_mask bits = 0;
     if ((events & (EPOLLIN | broken)) != 0) bits |= stream.bits_.on_readable;
     if ((events & (EPOLLOUT | broken)) != 0) bits |= stream.bits_.on_writable;
     if ((events & broken) != 0 && stream.armed_ == interest::none) {
-        // Reported even when paused; leave the loop until somebody arms again and meets the error by I/O.
+        // Reported even when paused, once; leave the loop until somebody arms again and meets the error by I/O.
+        // The change itself is another edge.
+        stream.told_broken_ = true;
         stream.loop_.modify(stream.descriptor_, EPOLLET, stream);
     }
     stream.sink_->notify(bits);

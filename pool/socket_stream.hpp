@@ -37,6 +37,7 @@ private:
     int error_ = 0;
     interest armed_ = interest::none;
     bool connecting_ = false;
+    bool told_broken_ = false;  ///< while armed for nothing: epoll would say so again and again
 };
 
 /// A resolved address.
