@@ -52,6 +52,7 @@ void gather::add(protocol::byte_view view) noexcept {
             return;
         }
     }
+    if (count_ == pieces_.size()) std::abort();  // the caller did not ask has_room
     pieces_[count_++] = {const_cast<std::byte*>(view.data()), view.size()};
 }
 

@@ -237,6 +237,8 @@ private:
     bool error_response(const frame_header& header) {
         const protocol::error_view error = protocol::read_error(body_);
         if (server_.owed.empty()) {
+            // Nothing was asked: it says good-bye, or it is not where we think it is.
+            server_.close_when_free = true;
             advance(header, true);
             sink_.error(error.sqlstate, error.message, error.fatal(), false);
             return true;
@@ -326,6 +328,10 @@ private:
         switch (reply.error) {
             case protocol::substitute_error::unknown_statement:
                 message = "prepared statement does not exist";
+                break;
+            case protocol::substitute_error::malformed:
+                sqlstate = protocol::sqlstate::protocol_violation;
+                message = "invalid message format";
                 break;
             case protocol::substitute_error::too_many_statements:
                 sqlstate = protocol::sqlstate::program_limit_exceeded;

@@ -76,6 +76,33 @@ struct server_pool::cleaning {
 
     bool settled() const noexcept { return server.owed.settled() && server.body_left == 0; }
 
+    /// Ends what the client began: a copy, a group without its Sync. What is stuck on its way to the server is still sent:
+    /// no message is cut in two.
+    bool end_group() {
+        std::vector<std::byte> ending;
+        protocol::message_writer writer{ending};
+        const auto owe = [this](protocol::reply_kind kind) {
+            owed_reply reply;
+            reply.kind = kind;
+            reply.action = protocol::reply_action::drop;
+            server.owed.push(std::move(reply));
+        };
+        if (server.owed.copying_in()) {
+            writer.copy_fail("client connection lost");
+            server.owed.push_copy_end();
+        }
+        if (server.owed.group_open()) {
+            // Without the client's Sync its group must not be committed: outside a block it is made to fail.
+            if (server.status == protocol::transaction_status::idle && !server.owed.skipping()) {
+                writer.frame('D', {protocol::as_bytes("Spgmend_none"), protocol::as_bytes({"\0", 1})});
+                owe(protocol::reply_kind::describe);
+            }
+            writer.sync();
+            owe(protocol::reply_kind::sync);
+        }
+        return ending.empty() || send(ending);
+    }
+
     server_pool& pool;
     server_connection& server;
     event_gate gate;
@@ -91,29 +118,7 @@ detached server_pool::clean(server_connection& server, bool touched) {
     {
         cleaning work{*this, server};
         server.owed.orphan();
-        // What is stuck on its way to the server is still sent: the client's message is not cut in two.
-        std::vector<std::byte> ending;
-        protocol::message_writer writer{ending};
-        if (server.owed.copying_in()) {
-            writer.copy_fail("client connection lost");
-            server.owed.push_copy_end();
-        }
-        if (server.owed.group_open()) {
-            // Without the client's Sync its group must not be committed: outside a block it is made to fail.
-            if (server.status == protocol::transaction_status::idle && !server.owed.skipping()) {
-                writer.frame('D', {protocol::as_bytes("Spgmend_none"), protocol::as_bytes({"\0", 1})});
-                owed_reply failure;
-                failure.kind = protocol::reply_kind::describe;
-                failure.action = protocol::reply_action::drop;
-                server.owed.push(std::move(failure));
-            }
-            writer.sync();
-            owed_reply sync;
-            sync.kind = protocol::reply_kind::sync;
-            sync.action = protocol::reply_action::drop;
-            server.owed.push(std::move(sync));
-        }
-        if (!ending.empty()) good = work.send(ending);
+        good = work.end_group();
         // When pgmend ends, nobody waits for a statement whose client is gone.
         work.deadline.after(closing_ ? config::duration::zero() : options_.cleanup_timeout);
         work.gate.set(readable);
@@ -125,7 +130,7 @@ detached server_pool::clean(server_connection& server, bool touched) {
             if (work.settled() && !planned) {
                 planned = true;
                 plan = plan_reset(
-                    {server.status, options_.commit_abandoned, touched, server.had_temporary_objects,
+                    {server.status, options_.commit_abandoned, touched, server.close_when_free,
                      server.owed.in_doubt()}
                 );
                 if (plan.close) break;
@@ -160,7 +165,7 @@ detached server_pool::clean(server_connection& server, bool touched) {
                 work.deadline.after(options_.cleanup_timeout);
             }
             if ((bits & writable) != 0) good = server.out.drain(*server.io);
-            if (good && (bits & readable) != 0) good = work.pump();
+            if (good && (bits & readable) != 0) good = work.pump() && work.end_group();
         }
         good = good && !plan.close && server.status == protocol::transaction_status::idle;
         if (good && plan.forgets_session) server.settings = context_.parameters.empty();
@@ -189,6 +194,7 @@ detached server_pool::send_cancel(server_connection& server) {
     ++tasks_;
     ++server.cancels_under_way;
     bool reached = false;
+    bool seen_through = false;
     {
         event_gate gate{context_.env};
         gate_timer deadline{context_.env, gate, timed_out};
@@ -214,10 +220,13 @@ detached server_pool::send_cancel(server_connection& server) {
         std::byte ignored[64];
         while (reached && (bits & timed_out) == 0) {
             const io_status status = io->read_some(ignored).status;
-            if (status == io_status::eof || status == io_status::error) break;
+            seen_through = status == io_status::eof || status == io_status::error;
+            if (seen_through) break;
             bits = co_await gate.wait();
         }
     }
+    // The postmaster may yet deliver a cancel that was sent and not seen through: nobody else may meet it.
+    if (reached && !seen_through) server.close_when_free = true;
     if (!reached) log::warning("cancel_failed", {{"server", server.where.to_string()}});
     context_.metrics.cancels.add(
         reached ? metrics::cancel_result::forwarded : metrics::cancel_result::failed
@@ -247,10 +256,8 @@ void server_pool::idle_ready(server_connection& server) noexcept {
         server.in.consume(step.consumed);
         server.in.keep();
         alive = step.result == pump_result::drained && !sink.failed;
-        // All but the name that the last client gave this connection.
-        auto& welcome = partitions_[server.partition].welcome;
-        const std::string* name = welcome->find("application_name");
-        welcome = context_.parameters.with(server.reported, "application_name", name);
+        // What the next client is greeted with, unless it is what the last client made of this connection.
+        if (server.settings == context_.parameters.empty()) partitions_[server.partition].welcome = server.reported;
     } else {
         alive = false;
     }

@@ -56,7 +56,8 @@ public:
     const protocol::parameter_set* reported_at_login = nullptr;
     server_statements statements;
     backend_key key;
-    bool had_temporary_objects = false;  ///< traces stay visible: closed instead of pooled
+    /// Closed instead of pooled: it had temporary objects, whose traces stay visible, or is not to be trusted.
+    bool close_when_free = false;
     bool broken = false;                 ///< protocol out of step, or the stream failed: only closing is left
 
     server_pool& pool;
@@ -74,6 +75,11 @@ public:
     bool at_safe_point() const noexcept {
         return owed.settled() && body_left == 0 && !broken && status == protocol::transaction_status::idle &&
                !owed.in_doubt();
+    }
+    /// The same, but for a ReadyForQuery that may still come and belongs to nobody.
+    bool settled_in_doubt() const noexcept {
+        return owed.settled() && body_left == 0 && !broken && status == protocol::transaction_status::idle &&
+               owed.in_doubt();
     }
 };
 

@@ -151,7 +151,7 @@ void server_pool::plan_tick() {
 }
 
 void server_pool::release(server_connection& server, bool touched) {
-    if (touched || server.had_temporary_objects || server.cancels_under_way != 0 || !server.at_safe_point()) {
+    if (touched || server.close_when_free || server.cancels_under_way != 0 || !server.at_safe_point()) {
         clean(server, touched);
         return;
     }
@@ -220,6 +220,18 @@ void server_pool::close_server(server_connection& server, server_close why) {
 void server_pool::bury() noexcept {
     // A cancel under way still refers to its connection; it defers this again when it is over.
     std::erase_if(dead_, [](const auto& server) { return server->cancels_under_way == 0; });
+}
+
+void server_pool::collect_parameters(std::unordered_set<const protocol::parameter_set*>& live) const {
+    for (const auto& server : servers_) {
+        for (const auto* set : {server->reported, server->settings, server->reported_at_login}) {
+            live.insert(set);
+        }
+        live.insert(static_cast<const protocol::parameter_set*>(server->parameters));
+    }
+    for (const auto& partition : partitions_) {
+        live.insert(partition.welcome);
+    }
 }
 
 void server_pool::close() {

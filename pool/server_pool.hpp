@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "config/metrics.hpp"
@@ -120,6 +121,7 @@ public:
     void close();
     /// Logins, cleanings or cancels under way.
     bool busy() const noexcept { return tasks_ != 0; }
+    void collect_parameters(std::unordered_set<const protocol::parameter_set*>& live) const;
     /// Closed connections not yet freed.
     bool burying() const noexcept { return !dead_.empty(); }
     const pool_ledger& ledger() const noexcept { return ledger_; }

@@ -117,6 +117,7 @@ void socket_stream::on_ready(loop_watch& self, std::uint32_t events) noexcept {
     event_mask bits = 0;
     if ((events & (EPOLLIN | broken)) != 0) bits |= stream.bits_.on_readable;
     if ((events & (EPOLLOUT | broken)) != 0) bits |= stream.bits_.on_writable;
+    if ((events & broken) != 0) bits |= stream.bits_.on_broken;
     if ((events & broken) != 0 && stream.armed_ == interest::none) {
         // Reported even when paused, once; leave the loop until somebody arms again and meets the error by I/O.
         // The change itself is another edge.

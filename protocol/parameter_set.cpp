@@ -1,5 +1,7 @@
 #include "protocol/parameter_set.hpp"
 
+#include <algorithm>
+
 #include "protocol/session_change.hpp"
 #include "protocol/statement_classifier.hpp"
 
@@ -11,15 +13,20 @@ const std::string* parameter_set::find(std::string_view name) const noexcept {
 }
 
 const parameter_set* parameter_store::intern(parameter_map values) {
-    if (const auto it = sets_.find(values); it != sets_.end()) return it->second.get();
+    if (const auto it = sets_.find(values); it != sets_.end()) return it->get();
     auto set = std::make_unique<parameter_set>();
-    set->values = values;
+    set->values = std::move(values);
+    set->id = ++last_id_;
     if (const auto* value = set->find("standard_conforming_strings")) {
         set->standard_conforming_strings = *value == "on";
     }
-    if (const auto* value = set->find("client_encoding"))
-        set->ambiguous_encoding = is_ambiguous_encoding(*value);
-    return sets_.emplace(std::move(values), std::move(set)).first->second.get();
+    if (const auto* value = set->find("client_encoding")) set->ambiguous_encoding = is_ambiguous_encoding(*value);
+    return sets_.insert(std::move(set)).first->get();
+}
+
+void parameter_store::sweep(const std::unordered_set<const parameter_set*>& live) {
+    std::erase_if(sets_, [&](const auto& set) { return set.get() != empty_ && !live.contains(set.get()); });
+    sweep_at_ = std::max(least_sweep, 2 * sets_.size());
 }
 
 const parameter_set* parameter_store::with(

@@ -2,11 +2,13 @@
 // Interned sets of parameters: two sessions with equal settings hold the same pointer, so that "is this
 // server set up for this client" is one comparison. One worker thread; sets live as long as their store.
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 namespace pgmend::protocol {
@@ -15,6 +17,7 @@ using parameter_map = std::map<std::string, std::string, std::less<>>;
 
 struct parameter_set {
     parameter_map values;
+    std::uint64_t id = 0;  ///< never given twice by one store
     /// Facts the scanner needs, derived once: HEALING section 3.
     bool standard_conforming_strings = true;
     bool ambiguous_encoding = false;
@@ -37,10 +40,26 @@ public:
     /// The set `base` with one value changed; `value` null takes the name out.
     const parameter_set* with(const parameter_set* base, std::string_view name, const std::string* value);
     std::size_t size() const noexcept { return sets_.size(); }
+    /// Many sets were made since the last sweep; most of them may be out of use.
+    bool wants_sweep() const noexcept { return sets_.size() >= sweep_at_; }
+    /// Forgets all sets but the empty one and those in `live`.
+    void sweep(const std::unordered_set<const parameter_set*>& live);
 
 private:
-    std::map<parameter_map, std::unique_ptr<parameter_set>> sets_;
+    struct by_values {
+        using is_transparent = void;
+        bool operator()(const std::unique_ptr<parameter_set>& a, const std::unique_ptr<parameter_set>& b) const {
+            return a->values < b->values;
+        }
+        bool operator()(const std::unique_ptr<parameter_set>& a, const parameter_map& b) const { return a->values < b; }
+        bool operator()(const parameter_map& a, const std::unique_ptr<parameter_set>& b) const { return a < b->values; }
+    };
+    static constexpr std::size_t least_sweep = 1024;
+
+    std::set<std::unique_ptr<parameter_set>, by_values> sets_;
     const parameter_set* empty_;
+    std::uint64_t last_id_ = 0;
+    std::size_t sweep_at_ = least_sweep;
 };
 
 parameter_difference difference(const parameter_set& from, const parameter_set& to);

@@ -43,6 +43,7 @@ enum class substitute_error : std::uint8_t {
     no_unnamed_statement,
     unknown_statement,
     too_many_statements,
+    malformed,
 };
 
 /// A client's name for a prepared statement, and what it stands for; empty once it was closed.

@@ -29,7 +29,7 @@ hash128 statement_store::key_of(
     std::string_view text, byte_view types, const parse_conditions& conditions
 ) noexcept {
     const hash128 body = hash_bytes(as_bytes(text), conditions.epoch);
-    const hash128 tail = hash_bytes(types, reinterpret_cast<std::uintptr_t>(conditions.parameters));
+    const hash128 tail = hash_bytes(types, conditions.parameters);
     const std::array<std::uint64_t, 4> parts{body.low, body.high, tail.low, tail.high};
     return hash_bytes(std::as_bytes(std::span{parts}));
 }

@@ -66,8 +66,8 @@ private:
 
 /// What besides the text decides whether two Parses mean the same (HEALING section 4, prepared statements).
 struct parse_conditions {
-    const parameter_set* parameters = nullptr;  ///< of the session
-    std::uint64_t epoch = 0;  ///< rises with every DDL seen; unique while the session is in doubt
+    std::uint64_t parameters = 0;  ///< id of the session's parameter_set
+    std::uint64_t epoch = 0;       ///< rises with every DDL seen; unique while the session is in doubt
 };
 
 class statement_store {

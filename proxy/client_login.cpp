@@ -90,7 +90,7 @@ pool::task<login_end> client_login::run() {
         );
         co_return login_end{kind::refused};
     }
-    if (worker_.sessions() > worker_.settings().listen.max_clients()) {
+    if (worker_.sessions() > worker_.max_sessions()) {
         worker_.metrics().clients_refused.add(metrics::refusal::client_limit);
         refuse(
             protocol::sqlstate::too_many_connections, "sorry, too many clients already",

@@ -1,5 +1,7 @@
 #include "proxy/client_session.hpp"
 
+#include <array>
+
 #include "config/log.hpp"
 #include "protocol/message_writer.hpp"
 #include "protocol/sqlstate.hpp"
@@ -29,7 +31,7 @@ client_session::client_session(
       requests_(worker.relay(), facts_),
       peer_(std::move(peer)),
       local_(local) {
-    io_->watch(gate_, {client_readable, client_writable});
+    io_->watch(gate_, {client_readable, client_writable, client_broken});
     worker_.metrics().clients_connected.add();
 }
 
@@ -62,7 +64,10 @@ bool client_session::step(pool::event_mask bits) {
 }
 
 bool client_session::progress(pool::event_mask bits) {
-    if ((bits & killed) != 0) return false;
+    if ((bits & (killed | client_broken)) != 0) {
+        out_.clear();
+        return false;
+    }
     if (phase_ == session_phase::closing) return step_closing(bits);
     if (phase_ == session_phase::blind) return step_blind(bits);
     if ((bits & server_refused) != 0 && !request_refused()) return false;
@@ -74,10 +79,10 @@ bool client_session::progress(pool::event_mask bits) {
         if (!out_.drain(*io_)) return false;
         if (server_ != nullptr && !out_.blocked()) {
             if (!pump_server()) return false;
-            if (server_ != nullptr && server_->io->buffered() != 0) bits |= server_readable;
         }
     }
     if ((bits & server_readable) != 0 && server_ != nullptr && !read_server()) return false;
+    if ((bits & cancel_over) != 0) too_many_owed_ = false;
     if ((bits & client_readable) != 0 && !read_client()) return false;
     if (!after_progress()) return false;
     if ((bits & drained) != 0) {
@@ -93,19 +98,22 @@ bool client_session::progress(pool::event_mask bits) {
 }
 
 bool client_session::read_client() {
-    const bool paused = (server_ != nullptr && server_->out.blocked()) || too_many_owed_ ||
-                        (holding() && in_.size() >= held_while_waiting);
-    if (paused) return true;
+    if (paused()) return true;
     const pool::io_result result = in_.fill(*io_, want_);
     if (result.status == io_status::would_block) return true;
     if (result.status != io_status::ok) return false;
     worker_.metrics().client_bytes_received.add(result.bytes);
-    if (io_->buffered() != 0) gate_.set(client_readable);
     return consume_requests();
 }
 
+/// Whether the client is not read now: what it sent cannot go on, or it does not take what it is sent.
+bool client_session::paused() const noexcept {
+    return out_.blocked() || (server_ != nullptr && server_->out.blocked()) || too_many_owed_ ||
+           (holding() && in_.size() >= held_while_waiting);
+}
+
 bool client_session::consume_requests() {
-    if (holding() || (server_ != nullptr && server_->out.blocked())) {
+    if (holding() || out_.blocked() || (server_ != nullptr && server_->out.blocked())) {
         in_.keep();
         return true;
     }
@@ -125,15 +133,17 @@ bool client_session::consume_requests() {
                 more = false;
                 break;
             case request_result::flight_full:
-                more = server_ == nullptr || !server_->out.blocked();
+                more = !out_.blocked() && (server_ == nullptr || !server_->out.blocked());
                 break;
             case request_result::need_server:
                 in_.keep();
                 more = want_server();
                 break;
             case request_result::too_many:
-                too_many_owed_ = true;
-                more = false;
+                // What is ours to answer needs no server to go on.
+                if (!answer_ahead()) return false;
+                too_many_owed_ = !requests_.may_go_on(*server_) || requests_.waits_for_answers();
+                more = !too_many_owed_ && !out_.blocked();
                 break;
             case request_result::terminate:
                 return false;
@@ -143,10 +153,19 @@ bool client_session::consume_requests() {
         }
     }
     in_.keep();
-    if (requests_.take_flush() && server_ != nullptr) {
-        pool::emit_synthesized(*server_, *this, worker_.flight_to_client());
-        return to_client();
+    return !requests_.take_flush() || server_ == nullptr || answer_ahead();
+}
+
+/// Sends the answers that are ours to give and whose turn has come; asks the server for those it keeps back.
+bool client_session::answer_ahead() {
+    for (bool more = true; more;) {
+        more = !pool::emit_synthesized(*server_, *this, worker_.flight_to_client());
+        if (!to_client()) return false;
     }
+    if (!server_->owed.full() || !server_->owed.group_open()) return true;
+    static constexpr std::array<std::byte, 5> flush{std::byte{'H'}, {}, {}, {}, std::byte{4}};
+    worker_.flight_to_server().add(flush);
+    if (!to_server()) gate_.set(server_readable);
     return true;
 }
 
@@ -187,7 +206,8 @@ bool client_session::take_server(pool::server_connection& server) {
     server_ = &server;
     server_want_ = 0;
     server.io->watch(gate_, {server_readable, server_writable});
-    worker_.metrics().clients_active.add();
+    if (!std::exchange(counted_active_, true)) worker_.metrics().clients_active.add();
+    server.on_cancel_over = [this] { gate_.set(cancel_over); };
     const auto now = worker_.env().now();
     if (phase_ == session_phase::waiting) worker_.metrics().wait_seconds.record(now - since);
     request_began_ = now;
@@ -236,7 +256,6 @@ bool client_session::read_server() {
     if (result.status == io_status::would_block) return true;
     if (result.status != io_status::ok) return lost_server();
     worker_.metrics().server_bytes_received.add(result.bytes);
-    if (server_->io->buffered() != 0) gate_.set(server_readable);
     return pump_server();
 }
 
@@ -265,7 +284,8 @@ bool client_session::pump_server() {
 }
 
 bool client_session::at_safe_point() const noexcept {
-    return server_->at_safe_point() && !server_->out.blocked() && !requests_.mid_message();
+    // In doubt about a further ReadyForQuery the server is of no more use, but this client is not bound to it.
+    return (server_->at_safe_point() || server_->settled_in_doubt()) && !server_->out.blocked() && !requests_.mid_message();
 }
 
 bool client_session::after_progress() {
@@ -325,6 +345,7 @@ bool client_session::own_query_over() {
         facts_.review_failed();
     } else {
         facts_.reviewed(*row_, {server_->settings, server_->reported_at_login}, worker_.parameters());
+        worker_.sweep_parameters();
     }
     row_.reset();
     phase_ = session_phase::active;
@@ -352,9 +373,11 @@ void client_session::give_back(bool client_gone) {
     }
     if (server_ != nullptr) {
         pool::server_connection& server = *std::exchange(server_, nullptr);
-        worker_.metrics().clients_active.sub();
+        server.on_cancel_over = nullptr;
+        if (std::exchange(counted_active_, false)) worker_.metrics().clients_active.sub();
         const bool own_under_way = phase_ == session_phase::restoring || phase_ == session_phase::reviewing;
-        const bool touched = facts_.unverified() || own_under_way;
+        const bool touched = facts_.unverified() || own_under_way || requests_.materialized() ||
+                             server.settings != facts_.settings;
         if (server.at_safe_point() && !server.out.blocked() && !requests_.mid_message()) {
             pool_->release(server, touched);
         } else {
@@ -411,10 +434,21 @@ void client_session::cancel() {
     if (!busy || !pool_->cancel(*server_)) worker_.metrics().cancels.add(metrics::cancel_result::idle);
 }
 
+void client_session::collect_parameters(std::unordered_set<const protocol::parameter_set*>& live) const {
+    for (const auto* set : {facts_.startup, facts_.settings, facts_.told}) {
+        live.insert(set);
+    }
+    live.insert(static_cast<const protocol::parameter_set*>(parameters));
+}
+
 void client_session::drain() noexcept { gate_.set(drained); }
 void client_session::kill() noexcept { gate_.set(killed); }
 
 bool client_session::fail(std::string_view sqlstate, std::string_view message, std::string_view detail) {
+    if (server_ != nullptr && server_->body_left != 0 && server_->body_forward) {
+        give_back(false);  // nothing can be said inside a message
+        return false;
+    }
     std::vector<std::byte> frame;
     protocol::message_writer{frame}.error(
         {.severity = "FATAL", .sqlstate = sqlstate, .message = message, .detail = detail}
@@ -443,23 +477,27 @@ bool client_session::step_closing(pool::event_mask bits) {
 bool client_session::lost_server() {
     server_->broken = true;
     const bool unresolved = requests_.outcome_unknown(server_->status);
+    const bool mid_reply = server_->body_left != 0 && server_->body_forward;
     const bool owed = !server_->owed.empty();
     const session_phase phase = phase_;
     log::warning("server_lost", {{"server", server_->where.to_string()}, {"client", peer_}});
     pool::server_connection& server = *std::exchange(server_, nullptr);
-    worker_.metrics().clients_active.sub();
+    server.on_cancel_over = nullptr;
+    if (std::exchange(counted_active_, false)) worker_.metrics().clients_active.sub();
     pool_->discard(server, metrics::server_close::lost_in_use);
     if (server_said_goodbye_) {
         // The client has the server's own FATAL; what follows it is the end of the connection.
         close_when_sent();
         return false;
     }
-    if (phase == session_phase::restoring) {
-        // Nothing of the client's has reached this server: another one will do.
+    if (mid_reply) return false;  // nothing more can be said inside a message
+    if (phase == session_phase::restoring && facts_.pins.empty()) {
+        // Nothing of the client's has reached this server, or everything was answered: another one will do.
         phase_ = session_phase::idle;
         return consume_requests();
     }
-    if (phase == session_phase::idle || !owed) {
+    if (phase == session_phase::idle || phase == session_phase::reviewing || phase == session_phase::restoring ||
+        !owed) {
         return fail(
             protocol::sqlstate::admin_shutdown, "the server connection that held this session was lost",
             "The session had state that cannot be moved to another server."
@@ -488,11 +526,15 @@ void client_session::set_interest() {
         return static_cast<interest>((read ? 1 : 0) | (write ? 2 : 0));
     };
     const bool server_blocked = server_ != nullptr && server_->out.blocked();
-    const bool paused = server_blocked || too_many_owed_ || (holding() && in_.size() >= held_while_waiting);
+    const bool read_client = !paused();
     if (server_blocked) worker_.metrics().backpressure_pauses.add(metrics::side::server);
     if (out_.blocked()) worker_.metrics().backpressure_pauses.add(metrics::side::client);
-    io_->arm(combine(!paused, out_.blocked()));
-    if (server_ != nullptr) server_->io->arm(combine(!out_.blocked(), server_blocked));
+    io_->arm(combine(read_client, out_.blocked()));
+    // What a stream holds inside itself causes no readiness of its own.
+    if (read_client && io_->buffered() != 0) gate_.set(client_readable);
+    if (server_ == nullptr) return;
+    server_->io->arm(combine(!out_.blocked(), server_blocked));
+    if (!out_.blocked() && server_->io->buffered() != 0) gate_.set(server_readable);
 }
 
 // What the pump tells.
@@ -534,6 +576,7 @@ void client_session::error(std::string_view sqlstate, std::string_view message, 
 
 void client_session::command_complete(std::string_view tag) {
     if (tag == "DEALLOCATE ALL" || tag == "DISCARD ALL") requests_.statements().clear_named();
+    if (tag == "DEALLOCATE") requests_.deallocated();
     if (!request_failed_) {
         facts_.completed(tag, {server_->settings, server_->reported_at_login}, worker_.parameters());
     }
@@ -545,6 +588,7 @@ void client_session::ready() {
         return;
     }
     request_failed_ = false;
+    facts_.ready();
     if (server_->status == transaction_status::idle) worker_.metrics().transactions.add();
 }
 
@@ -574,8 +618,8 @@ bool client_session::step_blind(pool::event_mask bits) {
                                pool::gather& flight) {
         if (out.blocked()) return true;
         const pool::io_result result = in.fill(from, 0);
-        if (result.status == io_status::would_block) return true;
-        if (result.status != io_status::ok) return false;
+        if (result.status == io_status::would_block && in.empty()) return true;
+        if (result.status != io_status::ok && result.status != io_status::would_block) return false;
         flight.add(in.bytes());
         const bool sent = out.send(to, flight);
         in.clear();

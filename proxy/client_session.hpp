@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "pool/reply_pump.hpp"
@@ -47,6 +48,7 @@ public:
     /// Close now.
     void kill() noexcept;
 
+    void collect_parameters(std::unordered_set<const protocol::parameter_set*>& live) const;
     session_phase phase() const noexcept { return phase_; }
     const client_key& key() const noexcept { return key_; }
     pool::server_connection* server() const noexcept { return server_; }
@@ -78,6 +80,8 @@ private:
         timed_out = 64,
         killed = 128,
         drained = 256,
+        client_broken = 512,
+        cancel_over = 1024,
     };
     /// What the pool said no with.
     struct refusal {
@@ -101,6 +105,8 @@ private:
     bool pump_server();
     bool after_progress();
     void set_interest();
+    bool paused() const noexcept;
+    bool answer_ahead();
     bool to_client();
     bool to_server();
     bool holding() const noexcept {
@@ -152,6 +158,7 @@ private:
     bool request_failed_ = false;
     bool server_said_goodbye_ = false;
     bool too_many_owed_ = false;
+    bool counted_active_ = false;
 };
 
 }  // namespace pgmend::proxy

@@ -25,7 +25,7 @@ constexpr std::size_t header_bytes = protocol::frame_header_size;
 constexpr std::size_t small_message = 10'000;      // PostgreSQL's PQ_SMALL_MESSAGE_LIMIT
 constexpr std::size_t large_message = 0x3ffffffe;  // and PQ_LARGE_MESSAGE_LIMIT
 
-/// The longest body PostgreSQL takes of each message; zero: it knows no such message.
+/// The longest length PostgreSQL takes of each message, as it stands in it; zero: it knows no such message.
 constexpr std::array<std::size_t, 256> make_limits() {
     std::array<std::size_t, 256> limits{};
     for (const char c : {'B', 'F', 'P', 'Q', 'd'}) {
@@ -36,7 +36,7 @@ constexpr std::array<std::size_t, 256> make_limits() {
     }
     return limits;
 }
-constexpr auto body_limit = make_limits();
+constexpr auto length_limit = make_limits();
 
 /// PostgreSQL's own functions on large objects, which drivers call by FunctionCall; they leave nothing
 /// behind.
@@ -89,19 +89,23 @@ request_step request_relay::read(
         }
         const std::byte* header = data_.data() + at_;
         type_ = static_cast<char>(header[0]);
-        const std::size_t limit = body_limit[static_cast<unsigned char>(type_)];
+        const std::size_t limit = length_limit[static_cast<unsigned char>(type_)];
         if (limit == 0) {
             violation_ = "invalid frontend message type";
             return {request_result::violation, at_};
         }
         const std::uint32_t length = protocol::load_u32(header + 1);
-        if (length < 4 || length - 4 > limit) {
+        if (length < 4 || length > limit) {
             violation_ = "invalid message length";
             return {request_result::violation, at_};
         }
         size_ = length + std::size_t{1};
         if (!to_server.has_room(made_bytes) || !to_client.has_room(made_bytes) || !long_frames_.empty()) {
             return {request_result::flight_full, at_};
+        }
+        if (server_ != nullptr && server_->cancels_under_way != 0 && server_->owed.empty() && type_ != 'X') {
+            undecided_ = true;  // the cancel is for what went before, not for this
+            return {request_result::too_many, at_};
         }
         if (barrier_ == barrier::now && server_ != nullptr && type_ != 'X') {
             if (!server_->owed.empty()) return {request_result::too_many, at_};
@@ -137,6 +141,8 @@ request_relay::outcome request_relay::without_server() {
             break;
         default:
             if (skip_to_sync_) break;
+            // A server is not taken for a message that is still on its way.
+            if (!whole() && size_ <= context_.held_message) return outcome::wait_whole;
             if (type_ != 'P' || !parse_without_server()) return stop(request_result::need_server);
             break;
     }
@@ -181,8 +187,12 @@ request_relay::outcome request_relay::message() {
             // During COPY FROM STDIN the server ignores it.
             if (in_copy) return forward_plain();
             if (barrier_ == barrier::after_sync) barrier_ = barrier::now;
-            return forward(reply_kind::sync);
+            forward(reply_kind::sync);
+            dematerialize();
+            return outcome::done;
         case frontend_message::flush:
+            // A server that is sent a wrong one skips to the next Sync, and owes nothing that would tell.
+            if (size_ != header_bytes) return force_error(substitute_error::malformed);
             flush_seen_ = true;
             return forward_plain();
         case frontend_message::copy_data:
@@ -240,9 +250,9 @@ protocol::scan_settings request_relay::scan() const noexcept {
 }
 
 protocol::parse_conditions request_relay::conditions() const noexcept {
-    // In doubt, nothing is shared: no other session has this address.
-    if (facts_.in_doubt()) return {facts_.settings, reinterpret_cast<std::uintptr_t>(this)};
-    return {facts_.settings, context_.schema_epoch};
+    // In doubt, nothing is shared.
+    if (facts_.in_doubt()) return {facts_.settings->id, ++context_.doubts | 1ULL << 63};
+    return {facts_.settings->id, context_.schema_epoch};
 }
 
 void request_relay::note(const protocol::statement_traits& traits, std::string_view text) {
@@ -260,7 +270,7 @@ void request_relay::note(const protocol::statement_traits& traits, std::string_v
         barrier_ = barrier::after_sync;
     }
     if (facts_.take_schema_change()) ++context_.schema_epoch;
-    if (facts_.had_temporary_objects()) server_->had_temporary_objects = true;
+    if (facts_.take_temporary_objects()) server_->close_when_free = true;
 }
 
 request_relay::outcome request_relay::query() {
@@ -275,10 +285,12 @@ request_relay::outcome request_relay::query() {
     }
     const protocol::statement_traits traits =
         whole() ? context_.classifier.classify(text, scan()) : protocol::statement_traits{};
-    note(traits, text);
     const bool names_statements = has(
         traits.effects, session_effect::sql_prepare | session_effect::sql_execute | session_effect::sql_deallocate
     );
+    // What its names stand for, and whether the transaction has failed, must be known first.
+    if (names_statements && !server_->owed.empty()) return wait_for_answers();
+    note(traits, text);
     if (names_statements) materialize(text, reply_action::own);
     owed_reply reply;
     reply.kind = reply_kind::query;
@@ -288,7 +300,7 @@ request_relay::outcome request_relay::query() {
     server_->statements.drop_unnamed();
     owe(std::move(reply));
     pass_through();
-    if (body_left_ == 0) dematerialize(reply_action::own);
+    if (body_left_ == 0) dematerialize();
     if (barrier_ == barrier::after_sync) barrier_ = barrier::now;
     return outcome::done;
 }

@@ -26,6 +26,7 @@ struct relay_context {
     protocol::parameter_store& parameters;
     config::metrics::cells& metrics;
     std::uint64_t& schema_epoch;  ///< rises with every DDL seen
+    std::uint64_t& doubts;        ///< rises with every Parse that must not be shared
     std::size_t held_message;
     std::size_t client_statements;
 };
@@ -72,6 +73,12 @@ public:
     std::string_view violation() const noexcept { return violation_; }
     client_statements& statements() noexcept { return statements_; }
     /// Whether the client's group has a Flush that invented answers must obey.
+    /// After too_many: only an answer of the server can decide it.
+    bool waits_for_answers() const noexcept { return undecided_; }
+    /// DEALLOCATE has succeeded.
+    void deallocated();
+    /// The server has statements of this client's under its own names.
+    bool materialized() const noexcept { return !materialized_.empty(); }
     bool take_flush() noexcept { return std::exchange(flush_seen_, false); }
     /// The server is lost, and whether what this request wrote took effect cannot be known: something was, or
     /// may have been, committed (`status` is the last that the server reported).
@@ -129,8 +136,7 @@ private:
     void probe_name(const parse_parts& parts);
     outcome duplicate(protocol::client_statement& entry, std::string_view text, protocol::byte_view types);
     void materialize(std::string_view text, protocol::reply_action action);
-    void dematerialize(protocol::reply_action action);
-    void sync_for_us();
+    void dematerialize();
     protocol::scan_settings scan() const noexcept;
     protocol::parse_conditions conditions() const noexcept;
     void note(const protocol::statement_traits& traits, std::string_view text);
@@ -170,6 +176,7 @@ private:
     request_result result_ = request_result::need_more;
     std::deque<std::vector<std::byte>> long_frames_;  ///< made for this flight, too long for its own store
     std::vector<std::string> materialized_;           ///< names under which the server has copies for SQL
+    std::string deallocating_;                        ///< the one that SQL's DEALLOCATE names
 };
 
 }  // namespace pgmend::proxy

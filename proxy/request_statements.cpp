@@ -27,6 +27,7 @@ constexpr std::size_t header_bytes = protocol::frame_header_size;
 constexpr std::size_t longest_name = 512;  // of a portal or statement; PostgreSQL cuts at 63
 /// Never the name of a shared statement: those are numbered from one.
 constexpr std::string_view spare_name = "pgmend_0";
+constexpr std::size_t most_materialized = 16;  // statements of the client's that one text of SQL finds
 
 constexpr session_effect speaks_of_statements =
     session_effect::sql_prepare | session_effect::sql_execute | session_effect::sql_deallocate;
@@ -104,47 +105,57 @@ void request_relay::provide(const statement_ref& statement, bool named) {
 }
 
 /// SQL is about to name statements that the client prepared by the protocol: the server gets them under the client's
-/// own names, for as long as that takes. `action` is `own` around a simple Query, where an error of theirs must not
-/// become the client's, and `swallow` inside a group, where it must.
+/// own names, until the client's Sync or the end of its Query. `action` is `own` around a simple Query, where an error of
+/// theirs must not become the client's, and `swallow` inside a group, where it must.
 void request_relay::materialize(std::string_view text, reply_action action) {
     if (server_->status == protocol::transaction_status::failed) return;
+    std::vector<std::byte> frames;
+    protocol::message_writer writer{frames};
     for (const auto& change : protocol::session_changes(text)) {
-        const bool named = change.kind == session_change_kind::prepare || change.kind == session_change_kind::execute ||
-                           change.kind == session_change_kind::deallocate;
-        protocol::client_statement* entry = named ? statements_.find(change.name) : nullptr;
-        if (entry == nullptr) continue;
-        std::vector<std::byte> frames;
-        protocol::message_writer writer{frames};
-        writer.close_statement(entry->name());
-        writer.parse(entry->name(), entry->statement->text, protocol::as_bytes(entry->statement->types));
-        inject(frames);
+        const bool names_one = change.kind == session_change_kind::prepare ||
+                               change.kind == session_change_kind::execute ||
+                               change.kind == session_change_kind::deallocate;
+        if (!names_one) continue;
+        if (change.name.starts_with(protocol::server_name_prefix)) {
+            server_->close_when_free = true;  // it may have touched what others rely on
+            continue;
+        }
+        protocol::client_statement* entry = statements_.find(change.name);
+        if (entry == nullptr || materialized_.size() == most_materialized) continue;
+        if (std::find(materialized_.begin(), materialized_.end(), change.name) != materialized_.end()) continue;
+        writer.close_statement(change.name);
+        writer.parse(change.name, entry->statement->text, protocol::as_bytes(entry->statement->types));
         owe_for_us(reply_kind::close, action);
         owe_for_us(reply_kind::parse, action);
-        materialized_.push_back(entry->name());
-        if (change.kind == session_change_kind::deallocate) entry->statement = {};
+        materialized_.push_back(change.name);
+        if (change.kind == session_change_kind::deallocate) deallocating_ = change.name;
     }
-    if (action == reply_action::own && !materialized_.empty()) sync_for_us();
+    if (frames.empty()) return;
+    if (action == reply_action::own) {
+        writer.sync();
+        owe_for_us(reply_kind::sync, reply_action::own);
+    }
+    inject(frames);
 }
 
-void request_relay::sync_for_us() {
-    std::vector<std::byte> frame;
-    protocol::message_writer{frame}.sync();
-    inject(frame);
-    owe_for_us(reply_kind::sync, reply_action::own);
-}
-
-/// Takes back what `materialize` did.
-void request_relay::dematerialize(reply_action action) {
+/// Takes back what `materialize` did, in a group of its own: nothing of the client's can keep it from happening.
+void request_relay::dematerialize() {
     if (materialized_.empty()) return;
     std::vector<std::byte> frames;
     protocol::message_writer writer{frames};
     for (const auto& name : materialized_) {
         writer.close_statement(name);
-        owe_for_us(reply_kind::close, action);
+        owe_for_us(reply_kind::close, reply_action::own);
     }
+    writer.sync();
+    owe_for_us(reply_kind::sync, reply_action::own);
     inject(frames);
-    if (action == reply_action::own) sync_for_us();
     materialized_.clear();
+}
+
+void request_relay::deallocated() {
+    if (auto* entry = statements_.find(deallocating_)) entry->statement = {};
+    deallocating_.clear();
 }
 
 /// The client's message must fail, and with it the client's transaction, exactly where it stands: the server is
@@ -281,9 +292,10 @@ request_relay::outcome request_relay::parse_shared(std::string_view name, const 
 request_relay::outcome request_relay::parse_oversize() {
     protocol::byte_reader reader{body()};
     const std::string_view name = reader.cstring();
+    if (reader.failed() && data_.size() - at_ <= 2 * longest_name) return outcome::wait_whole;
     if (reader.failed() || name.size() > longest_name) return violate("statement name too long");
     const auto unknown = [](std::string_view) { return protocol::statement_traits{}; };
-    const protocol::parse_conditions nobody_else{nullptr, reinterpret_cast<std::uintptr_t>(this)};
+    const protocol::parse_conditions nobody_else{0, ++context_.doubts | 1ULL << 63};
     const statement_ref statement = context_.statements.intern({}, {}, nobody_else, unknown);
     facts_.pins.add(pin_reason::unknown);
     if (!name.empty()) {
@@ -439,9 +451,7 @@ request_relay::outcome request_relay::execute() {
     } else {
         context_.metrics.queries.add();
     }
-    const outcome result = forward(reply_kind::execute);
-    if (body_left_ == 0) dematerialize(reply_action::swallow);
-    return result;
+    return forward(reply_kind::execute);
 }
 
 }  // namespace pgmend::proxy

@@ -220,7 +220,6 @@ void server::drain() {
         worker->stop_accepting();
         worker->post([](worker_core& core) { core.drain(); });
     }
-    listener_.close();
     deadline_.expires_after(timeout);
     deadline_.async_wait([this](const boost::system::error_code& error) {
         if (!error && stage_ == stage::draining) {
@@ -241,7 +240,6 @@ void server::end() {
             core.kill_all();
         });
     }
-    listener_.close();
     deadline_.expires_after(longest_end);
     deadline_.async_wait([this](const boost::system::error_code& error) {
         if (!error) control_.stop();
@@ -250,6 +248,10 @@ void server::end() {
 }
 
 void server::wait_until_quiet() {
+    // Closed sooner, a worker could meet the same descriptor again as a client's.
+    const bool deaf =
+        std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->has_stopped_accepting(); });
+    if (deaf) listener_.close();
     const bool quiet =
         std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->was_quiet(); });
     if (quiet) {

@@ -60,8 +60,28 @@ bool mentions(std::string_view text, std::string_view word) noexcept {
 
 }  // namespace
 
+/// Another statement follows before the reset was answered: what it did is asked later.
+void session_facts::doubt_reset() {
+    switch (std::exchange(reset_, certain_reset::none)) {
+        case certain_reset::none:
+            return;
+        case certain_reset::one:
+            touched_.insert_or_assign(reset_name_, true);
+            return;
+        case certain_reset::all:
+        case certain_reset::everything:
+            review_pins_ = review_pins_ || !pins.empty();
+            for (const auto* set : {settings, startup}) {
+                for (const auto& [name, value] : set->values) {
+                    touched_.insert_or_assign(name, true);
+                }
+            }
+            return;
+    }
+}
+
 void session_facts::note(const protocol::statement_traits& traits, std::string_view text, bool idle) {
-    reset_ = certain_reset::none;
+    if (reset_ != certain_reset::none) doubt_reset();
     const session_effect effects = traits.effects & ~harmless;
     if (effects == session_effect::none && traits.kind != statement_kind::close_cursor) return;
     if (!pins.empty() && (has(effects, may_release) || traits.kind == statement_kind::close_cursor)) {
@@ -137,7 +157,8 @@ void session_facts::note_changes(const protocol::statement_traits& traits, std::
 void session_facts::completed(
     std::string_view tag, const server_view& server, protocol::parameter_store& store
 ) {
-    switch (std::exchange(reset_, certain_reset::none)) {
+    completed_ = std::exchange(reset_, certain_reset::none);
+    switch (completed_) {
         case certain_reset::none:
             return;
         case certain_reset::one:
@@ -191,15 +212,15 @@ void session_facts::note_reported(std::string_view name) {
     static constexpr std::array<std::string_view, 5> facts{
         "in_hot_standby", "is_superuser", "server_version", "session_authorization", "integer_datetimes"};
     if (std::find(facts.begin(), facts.end(), name) != facts.end()) return;
-    if (reset_ == certain_reset::none) touched_.try_emplace(std::string{name}, false);
+    if (reset_ == certain_reset::none && completed_ == certain_reset::none) touched_.try_emplace(std::string{name}, false);
 }
 
 std::string_view session_facts::reported(std::string_view name, std::string_view value) const noexcept {
     if (name != application_name) return value;
     const auto touched = touched_.find(name);
-    const bool reset = reset_ == certain_reset::all || reset_ == certain_reset::everything ||
-                       (reset_ == certain_reset::one && reset_name_ == name) ||
-                       (touched != touched_.end() && touched->second);
+    const bool certain = completed_ == certain_reset::all || completed_ == certain_reset::everything ||
+                         (completed_ == certain_reset::one && reset_name_ == name);
+    const bool reset = certain || (touched != touched_.end() && touched->second);
     const std::string* own = startup->find(name);
     return reset && own != nullptr ? *own : value;
 }

@@ -61,10 +61,13 @@ public:
     /// Whether the server must be asked before it may be given back.
     bool in_doubt() const noexcept { return review_pins_ || !touched_.empty(); }
     /// Whether something may be left in the server's session that this object does not know.
-    bool unverified() const noexcept { return in_doubt() || !pins.empty(); }
+    bool unverified() const noexcept {
+        return in_doubt() || !pins.empty() || reset_ != certain_reset::none;
+    }
     /// A statement changed the schema since the last call.
     bool take_schema_change() noexcept { return std::exchange(schema_changed_, false); }
-    bool had_temporary_objects() const noexcept { return had_temporary_objects_; }
+    /// The server the client has holds temporary objects, told once: the client's next server does not.
+    bool take_temporary_objects() noexcept { return std::exchange(had_temporary_objects_, false); }
 
     /// What is known of the server the client has.
     struct server_view {
@@ -74,6 +77,8 @@ public:
     /// A statement ended without an error, with this CommandComplete tag.
     void completed(std::string_view tag, const server_view& server, protocol::parameter_store& store);
     void failed() noexcept { reset_ = certain_reset::none; }
+    /// ReadyForQuery.
+    void ready() noexcept { completed_ = certain_reset::none; }
     /// A server reported a parameter during the client's request: somebody set it, if only a trigger.
     void note_reported(std::string_view name);
     /// What the client is to be told where a server reports `value`: RESET takes application_name to the server's
@@ -92,6 +97,7 @@ public:
     void review_failed() noexcept;
 
 private:
+    void doubt_reset();
     void note_changes(const protocol::statement_traits& traits, std::string_view text, bool idle);
 
     void discarded() noexcept;
@@ -99,7 +105,8 @@ private:
     /// Parameters whose value is not known for certain, and whether the last statement that named one was a reset.
     std::map<std::string, bool, std::less<>> touched_;
     std::string reset_name_;
-    certain_reset reset_ = certain_reset::none;
+    certain_reset reset_ = certain_reset::none;       ///< sent, not answered yet
+    certain_reset completed_ = certain_reset::none;   ///< answered; what it changed is reported before ReadyForQuery
     bool review_pins_ = false;
     bool schema_changed_ = false;
     bool had_temporary_objects_ = false;

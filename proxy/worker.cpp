@@ -74,6 +74,8 @@ void worker::stop_accepting() {
         for (const auto& from : acceptors_) {
             loop_.remove(from->socket.descriptor, *from);
         }
+        acceptors_.clear();
+        deaf_.store(true, std::memory_order_release);
     });
 }
 

@@ -31,8 +31,9 @@ public:
     void start();
     /// Any thread: runs on the worker's.
     void post(std::function<void(worker_core&)> work);
-    /// Stops accepting; returns at once.
+    /// Stops accepting; returns at once. The sockets must stay open until `has_stopped_accepting`.
     void stop_accepting();
+    bool has_stopped_accepting() const noexcept { return deaf_.load(std::memory_order_acquire); }
     /// Ends the loop and waits for the thread.
     void join();
     std::uint64_t turns() const noexcept { return loop_.turns(); }
@@ -56,6 +57,7 @@ private:
     std::vector<std::unique_ptr<acceptor>> acceptors_;
     int spare_descriptor_ = -1;  ///< given up when there are no others, so that a client can be turned away
     std::atomic<bool> quiet_{false};
+    std::atomic<bool> deaf_{false};
     std::thread thread_;
 };
 

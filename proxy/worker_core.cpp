@@ -1,6 +1,7 @@
 #include "proxy/worker_core.hpp"
 
 #include <cstring>
+#include <unordered_set>
 
 #include "config/log.hpp"
 
@@ -67,7 +68,7 @@ worker_core::worker_core(
           classifier_,
           parameters_,
           metrics_,
-          schema_epoch_,
+          schema_epoch_, doubts_,
           options_.settings->limits.held_message().bytes,
           options_.settings->limits.client_prepared_statements()},
       users_(*options_.settings, options_.process_secret),
@@ -113,6 +114,19 @@ void worker_core::drop_unused_pools() {
     });
 }
 
+void worker_core::sweep_parameters() {
+    if (!parameters_.wants_sweep()) return;
+    std::unordered_set<const protocol::parameter_set*> live;
+    for (client_session* session = sessions_.front(); session != nullptr;
+         session = pool::intrusive_list<client_session>::next(*session)) {
+        session->collect_parameters(live);
+    }
+    for (const auto& [name, pool] : pools_) {
+        pool->collect_parameters(live);
+    }
+    parameters_.sweep(live);
+}
+
 void worker_core::drain() {
     draining_ = true;
     for (client_session* session = sessions_.front(); session != nullptr;
@@ -135,6 +149,10 @@ void worker_core::close_pools() {
     for (auto& [name, pool] : pools_) {
         pool->close();
     }
+}
+
+std::size_t worker_core::max_sessions() const noexcept {
+    return share_of(options_.settings->listen.max_clients(), options_.index, options_.workers);
 }
 
 bool worker_core::quiet() const noexcept {

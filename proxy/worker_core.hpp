@@ -49,6 +49,8 @@ public:
     bool quiet() const noexcept;
     /// A CancelRequest, of this worker's clients or not.
     void cancel(std::uint32_t pid, protocol::byte_view key);
+    /// This worker's part of listen.max_clients.
+    std::size_t max_sessions() const noexcept;
     std::size_t sessions() const noexcept { return sessions_.size() + ended_.size(); }
     std::size_t server_connections() const noexcept;
 
@@ -69,6 +71,8 @@ public:
     /// A key that no other client of this worker has.
     client_key register_key(client_session& session, std::uint32_t pid, bool long_secret);
     void finished(client_session& session) noexcept;
+    /// Forgets sets of parameters that nobody has any more, when there are many.
+    void sweep_parameters();
 
 private:
     void bury() noexcept;
@@ -85,6 +89,7 @@ private:
     protocol::statement_store statements_;
     protocol::statement_classifier classifier_;
     std::uint64_t schema_epoch_ = 0;
+    std::uint64_t doubts_ = 0;
     relay_context relay_;
     user_directory users_;
     backend_cluster cluster_;
