@@ -299,7 +299,7 @@ TEST_CASE("reply pump: a skipped Parse is no longer believed to be on the server
         static pgmend::protocol::statement_store store{10};
         static pgmend::protocol::parameter_store parameters;
         const auto intern = [](std::string_view text) {
-            return store.intern(text, {}, {parameters.empty(), 0}, [](std::string_view) {
+            return store.intern(text, {}, {parameters.empty()->id, 0}, [](std::string_view) {
                 statement_traits traits;
                 traits.effects = pgmend::protocol::session_effect::none;
                 return traits;

@@ -52,7 +52,7 @@ struct statements {
     statement_store store{100};
     parameter_store parameters;
     statement_ref make(std::string_view text) {
-        return store.intern(text, {}, {parameters.empty(), 0}, [](std::string_view) {
+        return store.intern(text, {}, {parameters.empty()->id, 0}, [](std::string_view) {
             statement_traits traits;
             traits.effects = session_effect::none;
             return traits;

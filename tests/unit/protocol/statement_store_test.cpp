@@ -18,7 +18,7 @@ statement_traits shareable() {
 struct fixture {
     statement_store store{2};
     parameter_store parameters;
-    parse_conditions conditions{parameters.empty(), 0};
+    parse_conditions conditions{parameters.empty()->id, 0};
     int classified = 0;
     statement_traits traits = shareable();
 
@@ -55,7 +55,7 @@ TEST_CASE("statement store: whatever differs makes another statement") {
     const statement_ref by_epoch = f.intern("select $1");
     f.conditions.epoch = 0;
     const std::string path = "tenant";
-    f.conditions.parameters = f.parameters.with(f.parameters.empty(), "search_path", &path);
+    f.conditions.parameters = f.parameters.with(f.parameters.empty(), "search_path", &path)->id;
     const statement_ref by_parameters = f.intern("select $1");
     const statement_ref all[]{a, by_text, by_types, by_epoch, by_parameters};
     for (const auto& one : all) {
