@@ -108,6 +108,7 @@ void request_relay::provide(const statement_ref& statement, bool named) {
 /// own names, until the client's Sync or the end of its Query. `action` is `own` around a simple Query, where an error of
 /// theirs must not become the client's, and `swallow` inside a group, where it must.
 void request_relay::materialize(std::string_view text, reply_action action) {
+    deallocating_.clear();
     if (server_->status == protocol::transaction_status::failed) return;
     std::vector<std::byte> frames;
     protocol::message_writer writer{frames};
@@ -257,14 +258,17 @@ request_relay::outcome request_relay::parse_shared(std::string_view name, const 
     reply.previous = std::exchange(entry.statement, statement);
     const std::uint32_t group = server_->owed.group();
     const auto presence = server_->statements.use(statement->id, group);
-    if (presence == pool::statement_presence::present) {
+    // In a failed block a Parse must fail, and whether one has failed is only known when nothing is under way.
+    const bool ours_to_answer =
+        server_->owed.empty() && server_->status != protocol::transaction_status::failed;
+    if (presence == pool::statement_presence::present && ours_to_answer) {
         reply.action = reply_action::synthesize;
         owe(std::move(reply));
         discard_message();
         context_.metrics.prepared_statements_parsed.add(config::metrics::parse_route::answered);
         return outcome::done;
     }
-    if (presence == pool::statement_presence::uncertain) {
+    if (presence != pool::statement_presence::absent) {
         std::vector<std::byte> closing;
         protocol::message_writer{closing}.close_statement(statement->server_name);
         inject(closing);
