@@ -43,7 +43,8 @@ public:
 
     /// Monotonic time, read once per wake-up: constant while one event is dealt with.
     virtual time_point now() const noexcept = 0;
-    /// Schedules or moves `timer`. A time in the past fires at the next turn of the loop, never inside the call.
+    /// Schedules or moves `timer`. A time in the past fires at the next turn of the loop, never inside the
+    /// call.
     virtual void schedule(timer_node& timer, time_point when) = 0;
     virtual void cancel(timer_node& timer) noexcept = 0;
     virtual void defer(deferred_node& node) noexcept = 0;

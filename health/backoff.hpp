@@ -1,6 +1,7 @@
 #pragma once
 // How long to wait before trying a failed server again: exponential with decorrelated jitter, so that many
-// waiting parties do not come back together (M. Brooker, "Exponential Backoff And Jitter", 2015). Pure; one thread.
+// waiting parties do not come back together (M. Brooker, "Exponential Backoff And Jitter", 2015). Pure; one
+// thread.
 
 #include <chrono>
 #include <cstdint>
@@ -16,8 +17,8 @@ class backoff {
 public:
     explicit backoff(backoff_limits limits) noexcept : limits_(limits) {}
 
-    /// The delay after one more failure: uniform between `first` and three times the delay before, at most `longest`.
-    /// `random` is 64 random bits.
+    /// The delay after one more failure: uniform between `first` and three times the delay before, at most
+    /// `longest`. `random` is 64 random bits.
     std::chrono::milliseconds next(std::uint64_t random) noexcept;
     /// After a success: the next failure starts over.
     void reset() noexcept { previous_ = std::chrono::milliseconds{0}; }

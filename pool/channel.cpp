@@ -57,7 +57,8 @@ void gather::add(protocol::byte_view view) noexcept {
 }
 
 std::span<std::byte> gather::make(std::size_t size) noexcept {
-    if (used_ + size > arena_.size() || count_ == pieces_.size()) std::abort();  // the caller did not ask has_room
+    if (used_ + size > arena_.size() || count_ == pieces_.size())
+        std::abort();  // the caller did not ask has_room
     const auto room = std::span{arena_}.subspan(used_, size);
     used_ += size;
     add(room);

@@ -300,18 +300,21 @@ private:
         }
     }
 
-    /// PostgreSQL's words with the server's name of a statement: the client knows it by its own. False when the message
-    /// does not speak of it, or is not whole.
+    /// PostgreSQL's words with the server's name of a statement: the client knows it by its own. False when
+    /// the message does not speak of it, or is not whole.
     bool rename_statement(const owed_reply& reply, const frame_header& header) {
-        const std::string server_name =
-            reply.error == protocol::substitute_error::duplicate_statement ? std::string{"\"pgmend_0\""}
-            : reply.statement ? '"' + reply.statement->server_name + '"' : std::string{};
+        const std::string server_name = reply.error == protocol::substitute_error::duplicate_statement
+                                            ? std::string{"\"pgmend_0\""}
+                                        : reply.statement ? '"' + reply.statement->server_name + '"'
+                                                          : std::string{};
         const std::string_view text = protocol::as_text(body_);
         const std::size_t at = server_name.empty() ? text.npos : text.find(server_name);
-        if (at == text.npos || body_.size() != header.body || !flight_.has_room(body_.size() + made_bytes)) return false;
+        if (at == text.npos || body_.size() != header.body || !flight_.has_room(body_.size() + made_bytes))
+            return false;
         close_run();
         const std::string quoted = '"' + reply.client->name().substr(0, name_bytes) + '"';
-        const std::size_t size = protocol::frame_header_size + text.size() - server_name.size() + quoted.size();
+        const std::size_t size =
+            protocol::frame_header_size + text.size() - server_name.size() + quoted.size();
         const auto frame = flight_.make(size);
         frame[0] = std::byte{'E'};
         protocol::store_u32(frame.data() + 1, static_cast<std::uint32_t>(size - 1));

@@ -76,8 +76,8 @@ struct server_pool::cleaning {
 
     bool settled() const noexcept { return server.owed.settled() && server.body_left == 0; }
 
-    /// Ends what the client began: a copy, a group without its Sync. What is stuck on its way to the server is still sent:
-    /// no message is cut in two.
+    /// Ends what the client began: a copy, a group without its Sync. What is stuck on its way to the server
+    /// is still sent: no message is cut in two.
     bool end_group() {
         std::vector<std::byte> ending;
         protocol::message_writer writer{ending};
@@ -257,7 +257,8 @@ void server_pool::idle_ready(server_connection& server) noexcept {
         server.in.keep();
         alive = step.result == pump_result::drained && !sink.failed;
         // What the next client is greeted with, unless it is what the last client made of this connection.
-        if (server.settings == context_.parameters.empty()) partitions_[server.partition].welcome = server.reported;
+        if (server.settings == context_.parameters.empty())
+            partitions_[server.partition].welcome = server.reported;
     } else {
         alive = false;
     }

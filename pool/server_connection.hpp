@@ -56,16 +56,17 @@ public:
     const protocol::parameter_set* reported_at_login = nullptr;
     server_statements statements;
     backend_key key;
-    /// Closed instead of pooled: it had temporary objects, whose traces stay visible, or is not to be trusted.
+    /// Closed instead of pooled: it had temporary objects, whose traces stay visible, or is not to be
+    /// trusted.
     bool close_when_free = false;
-    bool broken = false;                 ///< protocol out of step, or the stream failed: only closing is left
+    bool broken = false;  ///< protocol out of step, or the stream failed: only closing is left
 
     server_pool& pool;
     const endpoint where;
     server_state state = server_state::connecting;
     /// Cancel requests on their way to this backend; it changes hands only when they have been seen through.
     std::uint32_t cancels_under_way = 0;
-    bool cancel_again = false;  ///< another was asked for meanwhile
+    bool cancel_again = false;             ///< another was asked for meanwhile
     std::function<void()> on_cancel_over;  ///< of whoever waits for that
     std::uint64_t bytes_received = 0;
 

@@ -113,8 +113,8 @@ public:
     );
     void dedicated_closed();
 
-    /// Cancels what `server` runs now; at most one cancel is under way for it, and one more remembered. False when the
-    /// server has given no key to cancel by.
+    /// Cancels what `server` runs now; at most one cancel is under way for it, and one more remembered. False
+    /// when the server has given no key to cancel by.
     bool cancel(server_connection& server);
 
     /// Closes what is idle now and what comes back later.

@@ -1,7 +1,7 @@
 #pragma once
-// Which prepared statements one server connection has, least recently used first to go. It follows what was sent, and
-// knows what is certain: a Parse that was sent may yet be skipped together with its group (HEALING section 5). Pure;
-// one worker thread.
+// Which prepared statements one server connection has, least recently used first to go. It follows what was
+// sent, and knows what is certain: a Parse that was sent may yet be skipped together with its group (HEALING
+// section 5). Pure; one worker thread.
 
 #include <cstdint>
 #include <list>
@@ -74,7 +74,9 @@ public:
         return unnamed_.id == id && presence(unnamed_, group) == statement_presence::present;
     }
     void set_unnamed(std::uint64_t id, std::uint32_t group) noexcept { unnamed_ = {id, group, false}; }
-    void confirm_unnamed(std::uint64_t id) noexcept { unnamed_.certain = unnamed_.certain || unnamed_.id == id; }
+    void confirm_unnamed(std::uint64_t id) noexcept {
+        unnamed_.certain = unnamed_.certain || unnamed_.id == id;
+    }
     /// After a simple Query, or when it is not known.
     void drop_unnamed() noexcept { unnamed_ = {}; }
 

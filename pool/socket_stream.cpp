@@ -119,8 +119,8 @@ void socket_stream::on_ready(loop_watch& self, std::uint32_t events) noexcept {
     if ((events & (EPOLLOUT | broken)) != 0) bits |= stream.bits_.on_writable;
     if ((events & broken) != 0) bits |= stream.bits_.on_broken;
     if ((events & broken) != 0 && stream.armed_ == interest::none) {
-        // Reported even when paused, once; leave the loop until somebody arms again and meets the error by I/O.
-        // The change itself is another edge.
+        // Reported even when paused, once; leave the loop until somebody arms again and meets the error by
+        // I/O. The change itself is another edge.
         stream.told_broken_ = true;
         stream.loop_.modify(stream.descriptor_, EPOLLET, stream);
     }

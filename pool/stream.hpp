@@ -36,7 +36,8 @@ enum class interest : std::uint8_t { none = 0, read = 1, write = 2, read_write =
 struct readiness {
     event_mask on_readable = 0;
     event_mask on_writable = 0;
-    event_mask on_broken = 0;  ///< both directions are gone; reported besides the others, also while nothing is armed
+    event_mask on_broken =
+        0;  ///< both directions are gone; reported besides the others, also while nothing is armed
 };
 
 class stream {

@@ -20,7 +20,8 @@ const parameter_set* parameter_store::intern(parameter_map values) {
     if (const auto* value = set->find("standard_conforming_strings")) {
         set->standard_conforming_strings = *value == "on";
     }
-    if (const auto* value = set->find("client_encoding")) set->ambiguous_encoding = is_ambiguous_encoding(*value);
+    if (const auto* value = set->find("client_encoding"))
+        set->ambiguous_encoding = is_ambiguous_encoding(*value);
     return sets_.insert(std::move(set)).first->get();
 }
 

@@ -48,11 +48,16 @@ public:
 private:
     struct by_values {
         using is_transparent = void;
-        bool operator()(const std::unique_ptr<parameter_set>& a, const std::unique_ptr<parameter_set>& b) const {
+        bool operator()(const std::unique_ptr<parameter_set>& a, const std::unique_ptr<parameter_set>& b)
+            const {
             return a->values < b->values;
         }
-        bool operator()(const std::unique_ptr<parameter_set>& a, const parameter_map& b) const { return a->values < b; }
-        bool operator()(const parameter_map& a, const std::unique_ptr<parameter_set>& b) const { return a < b->values; }
+        bool operator()(const std::unique_ptr<parameter_set>& a, const parameter_map& b) const {
+            return a->values < b;
+        }
+        bool operator()(const parameter_map& a, const std::unique_ptr<parameter_set>& b) const {
+            return a < b->values;
+        }
     };
     static constexpr std::size_t least_sweep = 1024;
 

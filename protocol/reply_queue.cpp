@@ -33,13 +33,15 @@ void reply_queue::push(owed_reply reply) {
 
 namespace {
 
-/// Whether the message changes what one of the client's names stands for; with no name, the unnamed statement.
+/// Whether the message changes what one of the client's names stands for; with no name, the unnamed
+/// statement.
 bool changes_name(const owed_reply& reply) noexcept {
     switch (reply.kind) {
         case reply_kind::parse:
             return reply.action == reply_action::forward || reply.action == reply_action::synthesize;
         case reply_kind::close:
-            return reply.action == reply_action::synthesize && (reply.client != nullptr || !reply.named_on_server);
+            return reply.action == reply_action::synthesize &&
+                   (reply.client != nullptr || !reply.named_on_server);
         case reply_kind::query:
             return reply.action == reply_action::forward;
         default:
@@ -49,8 +51,8 @@ bool changes_name(const owed_reply& reply) noexcept {
 
 }  // namespace
 
-/// A message that changed a name was skipped. If a later one that is not skipped has changed the same name since, it is
-/// that one's past that changes, not the present.
+/// A message that changed a name was skipped. If a later one that is not skipped has changed the same name
+/// since, it is that one's past that changes, not the present.
 void reply_queue::hand_down(owed_reply& skipped, std::size_t from) {
     if (!changes_name(skipped)) return;
     for (std::size_t i = from; i < count_; ++i) {

@@ -61,15 +61,15 @@ struct owed_reply {
     reply_kind kind = reply_kind::sync;
     reply_action action = reply_action::forward;
     substitute_error error = substitute_error::none;
-    /// A Parse that reached the server under the statement's shared name, not as the unnamed one; a Close of a
-    /// client's name, known or not.
+    /// A Parse that reached the server under the statement's shared name, not as the unnamed one; a Close of
+    /// a client's name, known or not.
     bool named_on_server = false;
-    bool failed = false;  ///< the error was this message's own; those behind it were skipped
-    std::uint32_t group = 0;     ///< of messages between two Syncs; given by the queue
-    std::uint64_t evicted = 0;   ///< a Close of ours: the statement it was to take from the server
+    bool failed = false;        ///< the error was this message's own; those behind it were skipped
+    std::uint32_t group = 0;    ///< of messages between two Syncs; given by the queue
+    std::uint64_t evicted = 0;  ///< a Close of ours: the statement it was to take from the server
     statement_ref statement;
-    /// The client's name for it; and, for Parse and Close, what it stood for before, to be restored if the server
-    /// skips the message.
+    /// The client's name for it; and, for Parse and Close, what it stood for before, to be restored if the
+    /// server skips the message.
     client_statement* client = nullptr;
     statement_ref previous;
 };
@@ -87,9 +87,9 @@ public:
 
     /// The front has been answered; removes it, and copy marks that now stand in front.
     void pop();
-    /// An error in the extended protocol: the server skips everything up to the next Sync. Calls both for each
-    /// skipped entry, the latest first: `skipped` as it was sent, `undone` with what is left to undo of the client's
-    /// names.
+    /// An error in the extended protocol: the server skips everything up to the next Sync. Calls both for
+    /// each skipped entry, the latest first: `skipped` as it was sent, `undone` with what is left to undo of
+    /// the client's names.
     template <class Skipped, class Undone>
     void skip_to_sync(Skipped&& skipped, Undone&& undone) {
         std::size_t end = 0;
@@ -127,8 +127,8 @@ public:
     bool settled() const noexcept { return empty() && !group_open_ && !skipping_ && !copying_in_; }
     bool group_open() const noexcept { return group_open_ || skipping_; }
     bool skipping() const noexcept { return skipping_; }
-    /// Whether a message of an earlier group, not yet answered, may change what `client` (null: the unnamed statement)
-    /// stands for: then nothing that depends on it can be decided.
+    /// Whether a message of an earlier group, not yet answered, may change what `client` (null: the unnamed
+    /// statement) stands for: then nothing that depends on it can be decided.
     bool undecided(const client_statement* client) noexcept;
     /// Messages between two Syncs are done or skipped together.
     std::uint32_t group() const noexcept { return group_; }

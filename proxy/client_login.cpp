@@ -73,6 +73,29 @@ pool::task<login_end> client_login::run() {
     }
     remember(packet_.startup);
     session_.in_.consume(packet_.size);
+    if (!may_enter()) co_return login_end{kind::refused};
+    if (negotiate_) {
+        std::vector<std::byte> frame;
+        const std::vector<std::string_view> unknown{unknown_options_.begin(), unknown_options_.end()};
+        protocol::message_writer{frame}.negotiate_protocol_version(minor_, unknown);
+        send(frame);
+    }
+    if (!co_await authenticate()) co_return login_end{kind::refused};
+    session_.pool_ = &worker_.pool_for(database_, user_);
+    bool ready = false;
+    if (replication_.empty()) {
+        ready = co_await find_server();
+    } else {
+        ready = co_await open_replication();
+    }
+    if (!ready) co_return login_end{kind::refused};
+    worker_.metrics().client_logins.add(login_result::ok);
+    welcome();
+    co_return login_end{kind::welcome};
+}
+
+/// Whether this client is let in at all, whoever it is; if not, it has been told why.
+bool client_login::may_enter() {
     const auto& tls = worker_.options().tls_towards_clients;
     if (!secure_ && !session_.local_ && tls != nullptr && tls->mode() >= pool::tls_mode::require) {
         worker_.metrics().clients_refused.add(metrics::refusal::tls_required);
@@ -80,7 +103,7 @@ pool::task<login_end> client_login::run() {
             protocol::sqlstate::invalid_authorization, "TLS is required for this connection",
             login_result::protocol
         );
-        co_return login_end{kind::refused};
+        return false;
     }
     if (worker_.draining()) {
         worker_.metrics().clients_refused.add(metrics::refusal::draining);
@@ -88,7 +111,7 @@ pool::task<login_end> client_login::run() {
             protocol::sqlstate::cannot_connect_now, "the database system is shutting down",
             login_result::unavailable
         );
-        co_return login_end{kind::refused};
+        return false;
     }
     if (worker_.sessions() > worker_.max_sessions()) {
         worker_.metrics().clients_refused.add(metrics::refusal::client_limit);
@@ -98,21 +121,9 @@ pool::task<login_end> client_login::run() {
             "The limit is " + std::to_string(worker_.settings().listen.max_clients()) +
                 " (listen.max_clients)."
         );
-        co_return login_end{kind::refused};
+        return false;
     }
-    if (negotiate_) {
-        std::vector<std::byte> frame;
-        const std::vector<std::string_view> unknown{unknown_options_.begin(), unknown_options_.end()};
-        protocol::message_writer{frame}.negotiate_protocol_version(minor_, unknown);
-        send(frame);
-    }
-    if (!co_await authenticate()) co_return login_end{kind::refused};
-    session_.pool_ = &worker_.pool_for(database_, user_);
-    const bool ready = replication_.empty() ? co_await find_server() : co_await open_replication();
-    if (!ready) co_return login_end{kind::refused};
-    worker_.metrics().client_logins.add(login_result::ok);
-    welcome();
-    co_return login_end{kind::welcome};
+    return true;
 }
 
 void client_login::remember(const protocol::startup_message& startup) {
@@ -224,7 +235,11 @@ pool::task<bool> client_login::authenticate() {
             // As in PostgreSQL, a user with a SCRAM verifier is asked for SCRAM.
             const std::string* secret = worker_.users().secret(user_);
             const bool scram = secret != nullptr && secret->starts_with("SCRAM-SHA-256$");
-            good = scram ? co_await check_scram() : co_await check_md5();
+            if (scram) {
+                good = co_await check_scram();
+            } else {
+                good = co_await check_md5();
+            }
             break;
         }
         case config::auth_method::scram_sha_256:

@@ -64,6 +64,7 @@ private:
         return refuse(error.sqlstate, error.message, result, error.detail);
     }
     bool refuse_unread();
+    bool may_enter();
     void remember(const protocol::startup_message& startup);
 
     client_session& session_;

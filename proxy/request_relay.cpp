@@ -123,7 +123,8 @@ request_relay::outcome request_relay::without_server() {
         case frontend_message::terminate:
             return stop(request_result::terminate);
         case frontend_message::sync: {
-            if (size_ != header_bytes) return stop(request_result::need_server);  // the server says what is wrong
+            if (size_ != header_bytes)
+                return stop(request_result::need_server);  // the server says what is wrong
             skip_to_sync_ = false;
             at_ += size_;
             const auto ready = to_client_->make(header_bytes + 1);
@@ -285,9 +286,9 @@ request_relay::outcome request_relay::query() {
     }
     const protocol::statement_traits traits =
         whole() ? context_.classifier.classify(text, scan()) : protocol::statement_traits{};
-    const bool names_statements = has(
-        traits.effects, session_effect::sql_prepare | session_effect::sql_execute | session_effect::sql_deallocate
-    );
+    const bool names_statements =
+        has(traits.effects,
+            session_effect::sql_prepare | session_effect::sql_execute | session_effect::sql_deallocate);
     // What its names stand for, and whether the transaction has failed, must be known first.
     if (names_statements && !server_->owed.empty()) return wait_for_answers();
     note(traits, text);

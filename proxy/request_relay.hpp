@@ -156,8 +156,8 @@ private:
     bool body_discard_ = false;
     bool skip_to_sync_ = false;  ///< a request was refused: PostgreSQL would skip to Sync
     bool flush_seen_ = false;
-    /// A statement is under way that forgets prepared statements by the server's word: what comes behind it waits until
-    /// that word is known. From the next Sync on when it is of the extended protocol.
+    /// A statement is under way that forgets prepared statements by the server's word: what comes behind it
+    /// waits until that word is known. From the next Sync on when it is of the extended protocol.
     enum class barrier : std::uint8_t { none, after_sync, now };
     barrier barrier_ = barrier::none;
     bool undecided_ = false;  ///< a message waits until an earlier group has told what a name stands for

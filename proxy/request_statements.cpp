@@ -1,5 +1,5 @@
-// The part of request_relay that knows prepared statements: the client's names become the server's, what a server lacks
-// is sent ahead, and SQL that speaks of protocol-level statements finds them.
+// The part of request_relay that knows prepared statements: the client's names become the server's, what a
+// server lacks is sent ahead, and SQL that speaks of protocol-level statements finds them.
 
 #include <algorithm>
 #include <array>
@@ -104,9 +104,9 @@ void request_relay::provide(const statement_ref& statement, bool named) {
     owe(std::move(reply));
 }
 
-/// SQL is about to name statements that the client prepared by the protocol: the server gets them under the client's
-/// own names, until the client's Sync or the end of its Query. `action` is `own` around a simple Query, where an error of
-/// theirs must not become the client's, and `swallow` inside a group, where it must.
+/// SQL is about to name statements that the client prepared by the protocol: the server gets them under the
+/// client's own names, until the client's Sync or the end of its Query. `action` is `own` around a simple
+/// Query, where an error of theirs must not become the client's, and `swallow` inside a group, where it must.
 void request_relay::materialize(std::string_view text, reply_action action) {
     deallocating_.clear();
     if (server_->status == protocol::transaction_status::failed) return;
@@ -123,7 +123,8 @@ void request_relay::materialize(std::string_view text, reply_action action) {
         }
         protocol::client_statement* entry = statements_.find(change.name);
         if (entry == nullptr || materialized_.size() == most_materialized) continue;
-        if (std::find(materialized_.begin(), materialized_.end(), change.name) != materialized_.end()) continue;
+        if (std::find(materialized_.begin(), materialized_.end(), change.name) != materialized_.end())
+            continue;
         writer.close_statement(change.name);
         writer.parse(change.name, entry->statement->text, protocol::as_bytes(entry->statement->types));
         owe_for_us(reply_kind::close, action);
@@ -139,7 +140,8 @@ void request_relay::materialize(std::string_view text, reply_action action) {
     inject(frames);
 }
 
-/// Takes back what `materialize` did, in a group of its own: nothing of the client's can keep it from happening.
+/// Takes back what `materialize` did, in a group of its own: nothing of the client's can keep it from
+/// happening.
 void request_relay::dematerialize() {
     if (materialized_.empty()) return;
     std::vector<std::byte> frames;
@@ -159,11 +161,13 @@ void request_relay::deallocated() {
     deallocating_.clear();
 }
 
-/// The client's message must fail, and with it the client's transaction, exactly where it stands: the server is
-/// sent one that fails there, and its error gets PostgreSQL's words for the client's mistake.
+/// The client's message must fail, and with it the client's transaction, exactly where it stands: the server
+/// is sent one that fails there, and its error gets PostgreSQL's words for the client's mistake.
 request_relay::outcome request_relay::force_error(substitute_error error) {
     std::vector<std::byte> frame;
-    protocol::message_writer{frame}.frame('D', {protocol::as_bytes("Spgmend_none"), protocol::as_bytes({"\0", 1})});
+    protocol::message_writer{frame}.frame(
+        'D', {protocol::as_bytes("Spgmend_none"), protocol::as_bytes({"\0", 1})}
+    );
     inject(frame);
     owed_reply reply;
     reply.kind = reply_kind::describe;
@@ -174,8 +178,9 @@ request_relay::outcome request_relay::force_error(substitute_error error) {
     return outcome::done;
 }
 
-/// A Parse of a name in use. PostgreSQL notices only after everything else that may be wrong with it, so it is sent
-/// twice under a name of ours: what is wrong comes first, and then that the name exists, in the client's name.
+/// A Parse of a name in use. PostgreSQL notices only after everything else that may be wrong with it, so it
+/// is sent twice under a name of ours: what is wrong comes first, and then that the name exists, in the
+/// client's name.
 request_relay::outcome request_relay::duplicate(
     protocol::client_statement& entry, std::string_view text, protocol::byte_view types
 ) {
@@ -216,7 +221,8 @@ request_relay::outcome request_relay::parse() {
     if (!split_parse(parts)) return forward(reply_kind::parse);  // the server says what is wrong with it
     const auto classify = [this](std::string_view sql) { return context_.classifier.classify(sql, scan()); };
     if (parts.name.empty()) {
-        const statement_ref statement = context_.statements.intern(parts.text, parts.types, conditions(), classify);
+        const statement_ref statement =
+            context_.statements.intern(parts.text, parts.types, conditions(), classify);
         owed_reply reply;
         reply.kind = reply_kind::parse;
         reply.statement = statement;
@@ -230,14 +236,16 @@ request_relay::outcome request_relay::parse() {
     if (parts.name.size() > longest_name) return violate("statement name too long");
     if (depends_on_answers(parts.name)) return wait_for_answers();
     if (auto* entry = statements_.find(parts.name)) return duplicate(*entry, parts.text, parts.types);
-    if (statements_.size() >= context_.client_statements) return force_error(substitute_error::too_many_statements);
-    const statement_ref statement = context_.statements.intern(parts.text, parts.types, conditions(), classify);
+    if (statements_.size() >= context_.client_statements)
+        return force_error(substitute_error::too_many_statements);
+    const statement_ref statement =
+        context_.statements.intern(parts.text, parts.types, conditions(), classify);
     if (facts_.pins.has(pin_reason::sql_prepare)) probe_name(parts);
     return parse_shared(parts.name, statement);
 }
 
-/// SQL's PREPARE and the protocol share their names, and the server alone knows those of SQL: it is asked whether this
-/// one is free, by using it.
+/// SQL's PREPARE and the protocol share their names, and the server alone knows those of SQL: it is asked
+/// whether this one is free, by using it.
 void request_relay::probe_name(const parse_parts& parts) {
     std::vector<std::byte> frames;
     protocol::message_writer writer{frames};
@@ -258,7 +266,8 @@ request_relay::outcome request_relay::parse_shared(std::string_view name, const 
     reply.previous = std::exchange(entry.statement, statement);
     const std::uint32_t group = server_->owed.group();
     const auto presence = server_->statements.use(statement->id, group);
-    // In a failed block a Parse must fail, and whether one has failed is only known when nothing is under way.
+    // In a failed block a Parse must fail, and whether one has failed is only known when nothing is under
+    // way.
     const bool ours_to_answer =
         server_->owed.empty() && server_->status != protocol::transaction_status::failed;
     if (presence == pool::statement_presence::present && ours_to_answer) {
@@ -303,7 +312,8 @@ request_relay::outcome request_relay::parse_oversize() {
     const statement_ref statement = context_.statements.intern({}, {}, nobody_else, unknown);
     facts_.pins.add(pin_reason::unknown);
     if (!name.empty()) {
-        if (statements_.find(name) != nullptr) return violate("a statement too long to be kept was prepared twice");
+        if (statements_.find(name) != nullptr)
+            return violate("a statement too long to be kept was prepared twice");
         return parse_shared(name, statement);
     }
     owed_reply reply;
@@ -322,12 +332,15 @@ bool request_relay::depends_on_answers(std::string_view name) {
     return (name.empty() || known != nullptr) && server_->owed.undecided(known);
 }
 
-/// A named Parse while the client has no server: a statement that a server has accepted under the same conditions needs
-/// none. (A client that prepares while others wait in their transactions would otherwise wait for them.)
+/// A named Parse while the client has no server: a statement that a server has accepted under the same
+/// conditions needs none. (A client that prepares while others wait in their transactions would otherwise
+/// wait for them.)
 bool request_relay::parse_without_server() {
     parse_parts parts;
-    if (!whole() || !split_parse(parts) || parts.name.empty() || parts.name.size() > longest_name) return false;
-    if (statements_.find(parts.name) != nullptr || statements_.size() >= context_.client_statements) return false;
+    if (!whole() || !split_parse(parts) || parts.name.empty() || parts.name.size() > longest_name)
+        return false;
+    if (statements_.find(parts.name) != nullptr || statements_.size() >= context_.client_statements)
+        return false;
     const statement_ref statement = context_.statements.find_proven(parts.text, parts.types, conditions());
     if (!statement) return false;
     statements_.entry(parts.name).statement = statement;
@@ -347,18 +360,22 @@ request_relay::outcome request_relay::bind() {
         if (data_.size() - at_ > 2 * longest_name) return violate("portal or statement name too long");
         return outcome::wait_whole;
     }
-    if (portal.size() > longest_name || name.size() > longest_name) return violate("portal or statement name too long");
+    if (portal.size() > longest_name || name.size() > longest_name)
+        return violate("portal or statement name too long");
     if (depends_on_answers(name)) return wait_for_answers();
     protocol::client_statement* entry = name.empty() ? nullptr : statements_.find(name);
-    const statement_ref statement = name.empty() ? statements_.unnamed
-                                    : entry != nullptr ? entry->statement : statement_ref{};
+    const statement_ref statement = name.empty()       ? statements_.unnamed
+                                    : entry != nullptr ? entry->statement
+                                                       : statement_ref{};
     if (!statement) {
         if (name.empty()) return force_error(substitute_error::no_unnamed_statement);
-        if (name.starts_with(protocol::server_name_prefix)) return force_error(substitute_error::unknown_statement);
+        if (name.starts_with(protocol::server_name_prefix))
+            return force_error(substitute_error::unknown_statement);
         return forward(reply_kind::bind);  // the server's own error names it as the client does
     }
     provide(statement, !name.empty());
-    if (has(statement->traits.effects, speaks_of_statements)) materialize(statement->text, reply_action::swallow);
+    if (has(statement->traits.effects, speaks_of_statements))
+        materialize(statement->text, reply_action::swallow);
     if (portal.empty()) {
         portal_ = statement;
     } else {
@@ -397,7 +414,8 @@ request_relay::outcome request_relay::describe() {
     }
     protocol::client_statement* entry = statements_.find(name);
     if (entry == nullptr) {
-        if (name.starts_with(protocol::server_name_prefix)) return force_error(substitute_error::unknown_statement);
+        if (name.starts_with(protocol::server_name_prefix))
+            return force_error(substitute_error::unknown_statement);
         return forward(reply_kind::describe);
     }
     provide(entry->statement, true);

@@ -249,8 +249,9 @@ void server::end() {
 
 void server::wait_until_quiet() {
     // Closed sooner, a worker could meet the same descriptor again as a client's.
-    const bool deaf =
-        std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->has_stopped_accepting(); });
+    const bool deaf = std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) {
+        return worker->has_stopped_accepting();
+    });
     if (deaf) listener_.close();
     const bool quiet =
         std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->was_quiet(); });

@@ -212,7 +212,8 @@ void session_facts::note_reported(std::string_view name) {
     static constexpr std::array<std::string_view, 5> facts{
         "in_hot_standby", "is_superuser", "server_version", "session_authorization", "integer_datetimes"};
     if (std::find(facts.begin(), facts.end(), name) != facts.end()) return;
-    if (reset_ == certain_reset::none && completed_ == certain_reset::none) touched_.try_emplace(std::string{name}, false);
+    if (reset_ == certain_reset::none && completed_ == certain_reset::none)
+        touched_.try_emplace(std::string{name}, false);
 }
 
 std::string_view session_facts::reported(std::string_view name, std::string_view value) const noexcept {
@@ -247,8 +248,8 @@ void session_facts::reviewed(
         ++at;
         server.settings = store.with(server.settings, name, value);
         const std::string* neutral = server.reported_at_login->find(name);
-        const bool back_to_neutral = reset && name == application_name && neutral != nullptr && value != nullptr &&
-                                     *neutral == *value;
+        const bool back_to_neutral =
+            reset && name == application_name && neutral != nullptr && value != nullptr && *neutral == *value;
         settings = store.with(settings, name, back_to_neutral ? startup->find(name) : value);
     }
     touched_.clear();

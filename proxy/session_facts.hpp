@@ -6,8 +6,8 @@
 
 #include <array>
 #include <cstdint>
-#include <optional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -61,9 +61,7 @@ public:
     /// Whether the server must be asked before it may be given back.
     bool in_doubt() const noexcept { return review_pins_ || !touched_.empty(); }
     /// Whether something may be left in the server's session that this object does not know.
-    bool unverified() const noexcept {
-        return in_doubt() || !pins.empty() || reset_ != certain_reset::none;
-    }
+    bool unverified() const noexcept { return in_doubt() || !pins.empty() || reset_ != certain_reset::none; }
     /// A statement changed the schema since the last call.
     bool take_schema_change() noexcept { return std::exchange(schema_changed_, false); }
     /// The server the client has holds temporary objects, told once: the client's next server does not.
@@ -81,8 +79,8 @@ public:
     void ready() noexcept { completed_ = certain_reset::none; }
     /// A server reported a parameter during the client's request: somebody set it, if only a trigger.
     void note_reported(std::string_view name);
-    /// What the client is to be told where a server reports `value`: RESET takes application_name to the server's
-    /// default, which is not this client's.
+    /// What the client is to be told where a server reports `value`: RESET takes application_name to the
+    /// server's default, which is not this client's.
     std::string_view reported(std::string_view name, std::string_view value) const noexcept;
 
     /// The question for the server, empty when nothing is in doubt. One row answers it.
@@ -102,11 +100,13 @@ private:
 
     void discarded() noexcept;
 
-    /// Parameters whose value is not known for certain, and whether the last statement that named one was a reset.
+    /// Parameters whose value is not known for certain, and whether the last statement that named one was a
+    /// reset.
     std::map<std::string, bool, std::less<>> touched_;
     std::string reset_name_;
-    certain_reset reset_ = certain_reset::none;       ///< sent, not answered yet
-    certain_reset completed_ = certain_reset::none;   ///< answered; what it changed is reported before ReadyForQuery
+    certain_reset reset_ = certain_reset::none;  ///< sent, not answered yet
+    certain_reset completed_ =
+        certain_reset::none;  ///< answered; what it changed is reported before ReadyForQuery
     bool review_pins_ = false;
     bool schema_changed_ = false;
     bool had_temporary_objects_ = false;

@@ -123,7 +123,7 @@ def chosen(options):
                 continue
             if options.quick and entry.slow:
                 continue
-            if options.subject != "pgmend" and options.subject not in entry.subjects:
+            if options.subject not in entry.subjects:
                 continue
             yield entry
 

@@ -218,6 +218,7 @@ private:
         // Nobody waits while there is room for a connection and one may be opened.
         const bool may_open = !closing && now >= no_login_before && logins.empty();
         if (waiting != 0 && may_open) REQUIRE(ledger.total() >= limits.size);
+        if (waiting != 0 && may_open) REQUIRE(idle == 0);
         if (waiting != 0 && may_open && overdue) REQUIRE(ledger.total() >= limits.size + limits.reserve_size);
         if (waiting != 0) REQUIRE(ledger.next_tick() != time_point::max());
     }

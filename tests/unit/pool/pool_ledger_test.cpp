@@ -421,6 +421,28 @@ TEST_CASE("pool ledger: a server is closed at the end of its life, when it is id
     CHECK(b.ledger.total() == 0);
 }
 
+TEST_CASE("pool ledger: a server at the end of its life still serves those who wait") {
+    pool_limits limits = of_size(1);
+    limits.lifetime = 10s;
+    books b{limits};
+    ledger_server& server = b.busy();
+    b.acquire(b.waiter());
+    b.now += 10s;
+    b.release(server);
+    CHECK(b.said() == "hand_over");
+    b.release(server);
+    CHECK(b.said() == "close lifetime");
+}
+
+TEST_CASE("pool ledger: a server that comes back to nobody makes room for another partition at once") {
+    books b{of_size(1)};
+    ledger_server& server = b.busy(1);
+    b.acquire(b.waiter(2));
+    CHECK(b.said().empty());
+    b.release(server);
+    CHECK(b.said() == "close repartition, connect 2");
+}
+
 TEST_CASE("pool ledger: with the limits at zero servers live for ever") {
     pool_limits limits = of_size(1);
     limits.idle_timeout = 0s;

@@ -145,6 +145,17 @@ constexpr auto synthesize = reply_action::synthesize;
 constexpr auto substitute = reply_action::substitute;
 constexpr auto drop = reply_action::drop;
 
+struct known_statements {
+    pgmend::protocol::statement_store store{10};
+    statement_ref make(std::string_view text) {
+        return store.intern(text, {}, {}, [](std::string_view) {
+            statement_traits traits;
+            traits.effects = pgmend::protocol::session_effect::none;
+            return traits;
+        });
+    }
+};
+
 }  // namespace
 
 TEST_CASE("reply pump: the answer to a simple query goes to the client untouched") {
@@ -294,45 +305,71 @@ TEST_CASE("reply pump: an error at Sync is answered by ReadyForQuery all the sam
     CHECK(what.settled);
 }
 
-TEST_CASE("reply pump: a skipped Parse is no longer believed to be on the server") {
-    const preparation prepare = [](test_worker&, server_connection& server) {
-        static pgmend::protocol::statement_store store{10};
-        static pgmend::protocol::parameter_store parameters;
-        const auto intern = [](std::string_view text) {
-            return store.intern(text, {}, {parameters.empty()->id, 0}, [](std::string_view) {
-                statement_traits traits;
-                traits.effects = pgmend::protocol::session_effect::none;
-                return traits;
-            });
-        };
-        for (const std::string_view text : {"one", "two"}) {
-            owed_reply parsed = reply(reply_kind::parse);
-            parsed.statement = intern(text);
-            parsed.named_on_server = true;
-            server.statements.insert(parsed.statement->id, server.owed.group());
-            server.owed.push(std::move(parsed));
-        }
-        owed_reply unnamed = reply(reply_kind::parse);
-        unnamed.statement = intern("three");
-        server.statements.set_unnamed(unnamed.statement->id, server.owed.group());
-        server.owed.push(std::move(unnamed));
-        server.owed.push(reply(reply_kind::sync));
-    };
+TEST_CASE("reply pump: what was skipped is not believed to be done") {
+    known_statements known;
     test_worker worker;
     const auto server = worker.server();
-    prepare(worker, *server);
-    const std::uint64_t one = server->owed.at(0).statement->id;
-    const std::uint64_t two = server->owed.at(1).statement->id;
-    const std::uint64_t three = server->owed.at(2).statement->id;
+    server->statements.insert(77, 0);
+    server->statements.confirm(77);
+    std::vector<statement_ref> made;
+    for (const std::string_view text : {"one", "two"}) {
+        owed_reply parsed = reply(reply_kind::parse);
+        made.push_back(parsed.statement = known.make(text));
+        parsed.named_on_server = true;
+        server->statements.insert(parsed.statement->id, server->owed.group());
+        server->owed.push(std::move(parsed));
+    }
+    owed_reply unnamed = reply(reply_kind::parse);
+    made.push_back(unnamed.statement = known.make("three"));
+    server->statements.set_unnamed(unnamed.statement->id, server->owed.group());
+    server->owed.push(std::move(unnamed));
+    owed_reply closed = reply(reply_kind::close, swallow);
+    closed.evicted = 99;
+    server->owed.push(std::move(closed));
+    const auto group = server->owed.group();
+    server->owed.push(reply(reply_kind::sync));
     byte_source source;
     source.bytes = parse_complete() + error("42601") + ready('I');
     recorder sink;
     REQUIRE(server->in.fill(source, 0).status == io_status::ok);
     REQUIRE(pump_replies(*server, sink, worker.flight, worker.parameters, {}).result == pump_result::drained);
-    const auto group = server->owed.group();
-    CHECK(server->statements.use(one, group) == statement_presence::present);
-    CHECK(server->statements.use(two, group) == statement_presence::absent);
-    CHECK_FALSE(server->statements.unnamed_is(three, group));
+    const auto later = server->owed.group();
+    CHECK(server->statements.use(made[0]->id, later) == statement_presence::present);
+    CHECK(server->statements.use(made[1]->id, group) == statement_presence::absent);
+    CHECK_FALSE(server->statements.unnamed_is(made[2]->id, group));
+    // Closing another to make room was skipped too: it is still there.
+    CHECK(server->statements.use(99, later) == statement_presence::present);
+    CHECK(server->statements.use(77, later) == statement_presence::present);
+}
+
+TEST_CASE("reply pump: an error that names a statement names it as the client does") {
+    known_statements known;
+    client_statement client{"mine"};
+    const statement_ref statement = known.make("select 1");
+    const std::string ours = "\"" + statement->server_name + "\"";
+    const auto owing_parse = [&](pgmend::protocol::substitute_error why) {
+        return [&client, statement, why](test_worker&, server_connection& server) {
+            owed_reply parsed = reply(reply_kind::parse);
+            parsed.client = &client;
+            parsed.statement = statement;
+            parsed.error = why;
+            server.owed.push(std::move(parsed));
+            server.owed.push(reply(reply_kind::sync));
+        };
+    };
+    using pgmend::protocol::substitute_error;
+    const outcome stale = pump(
+        error("0A000", "statement " + ours + " is stale") + ready('I'), owing_parse(substitute_error::none)
+    );
+    CHECK(stale.to_client == error("0A000", "statement \"mine\" is stale") + ready('I'));
+    const outcome taken = pump(
+        error("42P05", "prepared statement \"pgmend_0\" already exists") + ready('I'),
+        owing_parse(substitute_error::duplicate_statement)
+    );
+    CHECK(taken.to_client == error("42P05", "prepared statement \"mine\" already exists") + ready('I'));
+    const outcome other =
+        pump(error("42601", "syntax error") + ready('I'), owing_parse(substitute_error::none));
+    CHECK(other.to_client == error("42601", "syntax error") + ready('I'));
 }
 
 TEST_CASE("reply pump: after DISCARD ALL and DEALLOCATE ALL nothing is believed to be prepared") {
@@ -557,4 +594,20 @@ TEST_CASE("reply pump: an error while copying, after a Sync that may or may not 
     );
     CHECK_FALSE(sure.in_doubt);
     CHECK(sure.settled);
+}
+
+TEST_CASE("reply pump: a copy that ended well leaves no doubt for later errors") {
+    const outcome what = pump(
+        copy_in_response() + complete("COPY 1") + ready('I') + error("22012") + ready('I'),
+        owing(
+            {{reply_kind::execute, forward},
+             {reply_kind::sync, forward},
+             {reply_kind::copy_end, forward},
+             {reply_kind::sync, forward},
+             {reply_kind::execute, forward},
+             {reply_kind::sync, forward}}
+        )
+    );
+    CHECK_FALSE(what.in_doubt);
+    CHECK(what.settled);
 }

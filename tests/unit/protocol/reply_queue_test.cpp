@@ -85,22 +85,21 @@ TEST_CASE("reply queue: what is pushed comes out in order, across any number of 
 }
 
 TEST_CASE("reply queue: what was answered holds no statement any more") {
-    statements known;
+    statement_store store{0};  // keeps nothing that nobody holds
+    const auto make = [&](std::string_view text) {
+        return store.intern(text, {}, {}, [](std::string_view) { return statement_traits{}; });
+    };
     reply_queue queue{10};
     client_statement client{"c"};
-    {
-        owed_reply parsed = reply(reply_kind::parse);
-        parsed.statement = known.make("a");
-        parsed.previous = known.make("b");
-        parsed.client = &client;
-        queue.push(std::move(parsed));
-    }
+    owed_reply parsed = reply(reply_kind::parse);
+    parsed.statement = make("a");
+    parsed.previous = make("b");
+    parsed.client = &client;
+    queue.push(std::move(parsed));
+    CHECK(store.size() == 2);
     queue.pop();
-    // Two in the store are unused now: with room for none both would be gone.
-    CHECK(queue.empty());
+    CHECK(store.size() == 0);
     queue.push(reply(reply_kind::sync));
-    CHECK_FALSE(queue.front().statement);
-    CHECK_FALSE(queue.front().previous);
     CHECK(queue.front().client == nullptr);
 }
 
@@ -204,6 +203,7 @@ TEST_CASE("reply queue: a copy whose end was not sent yet reads every Sync until
     queue.begin_copy_in();
     CHECK(kinds(queue) == "e");
     CHECK(queue.copying_in());
+    CHECK(queue.group_open());
     CHECK_FALSE(queue.settled());
     queue.push_copy_end();
     CHECK_FALSE(queue.copying_in());

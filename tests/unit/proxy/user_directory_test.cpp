@@ -73,8 +73,9 @@ TEST_CASE("user directory: a verifier that was configured is used as it is, and 
 }
 
 TEST_CASE("user directory: who cannot log in by SCRAM meets an exchange that looks the same and fails") {
-    const auto settings =
-        settings_with("auth: {method: md5}\nusers: [{name: old, password: '" + std::string{md5_secret} + "'}]\n");
+    const auto settings = settings_with(
+        "auth: {method: md5}\nusers: [{name: old, password: '" + std::string{md5_secret} + "'}]\n"
+    );
     user_directory users{*settings, "process"};
     user_directory other{*settings, "another process"};
     const auto salt = as_bytes("0123456789abcdef");

@@ -1,0 +1,244 @@
+// The part of client_session that deals with servers: getting one, setting it up for this client, asking it
+// what a request left behind, giving it back, losing it.
+
+#include "config/log.hpp"
+#include "protocol/message_writer.hpp"
+#include "protocol/sqlstate.hpp"
+#include "proxy/client_session.hpp"
+#include "proxy/worker_core.hpp"
+
+namespace pgmend::proxy {
+
+namespace metrics = config::metrics;
+using protocol::owed_reply;
+using protocol::reply_kind;
+using protocol::transaction_status;
+
+bool client_session::want_server() {
+    pool::server_connection* server = pool_->acquire(*this);
+    if (server == nullptr) {
+        phase_ = session_phase::waiting;
+        return false;
+    }
+    return take_server(*server);
+}
+
+void client_session::granted(pool::server_connection& server) {
+    server_ = &server;
+    gate_.set(server_granted);
+}
+
+/// False when the client's request has to wait until the server is set up for it.
+bool client_session::take_server(pool::server_connection& server) {
+    server_ = &server;
+    server_want_ = 0;
+    server.io->watch(gate_, {server_readable, server_writable});
+    if (!std::exchange(counted_active_, true)) worker_.metrics().clients_active.add();
+    server.on_cancel_over = [this] { gate_.set(cancel_over); };
+    const auto now = worker_.env().now();
+    if (phase_ == session_phase::waiting) worker_.metrics().wait_seconds.record(now - since);
+    request_began_ = now;
+    phase_ = session_phase::active;
+    if (server.settings != facts_.settings) {
+        worker_.metrics().restores.add();
+        own_query(protocol::restore_script(*server.settings, *facts_.settings), session_phase::restoring);
+        return phase_ == session_phase::active;
+    }
+    tell_parameters();
+    return true;
+}
+
+void client_session::own_query(std::string_view text, session_phase phase) {
+    own_over_ = own_failed_ = false;
+    row_.reset();
+    phase_ = phase;
+    owed_reply reply;
+    reply.kind = reply_kind::query;
+    reply.action = protocol::reply_action::own;
+    server_->owed.push(std::move(reply));
+    server_->statements.drop_unnamed();
+    std::vector<std::byte> frame;
+    protocol::message_writer{frame}.query(text);
+    worker_.flight_to_server().add(frame);
+    // A failed send is met again, with the server's words, when it is read.
+    if (!to_server()) gate_.set(server_readable);
+}
+
+/// The client hears what its server reports, where that differs from what it was told before.
+void client_session::tell_parameters() {
+    if (server_->reported == facts_.told) return;
+    const auto change = protocol::difference(*facts_.told, *server_->reported);
+    facts_.told = server_->reported;
+    std::vector<std::byte> frames;
+    protocol::message_writer writer{frames};
+    for (const auto& [name, value] : change.set) {
+        writer.parameter_status(name, value);
+    }
+    send_made(frames);
+}
+
+/// The request is over and everything of it has been answered.
+bool client_session::request_done() {
+    requests_.request_over();
+    requests_.statements().prune();
+    if (facts_.in_doubt()) {
+        own_query(facts_.review_query(pool_->login().user), session_phase::reviewing);
+        return true;
+    }
+    if (!facts_.pins.empty() && server_->settings != facts_.settings) {
+        // A reset went to the server's defaults, which are not all this client's.
+        own_query(protocol::restore_script(*server_->settings, *facts_.settings), session_phase::restoring);
+        return true;
+    }
+    parameters = facts_.settings;
+    count_pins();
+    worker_.metrics().request_seconds.record(worker_.env().now() - request_began_);
+    phase_ = session_phase::idle;
+    if (draining_) {
+        return fail(
+            protocol::sqlstate::admin_shutdown, "terminating connection due to administrator command"
+        );
+    }
+    if (facts_.pins.empty()) give_back(false);
+    return true;
+}
+
+bool client_session::own_query_over() {
+    own_over_ = false;
+    if (phase_ == session_phase::restoring) {
+        if (own_failed_) {
+            // What the server is set to now is not known, and the client must not run under somebody else's
+            // settings.
+            server_->broken = true;
+            return fail(
+                protocol::sqlstate::admin_shutdown, "the session's settings could not be restored",
+                refusal_ ? refusal_->message : std::string{}
+            );
+        }
+        server_->settings = facts_.settings;
+        phase_ = session_phase::active;
+        tell_parameters();
+        return true;
+    }
+    if (own_failed_ || !row_) {
+        facts_.review_failed();
+    } else {
+        facts_.reviewed(*row_, {server_->settings, server_->reported_at_login}, worker_.parameters());
+        worker_.sweep_parameters();
+    }
+    row_.reset();
+    phase_ = session_phase::active;
+    return true;
+}
+
+void client_session::give_back(bool client_gone) {
+    if (pool_ != nullptr) pool_->withdraw(*this);
+    if (dedicated_) {
+        dedicated_.reset();
+        pool_->dedicated_closed();
+    }
+    if (server_ != nullptr) {
+        pool::server_connection& server = *std::exchange(server_, nullptr);
+        server.on_cancel_over = nullptr;
+        if (std::exchange(counted_active_, false)) worker_.metrics().clients_active.sub();
+        const bool own_under_way = phase_ == session_phase::restoring || phase_ == session_phase::reviewing;
+        const bool touched = facts_.unverified() || own_under_way || requests_.materialized() ||
+                             server.settings != facts_.settings;
+        if (server.at_safe_point() && !server.out.blocked() && !requests_.mid_message()) {
+            pool_->release(server, touched);
+        } else {
+            pool_->abandon(server, touched, requests_.mid_message());
+        }
+    }
+    if (!client_gone) return;
+    facts_.pins.clear();
+    count_pins();
+}
+
+void client_session::refused(const pool::pool_refusal& why) {
+    refusal_ = std::make_unique<refusal>();
+    refusal_->sqlstate = why.sqlstate;
+    refusal_->message = why.message;
+    refusal_->detail = why.detail;
+    refusal_->error_frame.assign(why.error_frame.begin(), why.error_frame.end());
+    refusal_->keeps_client = why.timed_out;
+    if (why.timed_out) worker_.metrics().clients_refused.add(metrics::refusal::wait_timeout);
+    gate_.set(server_refused);
+}
+
+bool client_session::request_refused() {
+    const auto why = std::move(refusal_);
+    if (!why || phase_ != session_phase::waiting) return true;
+    if (!why->keeps_client) {
+        if (why->error_frame.empty()) return fail(why->sqlstate, why->message, why->detail);
+        send_made(why->error_frame);
+        close_when_sent();
+        return false;
+    }
+    std::vector<std::byte> frames;
+    protocol::message_writer writer{frames};
+    writer.error({.sqlstate = why->sqlstate, .message = why->message, .detail = why->detail});
+    bool needs_ready = false;
+    const std::size_t consumed = requests_.refuse_front(in_.bytes(), needs_ready);
+    if (needs_ready) writer.ready_for_query(transaction_status::idle);
+    in_.consume(consumed);
+    phase_ = session_phase::idle;
+    return send_made(frames);
+}
+
+void client_session::cancel() {
+    if (phase_ == session_phase::waiting && server_ == nullptr) {
+        pool_->withdraw(*this);
+        refusal_ = std::make_unique<refusal>();
+        refusal_->sqlstate = protocol::sqlstate::query_canceled;
+        refusal_->message = "canceling statement due to user request";
+        refusal_->keeps_client = true;
+        gate_.set(server_refused);
+        return;
+    }
+    const bool busy = phase_ == session_phase::active && server_ != nullptr && !server_->owed.empty();
+    if (!busy || !pool_->cancel(*server_)) worker_.metrics().cancels.add(metrics::cancel_result::idle);
+}
+
+bool client_session::lost_server() {
+    server_->broken = true;
+    const bool unresolved = requests_.outcome_unknown(server_->status);
+    const bool mid_reply = server_->body_left != 0 && server_->body_forward;
+    const bool owed = !server_->owed.empty();
+    const session_phase phase = phase_;
+    log::warning("server_lost", {{"server", server_->where.to_string()}, {"client", peer_}});
+    pool::server_connection& server = *std::exchange(server_, nullptr);
+    server.on_cancel_over = nullptr;
+    if (std::exchange(counted_active_, false)) worker_.metrics().clients_active.sub();
+    pool_->discard(server, metrics::server_close::lost_in_use);
+    if (server_said_goodbye_) {
+        // The client has the server's own FATAL; what follows it is the end of the connection.
+        close_when_sent();
+        return false;
+    }
+    if (mid_reply) return false;  // nothing more can be said inside a message
+    if (phase == session_phase::restoring && facts_.pins.empty()) {
+        // Nothing of the client's has reached this server, or everything was answered: another one will do.
+        phase_ = session_phase::idle;
+        return consume_requests();
+    }
+    if (phase == session_phase::idle || phase == session_phase::reviewing ||
+        phase == session_phase::restoring || !owed) {
+        return fail(
+            protocol::sqlstate::admin_shutdown, "the server connection that held this session was lost",
+            "The session had state that cannot be moved to another server."
+        );
+    }
+    if (unresolved) {
+        return fail(
+            protocol::sqlstate::transaction_resolution_unknown, "the server connection was lost",
+            "Whether the last statement or commit took effect is not known."
+        );
+    }
+    return fail(
+        protocol::sqlstate::connection_failure, "the server connection was lost",
+        "Nothing was written by this request."
+    );
+}
+
+}  // namespace pgmend::proxy
