@@ -34,7 +34,9 @@ def arguments():
     parser.add_argument("--list", action="store_true", help="print the names only")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the random protocol scripts")
     parser.add_argument("--binary", type=pathlib.Path, default=harness.ROOT / "build/release/proxy/pgmend")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.binary = options.binary.resolve()
+    return options
 
 
 class Run:
