@@ -119,6 +119,9 @@ TEST_CASE("request relay: what is not the protocol is refused, and nothing of it
         std::string("\0\0\0\0\0", 5),
         "Q" + u32(0),
         "Q" + u32(3),
+        "S" + u32(3),
+        "H" + u32(0),
+        "d" + u32(2),
         "Q" + u32(0x3fffffff),
         "Q" + u32(0xffffffff),
         "S" + u32(10'001),
@@ -324,6 +327,14 @@ TEST_CASE("request relay: what changes the session is noted when it is executed,
     CHECK(c.client.pins().empty());
     c.client.say(execute());
     CHECK(c.client.pins().has(pin_reason::listen));
+    // What the unnamed portal was made from is not what another is.
+    one_client other;
+    other.client.say(parse("", "listen a") + bind("", "") + execute("portal"));
+    CHECK(other.client.pins().empty());
+    // A simple Query takes the unnamed portal away.
+    one_client gone;
+    gone.client.say(parse("", "listen a") + bind("", "") + query("select 1") + execute());
+    CHECK(gone.client.pins().empty());
     // A portal with a name may be executed in many ways: noted when it is bound.
     one_client named;
     named.client.say(parse("", "listen a") + bind("portal", ""));

@@ -211,6 +211,24 @@ TEST_CASE("prepared statements: a simple Query drops the unnamed one") {
     CHECK(owed(*c.server) == "d~d~s");
 }
 
+TEST_CASE("prepared statements: after anybody's simple Query the server has no unnamed one") {
+    one_client c;
+    const auto other_server = c.world.worker.server();
+    relay_client other{c.world};
+    other.server = other_server.get();
+    other.say(parse("", "select 1") + sync());
+    answer_all(*other_server);
+    other.sent();
+    // The same text, so the same statement, on the other client's server.
+    c.client.say(parse("", "select 1") + sync());
+    answer_all(*c.server);
+    c.client.say(query("select 2"));
+    answer_all(*c.server);
+    other.server = c.server.get();
+    other.say(bind("", ""));
+    CHECK(other.sent() == parse("", "select 1") + bind("", ""));
+}
+
 TEST_CASE("prepared statements: unknown names are the server's to refuse, but for those that are ours") {
     one_client c;
     c.prepared("a", "select 1");
@@ -296,6 +314,9 @@ TEST_CASE("prepared statements: a server has no more than it may, the least used
                              parse("pgmend_2", "2") + bind("", "pgmend_2") + sync()
     );
     CHECK(owed(*server) == "c-pc-p-bs");
+    // If the Close is skipped, the statement is still there.
+    CHECK(server->owed.at(0).evicted == 2);
+    CHECK(server->owed.at(2).evicted == 1);
     CHECK(server->statements.size() == 2);
 }
 
@@ -326,6 +347,57 @@ TEST_CASE("prepared statements: what a name stands for is not decided before the
     answer_all(*c.server);
     CHECK(c.client.say("") == request_result::need_more);
     CHECK(c.client.sent() == bind("", "pgmend_1") + execute() + sync());
+}
+
+TEST_CASE("prepared statements: a name in an unanswered group is not made anew before its answer") {
+    one_client c;
+    CHECK(c.client.say(parse("a", "selec") + sync() + parse("a", "select 1")) == request_result::too_many);
+    CHECK(c.client.sent() == parse("pgmend_1", "selec") + sync());
+    CHECK(c.client.say("") == request_result::too_many);
+    CHECK(c.client.sent().empty());
+    // Another name has nothing to do with it.
+    one_client other;
+    CHECK(
+        other.client.say(parse("a", "selec") + sync() + parse("b", "select 1")) == request_result::need_more
+    );
+}
+
+TEST_CASE("prepared statements: SQL that names one waits for what is under way") {
+    one_client c;
+    c.prepared("a", "select 1");
+    CHECK(c.client.say(query("rollback") + query("execute a")) == request_result::too_many);
+    CHECK(c.client.sent() == query("rollback"));
+    answer_all(*c.server);
+    CHECK(c.client.say("") == request_result::need_more);
+    CHECK(types_of(c.client.sent()) == "CPSQCS");
+}
+
+TEST_CASE(
+    "prepared statements: beside those of SQL a name is tried before it is taken, and closed by the server"
+) {
+    one_client c;
+    c.client.say(query("prepare b as select 1"));
+    answer_all(*c.server);
+    c.client.sent();
+    c.client.say(parse("a", "select 2") + sync());
+    CHECK(
+        c.client.sent() == parse("a", "select 2") + close('S', "a") + parse("pgmend_1", "select 2") + sync()
+    );
+    CHECK(owed(*c.server) == "p-c-ps");
+    answer_all(*c.server);
+    c.client.say(close('S', "b") + close('S', "a") + sync());
+    CHECK(c.client.sent() == close('S', "b") + sync());
+    CHECK(owed(*c.server) == "cc+s");
+}
+
+TEST_CASE("prepared statements: a server whose shared statements SQL may have touched is closed when free") {
+    one_client c;
+    c.prepared("a", "select 1");
+    c.client.say(query("deallocate pgmend_1"));
+    CHECK(c.server->close_when_free);
+    one_client other;
+    other.client.say(query("deallocate b"));
+    CHECK_FALSE(other.server->close_when_free);
 }
 
 TEST_CASE("prepared statements: SQL finds the ones of the protocol under the client's names") {
