@@ -235,4 +235,13 @@ void append_cancel_request(std::vector<std::byte>& out, std::uint32_t pid, byte_
     out.insert(out.end(), key.begin(), key.end());
 }
 
+std::string kept_application_name(std::string_view given) {
+    constexpr std::size_t longest = 63;
+    std::string kept{given.substr(0, longest)};
+    for (char& byte : kept) {
+        if (byte < ' ' || byte > '~') byte = '?';
+    }
+    return kept;
+}
+
 }  // namespace pgmend::protocol

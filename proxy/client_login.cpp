@@ -135,7 +135,7 @@ void client_login::remember(const protocol::startup_message& startup) {
     partition_key_ = protocol::startup_partition_key(startup);
     if (startup.replication != protocol::replication_mode::none) replication_ = startup.find("replication");
     for (const auto& [name, value] : startup.parameters) {
-        if (name == "application_name") application_name_ = value;
+        if (name == "application_name") application_name_ = protocol::kept_application_name(value);
         const bool ours =
             name == "user" || name == "database" || name == "replication" || name == "application_name";
         if (!ours) parameters_.emplace_back(name, value);

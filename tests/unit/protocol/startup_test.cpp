@@ -273,3 +273,11 @@ TEST_CASE("startup: the partition key ignores who and orders what", "[protocol]"
     CHECK(key(zeros("user\0a\0x\0y\0")) != key(zeros("user\0a\0x\0Y\0")));
     CHECK(key(zeros("user\0a\0x\0y\0x\0z\0")) == key(zeros("user\0a\0X\0z\0")));
 }
+
+TEST_CASE("startup: an application_name is kept as PostgreSQL keeps it") {
+    CHECK(kept_application_name("psql") == "psql");
+    CHECK(kept_application_name("") == "");
+    CHECK(kept_application_name(" ~") == " ~");
+    CHECK(kept_application_name("caf\xc3\xa9\n\x7f") == "caf????");
+    CHECK(kept_application_name(std::string(10'000, 'x')) == std::string(63, 'x'));
+}
