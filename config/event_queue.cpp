@@ -1,5 +1,7 @@
 #include "config/event_queue.hpp"
 
+#include <algorithm>
+
 namespace pgmend::config {
 
 void deferred_queue::push(deferred_node& node) noexcept {
@@ -58,7 +60,7 @@ void timer_queue::sift_down(std::size_t place) noexcept {
 
 void timer_queue::schedule(timer_node& timer, time_point when) {
     cancel(timer);
-    timer.when = when;
+    timer.when = std::max(when, firing_at_);
     heap_.push_back({&timer, orders_++});
     timer.place = heap_.size() - 1;
     sift_up(timer.place);
@@ -77,11 +79,15 @@ void timer_queue::cancel(timer_node& timer) noexcept {
 }
 
 void timer_queue::fire_due(time_point now) noexcept {
-    while (!heap_.empty() && heap_.front().timer->when <= now) {
+    // What is scheduled while they fire waits for the next turn, however early it is due.
+    const std::uint64_t scheduled_before = orders_;
+    firing_at_ = now;
+    while (!heap_.empty() && heap_.front().timer->when <= now && heap_.front().order < scheduled_before) {
         timer_node& timer = *heap_.front().timer;
         cancel(timer);
         timer.fire(timer);
     }
+    firing_at_ = time_point::min();
 }
 
 }  // namespace pgmend::config

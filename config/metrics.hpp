@@ -17,15 +17,14 @@ using config::label_word;
 /// Why a client was turned away before it was served.
 enum class refusal : std::uint8_t {
     client_limit,  ///< as many clients as allowed are connected
-    waiter_limit,  ///< as many requests as allowed wait for a server
     wait_timeout,  ///< no server connection became free in time
     draining,      ///< pgmend shuts down
     protocol,      ///< what came was not a startup packet
     tls_required,  ///< plain text where TLS is asked for
     descriptors,   ///< the process has no file descriptor left
 };
-inline constexpr std::array<words, 7> refusal_words{
-    "client_limit", "waiter_limit", "wait_timeout", "draining", "protocol", "tls_required", "descriptors"};
+inline constexpr std::array<words, 6> refusal_words{"client_limit", "wait_timeout", "draining",
+                                                    "protocol",     "tls_required", "descriptors"};
 constexpr const auto& label_words(refusal) { return refusal_words; }
 static_assert(label_word(refusal::descriptors) == "descriptors");
 
@@ -78,14 +77,13 @@ enum class server_close : std::uint8_t {
     lost_in_use,   ///< it broke under a client
     unclean,       ///< it could not be made as new
     protocol,      ///< the server broke the protocol
-    client,        ///< its pinned client left, or wished it
     shutdown,
     repartition,    ///< made room for a client with other startup parameters
     lost_in_login,  ///< never got as far as being established
 };
-inline constexpr std::array<words, 10> server_close_words{
-    "lifetime", "idle_timeout", "lost_idle", "lost_in_use", "unclean",
-    "protocol", "client",       "shutdown",  "repartition", "lost_in_login"};
+inline constexpr std::array<words, 9> server_close_words{"lifetime",    "idle_timeout", "lost_idle",
+                                                         "lost_in_use", "unclean",      "protocol",
+                                                         "shutdown",    "repartition",  "lost_in_login"};
 constexpr const auto& label_words(server_close) { return server_close_words; }
 static_assert(label_word(server_close::lost_in_login) == "lost_in_login");
 
@@ -179,7 +177,6 @@ struct alignas(64) cells : metric_set {
     counter_by<cleanup_action> cleanups{this, "pgmend_cleanups_total", "action", "What was done to server connections whose client left something behind."};
     counter_by<cancel_result> cancels{this, "pgmend_cancels_total", "result", "Cancel requests of clients, by what became of them."};
     counter_by<side> backpressure_pauses{this, "pgmend_backpressure_pauses_total", "side", "Times reading was paused because this side did not take what was sent to it."};
-    counter loop_iterations{this, "pgmend_loop_iterations_total", "Turns of the workers' event loops."};
     // clang-format on
 };
 

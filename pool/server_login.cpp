@@ -285,7 +285,9 @@ private:
             server_.in.keep();
             if (result.status == io_status::ok) continue;
             if (result.status != io_status::would_block) co_return lost();
+            server_.io->arm(server_.out.blocked() ? interest::read_write : interest::read);
             if ((co_await gate_.wait() & timed_out) != 0) co_return timeout();
+            if (!server_.out.drain(*server_.io)) co_return lost();
         }
     }
 

@@ -179,7 +179,7 @@ void server_pool::back_to_ledger(server_connection& server) {
 void server_pool::abandon(server_connection& server, bool touched, bool mid_message) {
     if (mid_message || server.broken) {
         context_.metrics.cleanups.add(metrics::cleanup_action::close);
-        discard(server, server_close::unclean);
+        discard(server, server.broken ? server_close::protocol : server_close::unclean);
         return;
     }
     clean(server, touched);

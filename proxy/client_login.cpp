@@ -46,6 +46,7 @@ pool::task<login_end> client_login::run() {
     for (bool asked_tls = false, asked_gss = false;;) {
         const got first = co_await read_first_packet();
         if (first == got::timed_out) worker_.metrics().client_logins.add(login_result::timeout);
+        if (first == got::gone) worker_.metrics().client_logins.add(login_result::vanished);
         if (first != got::message) co_return login_end{kind::gone};
         if (packet_.kind == startup_kind::cancel_request) {
             worker_.cancel(packet_.cancel.pid, packet_.cancel.key);

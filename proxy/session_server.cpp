@@ -109,7 +109,6 @@ bool client_session::own_query_over() {
         if (own_failed_) {
             // What the server is set to now is not known, and the client must not run under somebody else's
             // settings.
-            server_->broken = true;
             return fail(
                 protocol::sqlstate::admin_shutdown, "the session's settings could not be restored",
                 refusal_ ? refusal_->message : std::string{}

@@ -194,3 +194,26 @@ TEST_CASE("timer queue: any mixture of orders fires as a sorted list would") {
         REQUIRE(queue.empty());
     }
 }
+
+TEST_CASE("timer queue: a timer that is due again at once waits for the next turn") {
+    timer_queue queue;
+    int times = 0;
+    test_timer eager{[&] {
+        ++times;
+        queue.schedule(eager, at(0));
+    }};
+    std::vector<int> fired;
+    test_timer other{[&] { fired.push_back(1); }};
+    queue.schedule(eager, at(5));
+    queue.schedule(other, at(6));
+    queue.fire_due(at(10));
+    CHECK(times == 1);
+    queue.fire_due(at(10));
+    CHECK(times == 2);
+    queue.fire_due(at(10));
+    // However eager one is, the other has its turn.
+    CHECK(times == 3);
+    CHECK(fired.size() == 1);
+    queue.cancel(eager);
+    queue.cancel(other);
+}

@@ -111,3 +111,31 @@ TEST_CASE("restore script: no name and no value can break out of its quotes") {
     REQUIRE(reset.size() == 1);
     CHECK(reset[0].kind == session_change_kind::reset_parameter);
 }
+
+TEST_CASE("parameter store: a sweep forgets what is out of use, and an id is never given twice") {
+    parameter_store store;
+    const parameter_set* kept = store.intern({{"TimeZone", "UTC"}});
+    const std::uint64_t gone = store.intern({{"TimeZone", "CET"}})->id;
+    CHECK(kept->id != store.empty()->id);
+    CHECK(gone != kept->id);
+    store.sweep({kept});
+    CHECK(store.size() == 2);
+    CHECK(store.intern({}) == store.empty());
+    CHECK(store.intern({{"TimeZone", "UTC"}}) == kept);
+    CHECK(store.intern({{"TimeZone", "CET"}})->id > gone);
+}
+
+TEST_CASE("parameter store: it wants a sweep when it has grown, and not again at once") {
+    parameter_store store;
+    std::unordered_set<const parameter_set*> live;
+    CHECK_FALSE(store.wants_sweep());
+    for (int i = 0; !store.wants_sweep(); ++i) {
+        REQUIRE(i < 100'000);
+        live.insert(store.intern({{"app.n", std::to_string(i)}}));
+    }
+    store.sweep(live);
+    CHECK_FALSE(store.wants_sweep());
+    CHECK(store.size() == live.size() + 1);
+    store.sweep({});
+    CHECK(store.size() == 1);
+}

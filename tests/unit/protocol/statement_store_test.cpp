@@ -142,3 +142,17 @@ TEST_CASE("statement ref: copies and moves keep the count") {
     CHECK_FALSE(c);
     CHECK(f.store.size() == 0);
 }
+
+TEST_CASE("statement store: only what a server has accepted is found without asking one") {
+    fixture f;
+    const auto find = [&] { return f.store.find_proven("select 1", no_types, f.conditions); };
+    CHECK_FALSE(find());
+    const statement_ref a = f.intern("select 1");
+    CHECK_FALSE(find());
+    a.prove();
+    CHECK(find() == a);
+    CHECK_FALSE(f.store.find_proven("select 2", no_types, f.conditions));
+    f.conditions.epoch = 1;
+    CHECK_FALSE(find());
+    CHECK(f.classified == 1);
+}
