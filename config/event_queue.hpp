@@ -48,7 +48,8 @@ private:
 
     std::vector<entry> heap_;
     std::uint64_t orders_ = 0;
-    /// While timers fire: none is scheduled before this, so that an eager one does not keep the others from their turn.
+    /// While timers fire: none is scheduled before this, so that an eager one does not keep the others from
+    /// their turn.
     time_point firing_at_ = time_point::min();
 };
 

@@ -93,8 +93,9 @@ void append_startup(
 void append_ssl_request(std::vector<std::byte>& out);
 void append_cancel_request(std::vector<std::byte>& out, std::uint32_t pid, byte_view key);
 
-/// An application_name as PostgreSQL keeps it: at most 63 bytes, of printable ASCII alone. What is set anew on another
-/// server must not fail where the startup packet was taken. Source: guc.c (GUC_IS_NAME), pg_clean_ascii.
+/// An application_name as PostgreSQL keeps it: at most 63 bytes, of printable ASCII alone. What is set anew
+/// on another server must not fail where the startup packet was taken. Source: guc.c (GUC_IS_NAME),
+/// pg_clean_ascii.
 std::string kept_application_name(std::string_view given);
 
 }  // namespace pgmend::protocol
