@@ -194,6 +194,24 @@ TEST_CASE("socket stream: a hang-up is reported as readable, also while paused, 
     CHECK(p.stream->read_some(room).status == io_status::eof);
 }
 
+TEST_CASE("socket stream: with nobody to tell, what arrives does not spin the loop") {
+    event_loop loop;
+    int ends[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+    socket_stream stream{loop, ends[0], false};
+    REQUIRE(::write(ends[1], "x", 1) == 1);
+    struct : config::timer_node {
+        event_loop* loop = nullptr;
+    } end;
+    end.loop = &loop;
+    end.fire = [](config::timer_node& node) noexcept { static_cast<decltype(end)&>(node).loop->stop(); };
+    loop.schedule(end, loop.now() + std::chrono::milliseconds{30});
+    loop.run();
+    CHECK(loop.turns() < 10);
+    CHECK(read_text(stream) == "x");
+    ::close(ends[1]);
+}
+
 TEST_CASE("socket stream: closed inside its own notification, and closed twice, nothing more is said") {
     pair p;
     p.say("x");
