@@ -17,7 +17,8 @@ namespace pgmend::pool {
 enum class statement_presence : std::uint8_t {
     absent,
     present,
-    uncertain,  ///< its Parse is under way in an earlier group, which may fail: close it, and parse it again
+    pending,    ///< its Parse stands before this message in the same group: done or skipped together
+    uncertain,  ///< its Parse is under way in an earlier group, which may fail
 };
 
 class server_statements {
@@ -71,7 +72,7 @@ public:
 
     /// The same for the server's unnamed statement, which a new Parse simply replaces.
     bool unnamed_is(std::uint64_t id, std::uint32_t group) const noexcept {
-        return unnamed_.id == id && presence(unnamed_, group) == statement_presence::present;
+        return unnamed_.id == id && presence(unnamed_, group) != statement_presence::uncertain;
     }
     void set_unnamed(std::uint64_t id, std::uint32_t group) noexcept { unnamed_ = {id, group, false}; }
     void confirm_unnamed(std::uint64_t id) noexcept {
@@ -87,8 +88,8 @@ private:
         bool certain = false;
     };
     static statement_presence presence(const entry& what, std::uint32_t group) noexcept {
-        const bool sure = what.certain || what.group == group;
-        return sure ? statement_presence::present : statement_presence::uncertain;
+        if (what.certain) return statement_presence::present;
+        return what.group == group ? statement_presence::pending : statement_presence::uncertain;
     }
     void erase(std::uint64_t id) {
         const auto it = places_.find(id);

@@ -121,7 +121,7 @@ private:
     void owe(protocol::owed_reply reply) { server_->owed.push(std::move(reply)); }
     void pass_rest(std::size_t skipped);
     void discard_message();
-    void provide(const protocol::statement_ref& statement, bool named);
+    bool provide(const protocol::statement_ref& statement, bool named);
     void inject(const std::vector<std::byte>& frames);
     outcome force_error(protocol::substitute_error error);
     struct parse_parts {

@@ -72,25 +72,21 @@ void request_relay::evict() {
     owe(std::move(reply));
 }
 
-/// Sends ahead what the server lacks.
-void request_relay::provide(const statement_ref& statement, bool named) {
+/// Sends ahead what the server lacks. False when that is not known yet: wait for answers.
+bool request_relay::provide(const statement_ref& statement, bool named) {
     pool::server_statements& prepared = server_->statements;
     const std::uint32_t group = server_->owed.group();
-    std::vector<std::byte> frame;
     if (named) {
         const auto presence = prepared.use(statement->id, group);
-        if (presence == pool::statement_presence::present) return;
-        if (presence == pool::statement_presence::uncertain) {
-            protocol::message_writer{frame}.close_statement(statement->server_name);
-            owe_for_us(reply_kind::close, reply_action::swallow);
-        } else {
-            evict();
-        }
+        if (presence == pool::statement_presence::uncertain) return false;
+        if (presence != pool::statement_presence::absent) return true;
+        evict();
         prepared.insert(statement->id, group);
     } else {
-        if (prepared.unnamed_is(statement->id, group)) return;
+        if (prepared.unnamed_is(statement->id, group)) return true;
         prepared.set_unnamed(statement->id, group);
     }
+    std::vector<std::byte> frame;
     protocol::message_writer{frame}.parse(
         named ? statement->server_name : "", statement->text, protocol::as_bytes(statement->types)
     );
@@ -102,6 +98,7 @@ void request_relay::provide(const statement_ref& statement, bool named) {
     reply.named_on_server = named;
     reply.statement = statement;
     owe(std::move(reply));
+    return true;
 }
 
 /// SQL is about to name statements that the client prepared by the protocol: the server gets them under the
@@ -240,6 +237,8 @@ request_relay::outcome request_relay::parse() {
         return force_error(substitute_error::too_many_statements);
     const statement_ref statement =
         context_.statements.intern(parts.text, parts.types, conditions(), classify);
+    const auto presence = server_->statements.use(statement->id, server_->owed.group());
+    if (presence == pool::statement_presence::uncertain) return wait_for_answers();
     if (facts_.pins.has(pin_reason::sql_prepare)) probe_name(parts);
     return parse_shared(parts.name, statement);
 }
@@ -258,30 +257,36 @@ void request_relay::probe_name(const parse_parts& parts) {
 
 /// A named Parse: the statement's shared name in front, the client's bytes behind it; or our own answer.
 request_relay::outcome request_relay::parse_shared(std::string_view name, const statement_ref& statement) {
+    const std::uint32_t group = server_->owed.group();
+    const auto presence = server_->statements.use(statement->id, group);
     protocol::client_statement& entry = statements_.entry(name);
     owed_reply reply;
     reply.kind = reply_kind::parse;
     reply.statement = statement;
     reply.client = &entry;
     reply.previous = std::exchange(entry.statement, statement);
-    const std::uint32_t group = server_->owed.group();
-    const auto presence = server_->statements.use(statement->id, group);
     // In a failed block a Parse must fail, and whether one has failed is only known when nothing is under
     // way.
     const bool ours_to_answer =
         server_->owed.empty() && server_->status != protocol::transaction_status::failed;
-    if (presence == pool::statement_presence::present && ours_to_answer) {
+    const bool there = presence == pool::statement_presence::present;
+    if (presence == pool::statement_presence::pending || (there && ours_to_answer)) {
         reply.action = reply_action::synthesize;
         owe(std::move(reply));
         discard_message();
         context_.metrics.prepared_statements_parsed.add(config::metrics::parse_route::answered);
         return outcome::done;
     }
-    if (presence != pool::statement_presence::absent) {
+    if (there) {
+        // Should this Close be skipped with its group, the statement is still there.
         std::vector<std::byte> closing;
         protocol::message_writer{closing}.close_statement(statement->server_name);
         inject(closing);
-        owe_for_us(reply_kind::close, reply_action::swallow);
+        owed_reply closed;
+        closed.kind = reply_kind::close;
+        closed.action = reply_action::swallow;
+        closed.evicted = statement->id;
+        owe(std::move(closed));
     } else {
         evict();
     }
@@ -373,7 +378,7 @@ request_relay::outcome request_relay::bind() {
             return force_error(substitute_error::unknown_statement);
         return forward(reply_kind::bind);  // the server's own error names it as the client does
     }
-    provide(statement, !name.empty());
+    if (!provide(statement, !name.empty())) return wait_for_answers();
     if (has(statement->traits.effects, speaks_of_statements))
         materialize(statement->text, reply_action::swallow);
     if (portal.empty()) {
@@ -409,7 +414,7 @@ request_relay::outcome request_relay::describe() {
     if (depends_on_answers(name)) return wait_for_answers();
     if (name.empty()) {
         if (!statements_.unnamed) return force_error(substitute_error::no_unnamed_statement);
-        provide(statements_.unnamed, false);
+        if (!provide(statements_.unnamed, false)) return wait_for_answers();
         return forward(reply_kind::describe);
     }
     protocol::client_statement* entry = statements_.find(name);
@@ -418,7 +423,7 @@ request_relay::outcome request_relay::describe() {
             return force_error(substitute_error::unknown_statement);
         return forward(reply_kind::describe);
     }
-    provide(entry->statement, true);
+    if (!provide(entry->statement, true)) return wait_for_answers();
     const std::string& server_name = entry->statement->server_name;
     const auto frame = to_server_->make(header_bytes + 1 + server_name.size() + 1);
     std::byte* to = frame.data();
@@ -445,6 +450,7 @@ request_relay::outcome request_relay::close() {
         if (name.empty()) portal_ = {};
         return forward(reply_kind::close);
     }
+    if (depends_on_answers(name)) return wait_for_answers();
     if (facts_.pins.has(pin_reason::sql_prepare) && !name.empty() && statements_.find(name) == nullptr &&
         !name.starts_with(protocol::server_name_prefix)) {
         return forward(reply_kind::close);  // it may be one of SQL's

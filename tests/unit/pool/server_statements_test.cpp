@@ -8,6 +8,7 @@ namespace {
 constexpr auto absent = statement_presence::absent;
 constexpr auto present = statement_presence::present;
 constexpr auto uncertain = statement_presence::uncertain;
+constexpr auto pending = statement_presence::pending;
 }  // namespace
 
 TEST_CASE(
@@ -16,7 +17,7 @@ TEST_CASE(
     server_statements known{10};
     CHECK(known.use(1, 5) == absent);
     known.insert(1, 5);
-    CHECK(known.use(1, 5) == present);
+    CHECK(known.use(1, 5) == pending);
     CHECK(known.use(1, 6) == uncertain);
     known.confirm(1);
     CHECK(known.use(1, 6) == present);
@@ -33,7 +34,7 @@ TEST_CASE("server statements: a skipped Parse is forgotten, unless a later one w
     known.insert(1, 6);
     CHECK(known.size() == 1);
     known.skipped(1, 5);
-    CHECK(known.use(1, 6) == present);
+    CHECK(known.use(1, 6) == pending);
     known.confirm(1);
     known.skipped(1, 6);
     CHECK(known.use(1, 7) == present);
@@ -68,7 +69,7 @@ TEST_CASE("server statements: the least recently used goes first, and only when 
     known.insert(2, 0);
     CHECK(known.evict() == std::nullopt);
     known.insert(3, 0);
-    CHECK(known.use(1, 0) == present);
+    CHECK(known.use(1, 0) == pending);
     known.insert(2, 0);  // also a use
     CHECK(known.evict() == 3);
     CHECK(known.size() == 2);
