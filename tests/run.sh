@@ -196,12 +196,16 @@ finish shell
 run unit unit release
 run simulation build/release/tests/simulation/simulate --count "$schedules"
 
+# The random protocol scripts are the same in every run but the full one, which looks for new ones.
+seed=(--seed 1)
+if [[ $mode == --full ]]; then seed=(); fi
+
 # The integration tests mostly wait for PostgreSQL, so the long sanitizer build runs behind them.
 if [[ $mode == --quick ]]; then
-    run integration "$python" tests/integration/run.py --quick
+    run integration "$python" tests/integration/run.py --quick --seed 1
 else
     start build-asan build_behind asan
-    run integration "$python" tests/integration/run.py
+    run integration "$python" tests/integration/run.py "${seed[@]}"
 fi
 run quickstart "$python" tests/deploy/quickstart_test.py
 if [[ $mode != --quick ]]; then
