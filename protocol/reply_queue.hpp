@@ -112,6 +112,8 @@ public:
     void begin_copy_in();
     /// The copy is over by the server's word (CommandComplete or an error).
     void end_copy() noexcept;
+    /// A Sync goes to the server while it copies in: ignored, unless the copy has failed by then.
+    void sync_in_copy() noexcept { dropped_syncs_ = true; }
     /// The client's CopyDone or CopyFail goes to the server.
     void push_copy_end();
     /// ReadyForQuery; returns false when it answers nothing that is owed.

@@ -186,7 +186,10 @@ request_relay::outcome request_relay::message() {
             return execute();
         case frontend_message::sync:
             // During COPY FROM STDIN the server ignores it.
-            if (in_copy) return forward_plain();
+            if (in_copy) {
+                server_->owed.sync_in_copy();
+                return forward_plain();
+            }
             if (barrier_ == barrier::after_sync) barrier_ = barrier::now;
             forward(reply_kind::sync);
             dematerialize();
@@ -252,7 +255,7 @@ protocol::scan_settings request_relay::scan() const noexcept {
 
 protocol::parse_conditions request_relay::conditions() const noexcept {
     // In doubt, nothing is shared.
-    if (facts_.in_doubt()) return {facts_.settings->id, ++context_.doubts | 1ULL << 63};
+    if (!facts_.parses_like_others()) return {facts_.settings->id, ++context_.doubts | 1ULL << 63};
     return {facts_.settings->id, context_.schema_epoch};
 }
 

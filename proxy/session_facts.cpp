@@ -82,6 +82,8 @@ void session_facts::doubt_reset() {
 
 void session_facts::note(const protocol::statement_traits& traits, std::string_view text, bool idle) {
     if (reset_ != certain_reset::none) doubt_reset();
+    // SET LOCAL has no effect on the session; several statements may contain one.
+    if (traits.kind == statement_kind::set || traits.multiple) local_settings_ = true;
     const session_effect effects = traits.effects & ~harmless;
     if (effects == session_effect::none && traits.kind != statement_kind::close_cursor) return;
     if (!pins.empty() && (has(effects, may_release) || traits.kind == statement_kind::close_cursor)) {

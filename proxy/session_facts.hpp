@@ -60,6 +60,11 @@ public:
     void note(const protocol::statement_traits& traits, std::string_view text, bool idle);
     /// Whether the server must be asked before it may be given back.
     bool in_doubt() const noexcept { return review_pins_ || !touched_.empty(); }
+    /// Whether a Parse now means what it means to others with the same settings: not while some may hold for
+    /// the transaction alone.
+    bool parses_like_others() const noexcept { return !in_doubt() && !local_settings_; }
+    /// The request is over, and with it what held for its transaction.
+    void request_over() noexcept { local_settings_ = false; }
     /// Whether something may be left in the server's session that this object does not know.
     bool unverified() const noexcept { return in_doubt() || !pins.empty() || reset_ != certain_reset::none; }
     /// A statement changed the schema since the last call.
@@ -109,6 +114,7 @@ private:
         certain_reset::none;  ///< answered; what it changed is reported before ReadyForQuery
     bool review_pins_ = false;
     bool schema_changed_ = false;
+    bool local_settings_ = false;
     bool had_temporary_objects_ = false;
 };
 

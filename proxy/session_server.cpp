@@ -80,6 +80,7 @@ void client_session::tell_parameters() {
 /// The request is over and everything of it has been answered.
 bool client_session::request_done() {
     requests_.request_over();
+    facts_.request_over();
     requests_.statements().prune();
     if (facts_.in_doubt()) {
         own_query(facts_.review_query(pool_->login().user), session_phase::reviewing);

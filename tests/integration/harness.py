@@ -120,6 +120,7 @@ class Postgres:
         self.owner = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
         self.settings = {
             "fsync": "off",
+            "timezone": "Etc/UTC",  # whatever TZ says here
             "synchronous_commit": "off",
             "full_page_writes": "off",
             "max_connections": "300",

@@ -18,7 +18,7 @@ import traceback
 import harness
 
 MODULES = ["clients", "node_clients", "differential", "isolation", "vanish", "cancelling", "bulk", "crowd",
-           "hostile", "login", "operation", "replication"]
+           "hostile", "login", "operation", "replication", "regressions"]
 
 
 class OutOfTime(Exception):

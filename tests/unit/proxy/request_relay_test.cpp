@@ -263,6 +263,26 @@ TEST_CASE("request relay: while the server copies in, Sync is passed on and owed
     c.client.say(copy_data("1\n") + sync() + flush() + copy_data("2\n") + copy_done() + sync());
     CHECK(c.client.sent() == copy_data("1\n") + sync() + flush() + copy_data("2\n") + copy_done() + sync());
     CHECK(owed(*c.server) == "e.s");
+    CHECK_FALSE(c.server->owed.in_doubt());
+}
+
+TEST_CASE("request relay: a Sync sent while copying may be answered after all, if the copy had failed") {
+    for (const bool extended : {true, false}) {
+        one_client c;
+        c.client.say(extended ? execute("p") : query("copy t from stdin"));
+        c.server->owed.begin_copy_in();
+        c.client.say(copy_data("bad") + sync());
+        // The server's error was on its way already.
+        c.server->owed.error_during_copy();
+        c.server->owed.end_copy();
+        if (extended) {
+            c.server->owed.skip_to_sync([](const auto&) {}, [](auto&) {});
+        } else {
+            CHECK(c.server->owed.ready());
+        }
+        CHECK(c.server->owed.in_doubt());
+        CHECK(c.server->owed.ready());
+    }
 }
 
 TEST_CASE("request relay: functions on large objects leave nothing behind, others may") {
