@@ -257,7 +257,7 @@ private:
             substitute = rename_statement(reply, header);
         }
         advance(header, !own && !substitute && action != reply_action::drop);
-        if (server_.owed.copying_in() || front_is(reply_kind::execute)) server_.owed.error_during_copy();
+        server_.owed.error_during_copy();
         server_.owed.end_copy();
         switch (reply.kind) {
             case reply_kind::parse:

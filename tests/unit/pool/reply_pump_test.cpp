@@ -611,3 +611,20 @@ TEST_CASE("reply pump: a copy that ended well leaves no doubt for later errors")
     CHECK_FALSE(what.in_doubt);
     CHECK(what.settled);
 }
+
+TEST_CASE("reply pump: a Sync sent while copying by a simple query may be answered once the copy has failed"
+) {
+    const preparation prepare = [](test_worker&, server_connection& server) {
+        server.owed.push(reply(reply_kind::query));
+        server.owed.begin_copy_in();
+        server.owed.sync_in_copy();
+        server.owed.push_copy_end();
+    };
+    const std::string failed = error("22P04") + ready('I');
+    CHECK(pump(failed, prepare).result == pump_result::drained);
+    const outcome answered = pump(failed + ready('I'), prepare);
+    CHECK(answered.result == pump_result::drained);
+    CHECK(answered.to_client == failed + ready('I'));
+    CHECK(answered.in_doubt);
+    CHECK_FALSE(pump(complete("COPY 1") + ready('I'), prepare).in_doubt);
+}
