@@ -5,7 +5,6 @@
 // one worker thread.
 
 #include <cstdint>
-#include <deque>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -174,9 +173,9 @@ private:
     pool::gather* to_server_ = nullptr;
     pool::gather* to_client_ = nullptr;
     request_result result_ = request_result::need_more;
-    std::deque<std::vector<std::byte>> long_frames_;  ///< made for this flight, too long for its own store
-    std::vector<std::string> materialized_;           ///< names under which the server has copies for SQL
-    std::string deallocating_;                        ///< the one that SQL's DEALLOCATE names
+    std::vector<std::vector<std::byte>> long_frames_;  ///< made for this flight, too long for its own store
+    std::vector<std::string> materialized_;            ///< names under which the server has copies for SQL
+    std::string deallocating_;                         ///< the one that SQL's DEALLOCATE names
 };
 
 }  // namespace pgmend::proxy
