@@ -80,12 +80,13 @@ enum class server_close : std::uint8_t {
     shutdown,
     repartition,    ///< made room for a client with other startup parameters
     lost_in_login,  ///< never got as far as being established
+    unfit,          ///< its server is down, demoted or fenced
 };
-inline constexpr std::array<words, 9> server_close_words{"lifetime",    "idle_timeout", "lost_idle",
-                                                         "lost_in_use", "unclean",      "protocol",
-                                                         "shutdown",    "repartition",  "lost_in_login"};
+inline constexpr std::array<words, 10> server_close_words{
+    "lifetime", "idle_timeout", "lost_idle",   "lost_in_use",   "unclean",
+    "protocol", "shutdown",     "repartition", "lost_in_login", "unfit"};
 constexpr const auto& label_words(server_close) { return server_close_words; }
-static_assert(label_word(server_close::lost_in_login) == "lost_in_login");
+static_assert(label_word(server_close::unfit) == "unfit");
 
 /// What became of a Parse.
 enum class parse_route : std::uint8_t {
@@ -128,6 +129,47 @@ inline constexpr std::array<words, 4> cleanup_action_words{"rollback", "discard"
 constexpr const auto& label_words(cleanup_action) { return cleanup_action_words; }
 static_assert(label_word(cleanup_action::close) == "close");
 
+/// How a check of a server ended.
+enum class probe_result : std::uint8_t {
+    ok,
+    refused,   ///< nobody listens, or the host cannot be reached
+    starting,  ///< it starts, stops or recovers (57P01 to 57P03)
+    full,      ///< alive, with no connection to spare (53300)
+    rejected,  ///< alive, but it does not let the check in
+    timeout,
+    lost,  ///< the connection broke
+};
+inline constexpr std::array<words, 7> probe_result_words{"ok",       "refused", "starting", "full",
+                                                         "rejected", "timeout", "lost"};
+constexpr const auto& label_words(probe_result) { return probe_result_words; }
+static_assert(label_word(probe_result::lost) == "lost");
+
+/// What the checks and the traffic together say of a server.
+enum class node_condition : std::uint8_t {
+    unknown,  ///< not asked yet
+    up,
+    suspect,  ///< checks go unanswered, not yet often enough
+    down,
+};
+inline constexpr std::array<words, 4> node_condition_words{"unknown", "up", "suspect", "down"};
+constexpr const auto& label_words(node_condition) { return node_condition_words; }
+static_assert(label_word(node_condition::down) == "down");
+
+/// Why there is this primary, or none.
+enum class election_reason : std::uint8_t {
+    kept,             ///< the same as before
+    only_claimant,    ///< the one server that says it is a primary
+    newer_timeline,   ///< it was promoted: the one before is fenced
+    present_is_down,  ///< another one on the same timeline, as the one before is gone
+    split,            ///< two primaries on one timeline: the present one is kept
+    none_claims,      ///< no server that can be reached says it is a primary
+    all_fenced,       ///< only primaries of an older timeline or of another cluster
+};
+inline constexpr std::array<words, 7> election_reason_words{
+    "kept", "only_claimant", "newer_timeline", "present_is_down", "split", "none_claims", "all_fenced"};
+constexpr const auto& label_words(election_reason) { return election_reason_words; }
+static_assert(label_word(election_reason::all_fenced) == "all_fenced");
+
 /// What became of a client's CancelRequest.
 enum class cancel_result : std::uint8_t {
     forwarded,
@@ -159,6 +201,12 @@ struct alignas(64) cells : metric_set {
     gauge_by<server_state> servers{this, "pgmend_servers", "state", "Server connections by what they are doing."};
     counter_by<connect_result> server_connects{this, "pgmend_server_connects_total", "result", "Attempts to open a server connection that ended, by how."};
     counter_by<server_close> server_closed{this, "pgmend_server_closed_total", "reason", "Established server connections closed."};
+
+    counter_by<probe_result> probes{this, "pgmend_probes_total", "result", "Checks of servers that ended, by how."};
+    histogram probe_seconds{this, "pgmend_probe_seconds", "Time a check of a server took that was answered."};
+    gauge_by<node_condition> nodes{this, "pgmend_nodes", "condition", "Servers by what is known of their health."};
+    counter_by<election_reason> elections{this, "pgmend_elections_total", "reason", "Times another server, or none, became the primary, by why."};
+    gauge primary_known{this, "pgmend_primary_known", "1 while there is a primary to send requests to."};
 
     counter queries{this, "pgmend_queries_total", "Statements seen: simple queries and executions of the extended protocol."};
     counter transactions{this, "pgmend_transactions_total", "Times a server reached the end of a transaction, or of a statement outside one."};

@@ -252,6 +252,54 @@ struct pool_settings : section {
         "Longest pause after failed attempts to connect."};
 };
 
+struct health_settings : section {
+    using section::section;
+    setting<milliseconds> interval{
+        this,
+        "health.interval",
+        1s,
+        between(50ms, 1h),
+        reload_class::restart,
+        "Time between two checks of a server that is well. A refused or lost connection causes one at once."};
+    setting<milliseconds> recovery_interval{
+        this,
+        "health.recovery_interval",
+        50ms,
+        between(5ms, 1min),
+        reload_class::restart,
+        "Time between two checks of a server that is not well, and of all servers while there is no "
+        "primary."};
+    setting<milliseconds> timeout{
+        this,
+        "health.timeout",
+        1s,
+        between(10ms, 1min),
+        reload_class::restart,
+        "Longest time one check may take, login included."};
+    setting<std::uint32_t> failures{
+        this,
+        "health.failures",
+        3,
+        between(1, 100),
+        reload_class::restart,
+        "Unanswered checks in a row after which a server counts as down; a refused connection is enough by "
+        "itself."};
+    setting<std::uint32_t> successes{
+        this,
+        "health.successes",
+        1,
+        between(1, 100),
+        reload_class::restart,
+        "Answered checks in a row after which a server that was down counts as up."};
+    setting<milliseconds> evidence_age{
+        this,
+        "health.evidence_age",
+        5s,
+        between(100ms, 1h),
+        reload_class::restart,
+        "How long the role a server has told is believed without being told again."};
+};
+
 struct limit_settings : section {
     using section::section;
     setting<std::uint32_t> client_prepared_statements{
@@ -333,6 +381,7 @@ struct settings : registry {
     upstream_settings upstream{owner()};
     auth_settings auth{owner()};
     pool_settings pool{owner()};
+    health_settings health{owner()};
     limit_settings limits{owner()};
     log_settings log{owner()};
     shutdown_settings shutdown{owner()};

@@ -116,6 +116,11 @@ void pool_ledger::connect_failed(config::time_point now, config::time_point retr
     consider_connecting(now, out);
 }
 
+void pool_ledger::retry_now(config::time_point now, actions& out) {
+    retry_at_ = config::time_point::min();
+    consider_connecting(now, out);
+}
+
 bool pool_ledger::reserve_is_due(config::time_point now) const noexcept {
     return !waiters_.empty() && now - waiters_.front()->since >= limits_.reserve_timeout;
 }

@@ -109,6 +109,8 @@ public:
     void connected(ledger_server& server, config::time_point now, actions& out);
     /// A connect failed; no other begins before `retry_at`.
     void connect_failed(config::time_point now, config::time_point retry_at, actions& out);
+    /// Whatever the last failure said, connecting may be tried again now.
+    void retry_now(config::time_point now, actions& out);
     /// A server connection outside the pool (replication) begins or ends: it counts, but is never idle.
     void count_dedicated(std::ptrdiff_t by) noexcept { dedicated_ += static_cast<std::size_t>(by); }
     /// Time has passed: deadlines, reserve, retries, idle and lifetime limits.

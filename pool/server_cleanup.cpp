@@ -264,6 +264,7 @@ void server_pool::idle_ready(server_connection& server) noexcept {
     }
     if (alive) return;
     ledger_.lost_idle(server);
+    context_.endpoints.broke(server.where);
     server.broken = true;
     close_server(server, metrics::server_close::lost_idle);
     plan_tick();

@@ -3,6 +3,7 @@
 // up. Whoever holds it (a session, or the pool that cleans it) drives its traffic; nobody else touches it.
 // One worker thread.
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -68,7 +69,10 @@ public:
     std::uint32_t cancels_under_way = 0;
     bool cancel_again = false;             ///< another was asked for meanwhile
     std::function<void()> on_cancel_over;  ///< of whoever waits for that
-    std::uint64_t bytes_received = 0;
+    /// Where it is noted when this server was last heard; null when nobody wants to know.
+    std::atomic<config::time_point::rep>* heard = nullptr;
+    /// Not read from: what it says proves nothing until it has been asked who it is now.
+    bool muted = false;
 
     /// Readiness while nobody holds it: an idle server that speaks or closes.
     void notify(event_mask bits) noexcept override;

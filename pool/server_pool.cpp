@@ -12,6 +12,9 @@ using metrics::server_close;
 
 namespace {
 
+/// While there is no server to connect to: asked again only as a precaution, a new picture comes by itself.
+constexpr config::duration unheard_of = std::chrono::seconds{1};
+
 metrics::server_state metric_of(server_state state) noexcept {
     switch (state) {
         case server_state::connecting:
@@ -186,6 +189,7 @@ void server_pool::abandon(server_connection& server, bool touched, bool mid_mess
 }
 
 void server_pool::discard(server_connection& server, server_close why) {
+    if (why == server_close::lost_in_use) context_.endpoints.broke(server.where);
     close_server(server, why);
     pool_ledger::actions actions;
     ledger_.lost_in_use(context_.env.now(), actions);
@@ -234,6 +238,25 @@ void server_pool::collect_parameters(std::unordered_set<const protocol::paramete
     }
 }
 
+void server_pool::reconsider() {
+    std::vector<server_connection*> idle;
+    for (const auto& server : servers_) {
+        if (context_.endpoints.may_serve(server->where)) continue;
+        if (server->state == server_state::idle) {
+            idle.push_back(server.get());
+        } else if (server->state != server_state::connecting) {
+            server->close_when_free = true;
+        }
+    }
+    for (server_connection* server : idle) {
+        ledger_.lost_idle(*server);
+        close_server(*server, server_close::unfit);
+    }
+    pool_ledger::actions actions;
+    ledger_.retry_now(context_.env.now(), actions);
+    carry_out(actions);
+}
+
 void server_pool::close() {
     closing_ = true;
     pool_ledger::actions actions;
@@ -242,13 +265,23 @@ void server_pool::close() {
 }
 
 detached server_pool::open(partition_id id) {
+    const std::optional<endpoint> chosen = context_.endpoints.choose();
+    if (!chosen) {
+        last_failure_ = "there is no primary: " + context_.endpoints.absence();
+        const auto now = context_.env.now();
+        pool_ledger::actions waiting;
+        ledger_.connect_failed(now, now + unheard_of, waiting);
+        carry_out(waiting);
+        co_return;
+    }
     ++tasks_;
-    const endpoint where = context_.endpoints.choose();
+    const endpoint where = *chosen;
     servers_.push_back(std::make_unique<server_connection>(
         *this, context_.buffers, where, options_.owed_replies, options_.max_prepared_statements
     ));
     server_connection& server = *servers_.back();
     server.partition = id;
+    server.heard = context_.endpoints.life_sign(where);
     context_.metrics.servers.add(metrics::server_state::connecting);
     const login_context shared{context_.env, context_.net, context_.parameters, context_.scram_keys};
     const startup_parameters parameters = partitions_[id].parameters;
@@ -319,8 +352,19 @@ detached server_pool::open_alone(
     startup_parameters parameters,
     std::function<void(std::unique_ptr<server_connection>, const login_outcome&)> done
 ) {
+    const std::optional<endpoint> chosen = context_.endpoints.choose();
+    if (!chosen) {
+        dedicated_closed();
+        const login_outcome nowhere{
+            connect_result::wrong_role,
+            std::string{protocol::sqlstate::cannot_connect_now},
+            "there is no primary: " + context_.endpoints.absence(),
+            {}};
+        done(nullptr, nowhere);
+        co_return;
+    }
     ++tasks_;
-    const endpoint where = context_.endpoints.choose();
+    const endpoint where = *chosen;
     auto server = std::make_unique<server_connection>(
         *this, context_.buffers, where, options_.owed_replies, options_.max_prepared_statements
     );

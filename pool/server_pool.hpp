@@ -3,6 +3,7 @@
 // connections, cleans those that clients leave in the middle of something, and sends cancels. One worker
 // thread.
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -41,11 +42,20 @@ protected:
 /// Where to connect to, and what became of it. Implemented above the pool, which does not know roles.
 class endpoint_source {
 public:
-    virtual endpoint choose() = 0;
+    /// Nothing while no server may be connected to; `server_pool::reconsider` follows when that changes.
+    virtual std::optional<endpoint> choose() = 0;
     /// `server` is given when the login succeeded: whether it will do (target_session_attrs).
     virtual bool accepts(const endpoint& where, const server_connection& server) = 0;
     /// Returns how long to wait until the next attempt.
     virtual config::duration report(const endpoint& where, const login_outcome& outcome) = 0;
+    /// Where the time is noted at which the server was last heard; null when nobody wants to know.
+    virtual std::atomic<config::time_point::rep>* life_sign(const endpoint& where) noexcept = 0;
+    /// Whether connections to this server may go on being used.
+    virtual bool may_serve(const endpoint& where) const noexcept = 0;
+    /// A connection to it broke, idle or in use.
+    virtual void broke(const endpoint& where) = 0;
+    /// What is known of the servers, in words, for those who wait in vain.
+    virtual std::string absence() const = 0;
 
 protected:
     ~endpoint_source() = default;
@@ -103,6 +113,9 @@ public:
     void abandon(server_connection& server, bool touched, bool mid_message);
     /// A server in use that cannot go on.
     void discard(server_connection& server, config::metrics::server_close why);
+    /// What is known of the servers has changed: connections to those that may no longer serve are closed,
+    /// now or when they come back, and whoever waits gets another attempt at once.
+    void reconsider();
     /// An idle server has something to say.
     void idle_ready(server_connection& server) noexcept;
 

@@ -1,23 +1,52 @@
 #pragma once
-// Which server the next connection goes to: the servers in the order given, the last one that would do first,
-// one that failed resting until its pause is over. The one place where a pool's outcome meets health's
-// judgement. One worker thread.
+// Which server the next connection goes to: what the health monitor's picture allows, the last one that would
+// do first, one that failed resting until its pause is over. The one place where a pool's outcome meets
+// health's judgement, and becomes evidence for it. One worker thread.
 
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
 #include <vector>
 
 #include "config/settings.hpp"
 #include "health/backoff.hpp"
+#include "health/topology.hpp"
 #include "pool/server_pool.hpp"
 
 namespace pgmend::proxy {
+
+/// When a worker last heard from each server, for the monitor to read: written with every read from it.
+using life_signs = std::vector<std::atomic<config::time_point::rep>>;
+/// What this worker met at a server, handed to the monitor; may be empty.
+using evidence_sink = std::function<void(std::size_t node, health::traffic_evidence what)>;
 
 class backend_cluster final : public pool::endpoint_source {
 public:
     backend_cluster(const config::settings& settings, config::environment& env);
 
-    pool::endpoint choose() override;
+    /// Where evidence goes. Before the first connection.
+    void connect_monitor(evidence_sink evidence, std::shared_ptr<life_signs> life) {
+        evidence_ = std::move(evidence);
+        life_ = std::move(life);
+    }
+    /// A new picture: from now on it is what counts.
+    void update(health::topology_snapshot picture) { picture_ = std::move(picture); }
+
+    // endpoint_source
+    std::optional<pool::endpoint> choose() override;
     bool accepts(const pool::endpoint& where, const pool::server_connection& server) override;
     config::duration report(const pool::endpoint& where, const pool::login_outcome& outcome) override;
+    std::atomic<config::time_point::rep>* life_sign(const pool::endpoint& where) noexcept override;
+    bool may_serve(const pool::endpoint& where) const noexcept override;
+    void broke(const pool::endpoint& where) override { tell(where, health::traffic_evidence::reset); }
+    std::string absence() const override;
+
+    /// Connections to this server must be given up at once, whatever they are doing: it is behind a
+    /// promotion, or it is gone and another one has taken its place.
+    bool must_leave(const pool::endpoint& where) const noexcept;
+    /// What this server says now proves nothing until it has been asked who it is.
+    bool is_silent(const pool::endpoint& where) const noexcept;
 
 private:
     struct candidate {
@@ -25,11 +54,21 @@ private:
         health::backoff pause;
         config::time_point rests_until{};
     };
-    candidate* find(const pool::endpoint& where) noexcept;
+    enum class fitness : std::uint8_t { unfit, perhaps, fit };
+
+    std::size_t place_of(const pool::endpoint& where) const noexcept;
+    const health::node_view* view_of(const pool::endpoint& where) const noexcept;
+    fitness fitness_of(std::size_t place) const noexcept;
+    /// Whether there has been a primary to tell the others from.
+    bool roles_matter() const noexcept;
+    void tell(const pool::endpoint& where, health::traffic_evidence what);
 
     config::environment& env_;
     config::session_attributes wanted_;
     std::vector<candidate> candidates_;
+    health::topology_snapshot picture_;  ///< null until the first one
+    evidence_sink evidence_;
+    std::shared_ptr<life_signs> life_;
     std::size_t present_ = 0;  ///< the one that worked last
     bool standby_preference_given_up_ = false;
 };

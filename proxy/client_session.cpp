@@ -82,6 +82,10 @@ bool client_session::progress(pool::event_mask bits) {
         }
     }
     if ((bits & server_readable) != 0 && server_ != nullptr && !read_server()) return false;
+    if ((bits & server_unfit) != 0 && server_ != nullptr && worker_.cluster().must_leave(server_->where) &&
+        !lost_server()) {
+        return false;
+    }
     if ((bits & cancel_over) != 0) too_many_owed_ = false;
     if ((bits & client_readable) != 0 && !read_client()) return false;
     if (!after_progress()) return false;
@@ -189,9 +193,13 @@ bool client_session::to_server() {
 
 bool client_session::read_server() {
     if (out_.blocked()) return true;
+    if (server_->muted) return true;
     const pool::io_result result = server_->in.fill(*server_->io, server_want_);
     if (result.status == io_status::would_block) return true;
     if (result.status != io_status::ok) return lost_server();
+    if (server_->heard != nullptr) {
+        server_->heard->store(worker_.env().now().time_since_epoch().count(), std::memory_order_relaxed);
+    }
     worker_.metrics().server_bytes_received.add(result.bytes);
     return pump_server();
 }
@@ -257,6 +265,18 @@ void client_session::collect_parameters(std::unordered_set<const protocol::param
     live.insert(static_cast<const protocol::parameter_set*>(parameters));
 }
 
+void client_session::reconsider() {
+    if (server_ == nullptr) return;
+    const bool silent = worker_.cluster().is_silent(server_->where);
+    if (worker_.cluster().must_leave(server_->where)) {
+        gate_.set(server_unfit);
+    } else if (silent != server_->muted) {
+        // What was kept back meanwhile is met when it is armed for reading again.
+        server_->muted = silent;
+        gate_.set(server_unmuted);
+    }
+}
+
 void client_session::drain() noexcept { gate_.set(drained); }
 void client_session::kill() noexcept { gate_.set(killed); }
 
@@ -308,8 +328,9 @@ void client_session::set_interest() {
     // What a stream holds inside itself causes no readiness of its own.
     if (read_client && io_->buffered() != 0) gate_.set(client_readable);
     if (server_ == nullptr) return;
-    server_->io->arm(combine(!out_.blocked(), server_blocked));
-    if (!out_.blocked() && server_->io->buffered() != 0) gate_.set(server_readable);
+    const bool read_server = !out_.blocked() && !server_->muted;
+    server_->io->arm(combine(read_server, server_blocked));
+    if (read_server && server_->io->buffered() != 0) gate_.set(server_readable);
 }
 
 // What the pump tells.

@@ -47,6 +47,8 @@ public:
     void drain() noexcept;
     /// Close now.
     void kill() noexcept;
+    /// What is known of the servers has changed.
+    void reconsider();
 
     void collect_parameters(std::unordered_set<const protocol::parameter_set*>& live) const;
     session_phase phase() const noexcept { return phase_; }
@@ -82,6 +84,8 @@ private:
         drained = 256,
         client_broken = 512,
         cancel_over = 1024,
+        server_unfit = 2048,
+        server_unmuted = 4096,
     };
     /// What the pool said no with.
     struct refusal {

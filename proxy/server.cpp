@@ -8,7 +8,10 @@
 #include <csignal>
 #include <cstdlib>
 
+#include <boost/asio/post.hpp>
+
 #include "config/log.hpp"
+#include "proxy/server_probes.hpp"
 
 namespace pgmend::proxy {
 
@@ -119,6 +122,8 @@ std::string server::open() {
         return "cannot serve http on " + settings_->http.host() + ":" +
                std::to_string(settings_->http.port()) + ": " + error.message();
     }
+    metrics_.attach(health_cells_);
+    watch_servers();
     // Every worker needs a server connection of its own to a pool.
     const auto workers = static_cast<unsigned>(std::min(settings_->workers(), settings_->pool.size()));
     const std::string secret = random_secret();
@@ -132,6 +137,10 @@ std::string server::open() {
         options.process_secret = secret;
         options.tls_towards_clients = tls.towards_clients;
         options.tls_towards_servers = tls.towards_servers;
+        options.life = life_;
+        options.evidence = [this](std::size_t node, health::traffic_evidence what) {
+            boost::asio::post(control_, [this, node, what] { monitor_->traffic(node, what); });
+        };
         options.forward_cancel = [this](unsigned worker, std::uint32_t pid, std::vector<std::byte> key) {
             if (worker >= workers_.size()) return;
             workers_[worker]->post([pid, key = std::move(key)](worker_core& core) { core.cancel(pid, key); });
@@ -153,15 +162,65 @@ void server::run() {
     while (!addresses_.settled() && std::chrono::steady_clock::now() < until) {
         control_.run_one_until(until);
     }
+    wait_for_first_look();
     for (const auto& worker : workers_) {
         worker->start();
     }
     announce();
     control_.run();
+    monitor_->stop();
     for (const auto& worker : workers_) {
         worker->join();
     }
     log::info("stopped", {});
+}
+
+void server::watch_servers() {
+    const auto& servers = settings_->upstream.servers();
+    life_ = std::make_shared<life_signs>(servers.size());
+    std::vector<health::watched_server> watched;
+    for (const auto& address : servers) {
+        watched.push_back(
+            {config::print_server(address), make_prober(control_, *settings_, address, addresses_)}
+        );
+    }
+    const auto& wanted = settings_->health;
+    health::monitor_options options;
+    options.limits.interval = wanted.interval();
+    options.limits.recovery_interval = wanted.recovery_interval();
+    options.limits.nodes.failures = wanted.failures();
+    options.limits.nodes.successes = wanted.successes();
+    options.limits.nodes.evidence_age = wanted.evidence_age();
+    options.limits.nodes.silence = wanted.timeout();
+    options.timeout = wanted.timeout();
+    options.clock = [] { return std::chrono::steady_clock::now(); };
+    options.last_heard = [this](std::size_t node) {
+        return config::time_point{config::duration{(*life_)[node].load(std::memory_order_relaxed)}};
+    };
+    options.publish = [this](health::topology_snapshot picture) {
+        for (const auto& worker : workers_) {
+            worker->post([picture](worker_core& core) { core.update(picture); });
+        }
+    };
+    monitor_ = std::make_unique<health::health_monitor>(
+        control_, *health_cells_, std::move(watched), std::move(options)
+    );
+}
+
+/// The first client is to meet the primary: every server is asked once before clients are let in. No server
+/// has to be there.
+void server::wait_for_first_look() {
+    monitor_->start();
+    const auto until = std::chrono::steady_clock::now() + settings_->health.timeout();
+    const auto asked = [this] {
+        const auto picture = monitor_->picture();
+        return std::none_of(picture->nodes.begin(), picture->nodes.end(), [](const auto& node) {
+            return node.condition == health::node_condition::unknown;
+        });
+    };
+    while (!asked() && std::chrono::steady_clock::now() < until) {
+        control_.run_one_until(until);
+    }
 }
 
 void server::announce() const {

@@ -11,6 +11,7 @@
 
 #include "config/metrics_registry.hpp"
 #include "config/settings.hpp"
+#include "health/health_monitor.hpp"
 #include "proxy/address_resolver.hpp"
 #include "proxy/http_endpoint.hpp"
 #include "proxy/listener.hpp"
@@ -37,6 +38,8 @@ public:
 private:
     enum class stage : std::uint8_t { serving, draining, ending };
 
+    void watch_servers();
+    void wait_for_first_look();
     void announce() const;
     void wait_for_signal();
     void on_signal(int signal);
@@ -55,6 +58,9 @@ private:
     boost::asio::steady_timer deadline_;
     boost::asio::steady_timer poll_;
     listener listener_;
+    std::shared_ptr<config::metrics::cells> health_cells_ = std::make_shared<config::metrics::cells>();
+    std::shared_ptr<life_signs> life_;
+    std::unique_ptr<health::health_monitor> monitor_;
     std::vector<std::unique_ptr<worker>> workers_;
     std::vector<std::uint64_t> turns_seen_;
     std::chrono::steady_clock::time_point turns_at_{};

@@ -32,6 +32,7 @@ void client_session::granted(pool::server_connection& server) {
 bool client_session::take_server(pool::server_connection& server) {
     server_ = &server;
     server_want_ = 0;
+    server.muted = false;
     server.io->watch(gate_, {server_readable, server_writable});
     if (!std::exchange(counted_active_, true)) worker_.metrics().clients_active.add();
     server.on_cancel_over = [this] { gate_.set(cancel_over); };

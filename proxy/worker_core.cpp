@@ -75,6 +75,7 @@ worker_core::worker_core(
       users_(*options_.settings, options_.process_secret),
       cluster_(*options_.settings, env_),
       pool_context_{env_, net, buffers_, parameters_, scram_keys_, metrics_, cluster_, to_client_} {
+    cluster_.connect_monitor(options_.evidence, options_.life);
     run = [](config::deferred_node& node) noexcept { static_cast<worker_core&>(node).bury(); };
 }
 
@@ -142,6 +143,17 @@ void worker_core::kill_all() {
     for (client_session* session = sessions_.front(); session != nullptr;
          session = pool::intrusive_list<client_session>::next(*session)) {
         session->kill();
+    }
+}
+
+void worker_core::update(health::topology_snapshot picture) {
+    cluster_.update(std::move(picture));
+    for (client_session* session = sessions_.front(); session != nullptr;
+         session = pool::intrusive_list<client_session>::next(*session)) {
+        session->reconsider();
+    }
+    for (auto& [name, pool] : pools_) {
+        pool->reconsider();
     }
 }
 

@@ -23,6 +23,8 @@ struct worker_options {
     std::string process_secret;  ///< of all workers of one process
     std::shared_ptr<const pool::tls_context> tls_towards_clients;  ///< null: none
     std::shared_ptr<const pool::tls_context> tls_towards_servers;
+    evidence_sink evidence;            ///< for the health monitor; may be empty
+    std::shared_ptr<life_signs> life;  ///< one for each server; may be null
     /// Hands a cancel to another worker; may be empty with one worker.
     std::function<void(unsigned worker, std::uint32_t pid, std::vector<std::byte> key)> forward_cancel;
 };
@@ -43,6 +45,8 @@ public:
     void drain();
     /// Ends all sessions now; their servers are cleaned or closed.
     void kill_all();
+    /// What is known of the servers has changed.
+    void update(health::topology_snapshot picture);
     /// Closes the idle servers and those that come back.
     void close_pools();
     /// No session lives and nothing is under way.
@@ -67,6 +71,7 @@ public:
     user_directory& users() noexcept { return users_; }
     std::size_t held_message() const noexcept { return relay_.held_message; }
     bool draining() const noexcept { return draining_; }
+    backend_cluster& cluster() noexcept { return cluster_; }
     pool::server_pool& pool_for(const std::string& database, const std::string& user);
     /// A key that no other client of this worker has.
     client_key register_key(client_session& session, std::uint32_t pid, bool long_secret);

@@ -33,6 +33,8 @@ PASSWORDS = {
     "crowd": "s3cret-of-crowd",
 }
 PR_SET_PDEATHSIG = 1
+# pgmend's health monitor keeps a connection of its own, beside the pools.
+NOT_THE_MONITOR = "application_name <> 'pgmend health'"
 
 # select(), which psycopg's Python implementation waits with, ends at descriptor 1023; crowds go beyond.
 psycopg.waiting.wait = psycopg.waiting.wait_epoll
@@ -519,12 +521,12 @@ class Test:
     def servers(self, where="true"):
         """Server connections of everyone but the test's superuser."""
         return self.admin("SELECT pid, usename, state, query, backend_type FROM pg_stat_activity WHERE "
-                          f"backend_type = 'client backend' AND usename <> 'postgres' AND ({where})")
+                          f"backend_type = 'client backend' AND usename <> 'postgres' AND {NOT_THE_MONITOR} AND ({where})")
 
     def server_counts(self):
         """How many server connections the subject has, by user and database."""
         rows = self.admin("SELECT client_port, usename || '@' || datname FROM pg_stat_activity WHERE backend_type = "
-                          "'client backend' AND usename <> 'postgres'")
+                          f"'client backend' AND usename <> 'postgres' AND {NOT_THE_MONITOR}")
         ports = {port for port, _ in rows} if self.direct else self.subject.local_ports()
         return collections.Counter(whose for port, whose in rows if port in ports)
 

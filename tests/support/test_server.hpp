@@ -18,9 +18,15 @@ public:
 
 class one_endpoint final : public pool::endpoint_source {
 public:
-    pool::endpoint choose() override { return {"127.0.0.1", 5432}; }
+    std::optional<pool::endpoint> choose() override { return pool::endpoint{"127.0.0.1", 5432}; }
     bool accepts(const pool::endpoint&, const pool::server_connection&) override { return true; }
     config::duration report(const pool::endpoint&, const pool::login_outcome&) override { return {}; }
+    std::atomic<config::time_point::rep>* life_sign(const pool::endpoint&) noexcept override {
+        return nullptr;
+    }
+    bool may_serve(const pool::endpoint&) const noexcept override { return true; }
+    void broke(const pool::endpoint&) override {}
+    std::string absence() const override { return {}; }
 };
 
 /// What has arrived, as a stream that never blocks its writer.

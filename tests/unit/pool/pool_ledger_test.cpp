@@ -560,3 +560,18 @@ TEST_CASE("pool ledger: a closed pool whose last login failed does not spin") {
     b.tick();
     CHECK(b.ledger.next_tick() > b.now);
 }
+
+TEST_CASE("pool ledger: a new picture of the servers ends the pause after a failed login", "[pool]") {
+    books b{{.size = 2}};
+    ledger_waiter& waiter = b.waiter();
+    b.acquire(waiter);
+    CHECK(b.said() == "connect 0");
+    b.connect_failed(10s);
+    CHECK(b.said().empty());
+    b.actions.clear();
+    b.ledger.retry_now(b.now, b.actions);
+    CHECK(b.said() == "connect 0");
+    b.actions.clear();
+    b.ledger.retry_now(b.now, b.actions);
+    CHECK(b.said().empty());  // one is under way for the only one who waits
+}

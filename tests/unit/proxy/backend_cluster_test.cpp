@@ -10,6 +10,7 @@ using namespace pgmend::proxy;
 using namespace pgmend::test;
 using namespace std::chrono_literals;
 namespace config = pgmend::config;
+namespace health = pgmend::health;
 namespace pool = pgmend::pool;
 using config::metrics::connect_result;
 
@@ -37,7 +38,10 @@ struct fixture {
         settings = loaded.value;
         cluster = std::make_unique<backend_cluster>(*settings, worker.env);
     }
-    std::string choose() { return cluster->choose().to_string(); }
+    std::string choose() {
+        const auto chosen = cluster->choose();
+        return chosen ? chosen->to_string() : "nobody";
+    }
     config::duration report(
         const std::string& host, std::uint16_t port, connect_result result, std::string_view sqlstate = {}
     ) {
@@ -135,4 +139,106 @@ TEST_CASE("backend cluster: prefer-standby takes a primary when no server is a s
     f.report("b", 2, connect_result::wrong_role, "57P03");
     CHECK(f.accepts("off"));
     CHECK(f.accepts("on"));
+}
+
+namespace {
+
+using health::node_condition;
+using health::node_role;
+
+health::node_view node(node_role role, node_condition condition = node_condition::up) {
+    health::node_view view;
+    view.role = role;
+    view.condition = condition;
+    return view;
+}
+
+health::topology_snapshot picture(
+    std::vector<health::node_view> nodes, std::optional<std::size_t> primary, std::uint64_t system = 7
+) {
+    auto made = std::make_shared<health::topology>();
+    made->nodes = std::move(nodes);
+    made->memory.primary = primary;
+    made->memory.system_identifier = system;
+    return made;
+}
+
+}  // namespace
+
+TEST_CASE("backend cluster: with a picture of the servers, the role decides and not the order") {
+    fixture f;
+    f.cluster->update(
+        picture({node(node_role::standby), node(node_role::primary), node(node_role::standby)}, 1)
+    );
+    CHECK(f.choose() == "b:2");
+    CHECK_FALSE(f.cluster->may_serve({"a", 1}));
+    CHECK(f.cluster->may_serve({"b", 2}));
+    CHECK_FALSE(f.accepts("on"));  // a primary that turned out to be a standby
+    // While it rests after a failed login, a standby is no substitute.
+    f.report("b", 2, connect_result::refused);
+    CHECK(f.choose() == "b:2");
+}
+
+TEST_CASE("backend cluster: without a primary nobody is chosen who is known to be something else") {
+    fixture f;
+    const auto down = node_condition::down;
+    f.cluster->update(
+        picture({node(node_role::standby), node(node_role::fenced), node(node_role::foreign)}, std::nullopt)
+    );
+    CHECK(f.choose() == "nobody");
+    CHECK(f.cluster->absence().find("b:2 is up, a primary of an older timeline") != std::string::npos);
+    // The one that was the primary and is down may be tried all the same.
+    f.cluster->update(picture(
+        {node(node_role::standby), node(node_role::unknown, down), node(node_role::standby)}, std::nullopt
+    ));
+    CHECK(f.choose() == "b:2");
+    CHECK_FALSE(f.cluster->may_serve({"b", 2}));
+}
+
+TEST_CASE("backend cluster: one server alone is used whatever it is") {
+    fixture f{"any", "only:1"};
+    for (const auto role : {node_role::unknown, node_role::primary, node_role::standby}) {
+        f.cluster->update(picture({node(role)}, std::nullopt));
+        CHECK(f.choose() == "only:1");
+        CHECK(f.cluster->may_serve({"only", 1}));
+        CHECK_FALSE(f.cluster->must_leave({"only", 1}));
+    }
+    f.cluster->update(picture({node(node_role::unknown, node_condition::down)}, std::nullopt));
+    CHECK(f.choose() == "only:1");
+    CHECK_FALSE(f.cluster->may_serve({"only", 1}));
+    CHECK_FALSE(f.cluster->must_leave({"only", 1}));
+}
+
+TEST_CASE("backend cluster: a silent server is left only when there is somewhere else to go") {
+    fixture f{"any", "a:1,b:2"};
+    const auto down = node_condition::down;
+    f.cluster->update(picture({node(node_role::unknown, down), node(node_role::standby)}, std::nullopt));
+    CHECK_FALSE(f.cluster->must_leave({"a", 1}));
+    CHECK(f.cluster->is_silent({"a", 1}));
+    f.cluster->update(picture({node(node_role::fenced, down), node(node_role::primary)}, 1));
+    CHECK(f.cluster->must_leave({"a", 1}));
+    f.cluster->update(picture({node(node_role::fenced), node(node_role::primary)}, 1));
+    CHECK(f.cluster->must_leave({"a", 1}));
+    CHECK_FALSE(f.cluster->must_leave({"b", 2}));
+}
+
+TEST_CASE("backend cluster: what a login met becomes evidence for the monitor") {
+    fixture f;
+    std::vector<std::pair<std::size_t, health::traffic_evidence>> told;
+    f.cluster->connect_monitor(
+        [&told](std::size_t place, health::traffic_evidence what) { told.emplace_back(place, what); }, nullptr
+    );
+    f.report("a", 1, connect_result::ok);
+    f.report("a", 1, connect_result::login_failed, "28P01");
+    CHECK(told.empty());
+    f.report("b", 2, connect_result::refused);
+    f.report("c", 3, connect_result::timeout);
+    f.report("a", 1, connect_result::wrong_role, "57P03");
+    f.cluster->broke({"b", 2});
+    const std::vector<std::pair<std::size_t, health::traffic_evidence>> wanted{
+        {1, health::traffic_evidence::refused},
+        {2, health::traffic_evidence::timed_out},
+        {0, health::traffic_evidence::read_only},
+        {1, health::traffic_evidence::reset}};
+    CHECK(told == wanted);
 }

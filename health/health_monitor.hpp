@@ -1,0 +1,70 @@
+#pragma once
+// Watches the servers of one cluster: a coroutine for each looks at it when watch_plan says so, and what
+// changes is handed to whoever subscribes (the workers) as an immutable picture. It decides nothing itself.
+// Control thread; owned by the server.
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/metrics.hpp"
+#include "health/prober.hpp"
+#include "health/watch_plan.hpp"
+
+namespace pgmend::health {
+
+struct watched_server {
+    std::string name;  ///< for logs
+    std::unique_ptr<prober> probe;
+};
+
+struct monitor_options {
+    watch_limits limits;
+    config::duration timeout = std::chrono::seconds{1};
+    config::time_point (*clock)() = nullptr;
+    /// When any worker last heard from the server; the beginning of time when none has.
+    std::function<config::time_point(std::size_t node)> last_heard;
+    std::function<void(topology_snapshot)> publish;
+};
+
+class health_monitor {
+public:
+    health_monitor(
+        boost::asio::io_context& control, config::metrics::cells& metrics,
+        std::vector<watched_server> servers, monitor_options options
+    );
+    health_monitor(const health_monitor&) = delete;
+    health_monitor& operator=(const health_monitor&) = delete;
+
+    /// Begins to watch. Once.
+    void start();
+    /// No further look; the coroutines end by themselves.
+    void stop();
+    /// A worker met something: a look follows at once.
+    void traffic(std::size_t node, traffic_evidence what);
+    topology_snapshot picture() const noexcept { return published_; }
+
+private:
+    struct watch {
+        watched_server server;
+        boost::asio::steady_timer timer;
+    };
+    boost::asio::awaitable<void> run(std::size_t node);
+    void took_step(std::size_t node, const watch_step& step, std::string_view cause);
+    void publish();
+    void tell_of_primary(const topology& before, const topology& now) const;
+
+    boost::asio::io_context& control_;
+    config::metrics::cells& metrics_;
+    monitor_options options_;
+    watch_plan plan_;
+    std::vector<std::unique_ptr<watch>> watches_;
+    topology_snapshot published_;
+    bool stopped_ = false;
+};
+
+}  // namespace pgmend::health

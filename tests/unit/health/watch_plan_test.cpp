@@ -1,0 +1,119 @@
+#include "health/watch_plan.hpp"
+
+#include <catch2/catch.hpp>
+
+using namespace pgmend::health;
+using namespace std::chrono_literals;
+using pgmend::config::time_point;
+
+namespace {
+
+const time_point start{1h};
+
+observation says(bool in_recovery, std::uint32_t timeline, std::uint64_t system = 7) {
+    observation seen;
+    seen.result = probe_result::ok;
+    seen.facts.in_recovery = in_recovery;
+    seen.facts.timeline = timeline;
+    seen.facts.system_identifier = system;
+    seen.latency = 1ms;
+    return seen;
+}
+observation fails(probe_result result) {
+    observation seen;
+    seen.result = result;
+    return seen;
+}
+
+struct pair {
+    watch_plan plan{2, {}};
+    time_point now = start;
+
+    watch_step look(std::size_t node, const observation& seen, pgmend::config::duration after = 1ms) {
+        plan.begins(node);
+        now += after;
+        return plan.observed(node, seen, now);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("watch plan: a calm server is asked at intervals, one in trouble often", "[health]") {
+    pair servers;
+    CHECK(servers.plan.next(0) <= start);
+    servers.look(0, says(false, 1));
+    CHECK(servers.plan.next(0) == servers.now + 1s);
+    servers.look(1, fails(probe_result::refused));
+    CHECK(servers.plan.next(1) == servers.now + 50ms);
+    servers.plan.begins(1);
+    CHECK(servers.plan.next(1) == time_point::max());
+}
+
+TEST_CASE("watch plan: when the primary is gone everybody is asked at once, and then often", "[health]") {
+    pair servers;
+    servers.look(0, says(false, 1));
+    servers.look(1, says(true, 1));
+    CHECK(servers.plan.picture().memory.primary == 0U);
+    const watch_step step = servers.look(0, fails(probe_result::refused), 500ms);
+    CHECK(step.news);
+    CHECK(step.node.to == node_condition::down);
+    CHECK_FALSE(servers.plan.picture().memory.primary);
+    CHECK(servers.plan.next(1) <= servers.now);
+    servers.look(1, says(true, 1));
+    CHECK(servers.plan.next(1) == servers.now + 50ms);
+    const watch_step promoted = servers.look(1, says(false, 2));
+    CHECK(promoted.news);
+    CHECK(servers.plan.picture().memory.primary == 1U);
+    CHECK(servers.plan.picture().nodes[0].role == node_role::fenced);
+    // The old one comes back and believes it is the primary still.
+    CHECK(servers.look(0, says(false, 1)).news);
+    CHECK(servers.plan.picture().nodes[0].role == node_role::fenced);
+    CHECK(servers.plan.picture().memory.primary == 1U);
+    servers.look(0, says(true, 2));
+    CHECK(servers.plan.picture().nodes[0].role == node_role::standby);
+}
+
+TEST_CASE(
+    "watch plan: what the traffic meets causes a look at once, also when one is under way", "[health]"
+) {
+    pair servers;
+    servers.look(0, says(false, 1));
+    CHECK(servers.plan.next(0) > servers.now);
+    servers.plan.traffic(0, traffic_evidence::reset, servers.now);
+    CHECK(servers.plan.next(0) == servers.now);
+    servers.plan.begins(0);
+    servers.plan.traffic(0, traffic_evidence::refused, servers.now);
+    servers.plan.observed(0, says(false, 1), servers.now + 1ms);
+    CHECK(servers.plan.next(0) == servers.now + 1ms);
+    // While it is known to be down, a thousand refused clients do not make a thousand looks.
+    servers.look(0, fails(probe_result::refused));
+    const auto due = servers.plan.next(0);
+    servers.plan.traffic(0, traffic_evidence::refused, servers.now);
+    CHECK(servers.plan.next(0) == due);
+}
+
+TEST_CASE("watch plan: there is news only when workers would act otherwise", "[health]") {
+    pair servers;
+    CHECK(servers.look(0, says(false, 1)).news);
+    CHECK_FALSE(servers.look(0, says(false, 1)).news);
+    const auto generation = servers.plan.picture().generation;
+    CHECK_FALSE(servers.plan.traffic(0, traffic_evidence::alive, servers.now).news);
+    CHECK(servers.plan.picture().generation == generation);
+    CHECK(servers.look(1, says(true, 1, 9)).news);
+    CHECK(servers.plan.picture().nodes[1].role == node_role::foreign);
+}
+
+TEST_CASE(
+    "watch plan: a refused write makes the primary prove itself, and keeps its place until it has not",
+    "[health]"
+) {
+    pair servers;
+    servers.look(0, says(false, 1));
+    servers.look(1, says(true, 1));
+    servers.plan.traffic(0, traffic_evidence::read_only, servers.now);
+    CHECK(servers.plan.next(0) == servers.now);
+    CHECK(servers.plan.picture().memory.primary == 0U);
+    servers.look(0, says(true, 1));
+    CHECK_FALSE(servers.plan.picture().memory.primary);
+    CHECK(servers.plan.picture().nodes[0].role == node_role::standby);
+}
