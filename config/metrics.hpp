@@ -170,6 +170,16 @@ inline constexpr std::array<words, 7> election_reason_words{
 constexpr const auto& label_words(election_reason) { return election_reason_words; }
 static_assert(label_word(election_reason::all_fenced) == "all_fenced");
 
+/// How the wait of a request for a server ended that came back, or did not.
+enum class hold_end : std::uint8_t {
+    released,   ///< a server came
+    timed_out,  ///< hold.timeout was over
+    crowded,    ///< more waited than hold.max_waiters
+};
+inline constexpr std::array<words, 3> hold_end_words{"released", "timed_out", "crowded"};
+constexpr const auto& label_words(hold_end) { return hold_end_words; }
+static_assert(label_word(hold_end::crowded) == "crowded");
+
 /// What became of a client's CancelRequest.
 enum class cancel_result : std::uint8_t {
     forwarded,
@@ -207,6 +217,10 @@ struct alignas(64) cells : metric_set {
     gauge_by<node_condition> nodes{this, "pgmend_nodes", "condition", "Servers by what is known of their health."};
     counter_by<election_reason> elections{this, "pgmend_elections_total", "reason", "Times another server, or none, became the primary, by why."};
     gauge primary_known{this, "pgmend_primary_known", "1 while there is a primary to send requests to."};
+
+    counter_by<hold_end> holds{this, "pgmend_holds_total", "outcome", "Requests and logins that were held while no server could take them, by how that ended."};
+    histogram hold_seconds{this, "pgmend_hold_seconds", "Time a request or login was held until a server came."};
+    gauge pools_holding{this, "pgmend_pools_holding", "Pools that hold what their clients ask for, as no server can take it."};
 
     counter queries{this, "pgmend_queries_total", "Statements seen: simple queries and executions of the extended protocol."};
     counter transactions{this, "pgmend_transactions_total", "Times a server reached the end of a transaction, or of a statement outside one."};

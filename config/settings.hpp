@@ -300,6 +300,24 @@ struct health_settings : section {
         "How long the role a server has told is believed without being told again."};
 };
 
+struct hold_settings : section {
+    using section::section;
+    setting<milliseconds> timeout{
+        this,
+        "hold.timeout",
+        60s,
+        between(1ms, 24h),
+        reload_class::live,
+        "How long requests and logins wait while no server can take them; then they fail with 57P03."};
+    setting<std::uint32_t> max_waiters{
+        this,
+        "hold.max_waiters",
+        10'000,
+        between(0, 1'000'000),
+        reload_class::live,
+        "Requests of one pool that may wait so at one time; one more fails with 57P03 at once."};
+};
+
 struct limit_settings : section {
     using section::section;
     setting<std::uint32_t> client_prepared_statements{
@@ -382,6 +400,7 @@ struct settings : registry {
     auth_settings auth{owner()};
     pool_settings pool{owner()};
     health_settings health{owner()};
+    hold_settings hold{owner()};
     limit_settings limits{owner()};
     log_settings log{owner()};
     shutdown_settings shutdown{owner()};

@@ -35,7 +35,8 @@ void pool_ledger::hand_over(ledger_server& server, ledger_waiter& waiter, action
     intrusive_list<ledger_server>::remove(server);
     intrusive_list<ledger_waiter>::remove(waiter);
     ++in_use_;
-    out.push_back({.kind = pool_action_kind::hand_over, .server = &server, .waiter = &waiter});
+    const bool held = hold_ended_ != never && waiter.since < hold_ended_;
+    out.push_back({.kind = pool_action_kind::hand_over, .server = &server, .waiter = &waiter, .held = held});
 }
 
 void pool_ledger::acquire(ledger_waiter& waiter, config::time_point now, actions& out) {
@@ -98,8 +99,11 @@ void pool_ledger::lost_in_use(config::time_point now, actions& out) {
 
 void pool_ledger::connected(ledger_server& server, config::time_point now, actions& out) {
     --connecting_;
-    retry_at_ = config::time_point::min();
+    retry_at_ = never;
     server.opened_at = now;
+    logins_fail_ = false;
+    if (careful_logins_ < limits_.login_concurrency) careful_logins_ *= 2;
+    if (server_there_) end_hold(now);
     if (closed_) {
         out.push_back(
             {.kind = pool_action_kind::close, .server = &server, .reason = close_reason::pool_closed}
@@ -110,15 +114,51 @@ void pool_ledger::connected(ledger_server& server, config::time_point now, actio
     consider_connecting(now, out);
 }
 
-void pool_ledger::connect_failed(config::time_point now, config::time_point retry_at, actions& out) {
+void pool_ledger::login_refused(config::time_point now, config::time_point retry_at, actions& out) {
     --connecting_;
     retry_at_ = retry_at;
     consider_connecting(now, out);
 }
 
-void pool_ledger::retry_now(config::time_point now, actions& out) {
-    retry_at_ = config::time_point::min();
+void pool_ledger::connect_failed(config::time_point now, config::time_point retry_at, actions& out) {
+    --connecting_;
+    retry_at_ = retry_at;
+    careful_logins_ = 1;
+    if (in_use_ == 0 && idle_.empty()) {
+        logins_fail_ = true;
+        begin_hold(now);
+    }
     consider_connecting(now, out);
+}
+
+void pool_ledger::reconsider(bool server_there, config::time_point now, actions& out) {
+    server_there_ = server_there;
+    if (!server_there) {
+        begin_hold(now);
+    } else if (!logins_fail_) {
+        end_hold(now);
+    }
+    retry_at_ = never;
+    // A login under way may hang in what was; it does not keep the next one back.
+    careful_logins_ = std::max(careful_logins_, connecting_ + 1);
+    consider_connecting(now, out);
+}
+
+void pool_ledger::begin_hold(config::time_point now) noexcept {
+    if (!holding()) hold_began_ = now;
+}
+
+void pool_ledger::end_hold(config::time_point now) noexcept {
+    if (!holding()) return;
+    hold_began_ = never;
+    hold_ended_ = now;
+}
+
+/// Time spent without a server is not time spent waiting for others to finish: each has its own limit, and
+/// begins anew with the other. Later waiters never have an earlier deadline.
+config::time_point pool_ledger::deadline(const ledger_waiter& waiter) const noexcept {
+    if (holding()) return std::max(waiter.since, hold_began_) + limits_.hold_timeout;
+    return std::max(waiter.since, hold_ended_) + limits_.wait_timeout;
 }
 
 bool pool_ledger::reserve_is_due(config::time_point now) const noexcept {
@@ -127,7 +167,7 @@ bool pool_ledger::reserve_is_due(config::time_point now) const noexcept {
 
 void pool_ledger::consider_connecting(config::time_point now, actions& out) {
     if (closed_ || now < retry_at_) return;
-    retry_at_ = config::time_point::min();
+    retry_at_ = never;
     // One login for each waiter that none is under way for, oldest first; then the minimum.
     std::size_t served = connecting_;
     for (ledger_waiter* waiter = waiters_.front(); waiter != nullptr;
@@ -136,7 +176,7 @@ void pool_ledger::consider_connecting(config::time_point now, actions& out) {
             --served;
             continue;
         }
-        if (connecting_ >= limits_.login_concurrency) return;
+        if (connecting_ >= login_limit()) return;
         const std::size_t allowed = limits_.size + (reserve_is_due(now) ? limits_.reserve_size : 0);
         if (total() >= allowed) {
             // An idle server of another partition is in the way of somebody who waits.
@@ -150,18 +190,23 @@ void pool_ledger::consider_connecting(config::time_point now, actions& out) {
         ++connecting_;
         out.push_back({.kind = pool_action_kind::connect, .partition = waiter->partition});
     }
-    while (used_ && total() < std::min(limits_.min_size, limits_.size) &&
-           connecting_ < limits_.login_concurrency) {
+    while (used_ && total() < std::min(limits_.min_size, limits_.size) && connecting_ < login_limit()) {
         ++connecting_;
         out.push_back({.kind = pool_action_kind::connect, .partition = last_partition_});
     }
 }
 
 void pool_ledger::tick(config::time_point now, actions& out) {
-    while (!waiters_.empty() && now - waiters_.front()->since >= limits_.wait_timeout) {
+    while (!waiters_.empty() && now >= deadline(*waiters_.front())) {
         ledger_waiter& waiter = *waiters_.front();
         intrusive_list<ledger_waiter>::remove(waiter);
-        out.push_back({.kind = pool_action_kind::time_out, .waiter = &waiter});
+        const wait_end end = holding() ? wait_end::held : wait_end::busy;
+        out.push_back({.kind = pool_action_kind::time_out, .waiter = &waiter, .end = end});
+    }
+    while (crowded()) {
+        ledger_waiter& latest = *waiters_.back();
+        intrusive_list<ledger_waiter>::remove(latest);
+        out.push_back({.kind = pool_action_kind::time_out, .waiter = &latest, .end = wait_end::crowded});
     }
     for (ledger_server* server = idle_.front(); server != nullptr;) {
         ledger_server* next = intrusive_list<ledger_server>::next(*server);
@@ -184,10 +229,10 @@ config::time_point pool_ledger::next_tick() const noexcept {
     };
     // Nothing is opened before this; a time in the past is good enough for "now".
     const auto login_allowed = std::max(retry_at_, config::time_point{});
-    const bool may_connect = !closed_ && connecting_ < limits_.login_concurrency;
+    const bool may_connect = !closed_ && connecting_ < login_limit();
     if (const ledger_waiter* first = waiters_.front()) {
-        at(first->since, limits_.wait_timeout);
-        if (!closed_ && retry_at_ != config::time_point::min()) when = std::min(when, retry_at_);
+        when = std::min(when, crowded() ? config::time_point{} : deadline(*first));
+        if (!closed_ && retry_at_ != never) when = std::min(when, retry_at_);
         const bool reserve_left = total() < limits_.size + limits_.reserve_size && total() >= limits_.size;
         if (may_connect && reserve_left && connecting_ == 0) {
             when = std::min(when, std::max(first->since + limits_.reserve_timeout, login_allowed));

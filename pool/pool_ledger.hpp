@@ -3,6 +3,7 @@
 // and never acts: each input appends actions that the shell carries out. Idle connections are taken latest
 // first, waiters served oldest first. Pure: the time is an argument. One worker thread.
 
+#include <algorithm>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -23,6 +24,8 @@ struct pool_limits {
     std::size_t login_concurrency = 8;
     config::duration reserve_timeout = std::chrono::seconds{5};
     config::duration wait_timeout = std::chrono::seconds{120};
+    config::duration hold_timeout = std::chrono::seconds{60};  ///< instead, while there is no server
+    std::size_t hold_max_waiters = 10'000;
     config::duration idle_timeout = std::chrono::seconds{600};  ///< zero: never
     config::duration lifetime = std::chrono::seconds{3600};     ///< zero: never
     /// A waiter of another partition that has waited this long makes us give up a connection for it.
@@ -79,6 +82,13 @@ enum class pool_action_kind : std::uint8_t {
     time_out,   ///< `waiter` has waited too long and waits no more
 };
 
+/// Why a waiter waits no more.
+enum class wait_end : std::uint8_t {
+    busy,     ///< every server was in use for too long
+    held,     ///< there was no server for too long
+    crowded,  ///< there is no server, and more wait than may
+};
+
 enum class close_reason : std::uint8_t { none, idle_timeout, lifetime, repartition, pool_closed };
 
 struct pool_action {
@@ -87,6 +97,8 @@ struct pool_action {
     ledger_waiter* waiter = nullptr;
     partition_id partition = 0;
     close_reason reason = close_reason::none;
+    wait_end end = wait_end::busy;  ///< of a time_out
+    bool held = false;              ///< of a hand_over: the waiter was held, as there was no server
 };
 
 class pool_ledger {
@@ -107,10 +119,16 @@ public:
     void lost_idle(ledger_server& server) noexcept { idle_.remove(server); }
     /// A connect succeeded; the new server is ready.
     void connected(ledger_server& server, config::time_point now, actions& out);
-    /// A connect failed; no other begins before `retry_at`.
+    /// A connect failed as there is no server to take it, or not now; no other begins before `retry_at`.
     void connect_failed(config::time_point now, config::time_point retry_at, actions& out);
-    /// Whatever the last failure said, connecting may be tried again now.
-    void retry_now(config::time_point now, actions& out);
+    /// What is known of the servers has changed: whether any of them may be connected to. Whatever the last
+    /// failure said, connecting may be tried again now.
+    void reconsider(bool server_there, config::time_point now, actions& out);
+    /// There is no server: who waits is held (HEALING section 8), with a limit of its own.
+    bool holding() const noexcept { return hold_began_ != never; }
+    config::time_point hold_began() const noexcept { return hold_began_; }
+    /// The server has refused this login for good (no such role, TLS): that is no outage.
+    void login_refused(config::time_point now, config::time_point retry_at, actions& out);
     /// A server connection outside the pool (replication) begins or ends: it counts, but is never idle.
     void count_dedicated(std::ptrdiff_t by) noexcept { dedicated_ += static_cast<std::size_t>(by); }
     /// Time has passed: deadlines, reserve, retries, idle and lifetime limits.
@@ -138,6 +156,15 @@ private:
     void consider_connecting(config::time_point now, actions& out);
     bool expired(const ledger_server& server, config::time_point now) const noexcept;
     bool reserve_is_due(config::time_point now) const noexcept;
+    void begin_hold(config::time_point now) noexcept;
+    void end_hold(config::time_point now) noexcept;
+    config::time_point deadline(const ledger_waiter& waiter) const noexcept;
+    bool crowded() const noexcept { return holding() && waiters_.size() > limits_.hold_max_waiters; }
+    /// How many may be logging in at one time: one while logins fail, then twice as many after each that did
+    /// not, so that a server that has just come back is not run over.
+    std::size_t login_limit() const noexcept { return std::min(limits_.login_concurrency, careful_logins_); }
+
+    static constexpr config::time_point never = config::time_point::min();
 
     pool_limits limits_;
     intrusive_list<ledger_server> idle_;  ///< the latest at the back
@@ -148,7 +175,12 @@ private:
     partition_id last_partition_ = 0;
     bool used_ = false;  ///< somebody was here: min_size holds from then on
     bool closed_ = false;
-    config::time_point retry_at_ = config::time_point::min();
+    config::time_point retry_at_ = never;
+    config::time_point hold_began_ = never;
+    config::time_point hold_ended_ = never;
+    bool server_there_ = true;  ///< by the health monitor
+    bool logins_fail_ = false;  ///< the last one did, and no server works
+    std::size_t careful_logins_ = static_cast<std::size_t>(-1);
 };
 
 }  // namespace pgmend::pool

@@ -63,6 +63,7 @@ server_pool::server_pool(const pool_context& context, login_settings login, pool
 server_pool::~server_pool() {
     context_.env.cancel(*this);
     context_.env.withdraw(*this);
+    if (holding_) context_.metrics.pools_holding.sub();
     for (const auto& server : servers_) {
         context_.metrics.servers.sub(metric_of(server->state));
         intrusive_list<ledger_server>::remove(*server);
@@ -75,6 +76,12 @@ partition_id server_pool::partition(std::string_view key, const startup_paramete
     }
     partitions_.push_back({std::string{key}, parameters, nullptr});
     return static_cast<partition_id>(partitions_.size() - 1);
+}
+
+bool server_pool::greets() const noexcept {
+    return std::any_of(partitions_.begin(), partitions_.end(), [](const pool_partition& one) {
+        return one.welcome != nullptr;
+    });
 }
 
 void server_pool::move(server_connection& server, server_state to) noexcept {
@@ -111,6 +118,10 @@ void server_pool::carry_out(pool_ledger::actions& actions) {
             case pool_action_kind::hand_over: {
                 auto& server = static_cast<server_connection&>(*action.server);
                 context_.metrics.clients_waiting.sub();
+                if (action.held) {
+                    context_.metrics.holds.add(metrics::hold_end::released);
+                    context_.metrics.hold_seconds.record(context_.env.now() - action.waiter->since);
+                }
                 action.waiter->last.attach(&server);
                 move(server, server_state::active);
                 static_cast<pool_waiter*>(action.waiter)->granted(server);
@@ -122,25 +133,55 @@ void server_pool::carry_out(pool_ledger::actions& actions) {
             case pool_action_kind::close:
                 close_server(static_cast<server_connection&>(*action.server), metric_of(action.reason));
                 break;
-            case pool_action_kind::time_out: {
-                context_.metrics.clients_waiting.sub();
-                pool_refusal why;
-                why.timed_out = true;
-                const bool unreachable = ledger_.in_use() == 0 && !last_failure_.empty();
-                why.sqlstate = unreachable ? protocol::sqlstate::cannot_connect_now
-                                           : protocol::sqlstate::too_many_connections;
-                why.message = unreachable ? "no server connection could be opened in time"
-                                          : "no server connection became free in time";
-                why.detail = std::to_string(ledger_.in_use()) + " of " +
-                             std::to_string(options_.limits.size) + " server connections are in use, " +
-                             std::to_string(ledger_.waiting()) + " more clients wait.";
-                if (!last_failure_.empty()) why.detail += " Last failure: " + last_failure_;
-                static_cast<pool_waiter*>(action.waiter)->refused(why);
+            case pool_action_kind::time_out:
+                give_up(*static_cast<pool_waiter*>(action.waiter), action.end);
                 break;
-            }
         }
     }
+    note_hold();
     plan_tick();
+}
+
+void server_pool::give_up(pool_waiter& waiter, wait_end why) {
+    context_.metrics.clients_waiting.sub();
+    pool_refusal refusal;
+    refusal.timed_out = true;
+    const std::string others = std::to_string(ledger_.waiting()) + " more clients wait.";
+    if (why == wait_end::busy) {
+        refusal.sqlstate = protocol::sqlstate::too_many_connections;
+        refusal.message = "no server connection became free in time";
+        refusal.detail = std::to_string(ledger_.in_use()) + " of " + std::to_string(options_.limits.size) +
+                         " server connections are in use, " + others;
+    } else {
+        const bool crowded = why == wait_end::crowded;
+        context_.metrics.holds.add(crowded ? metrics::hold_end::crowded : metrics::hold_end::timed_out);
+        refusal.sqlstate = protocol::sqlstate::cannot_connect_now;
+        refusal.message = crowded ? "no server can be reached, and too many clients wait for one"
+                                  : "no server could be reached in time";
+        const auto held = std::chrono::duration_cast<std::chrono::milliseconds>(
+            context_.env.now() - std::max(ledger_.hold_began(), waiter.since)
+        );
+        refusal.detail = "Held for " + std::to_string(held.count()) + " ms; " + context_.endpoints.absence() +
+                         "; " + others;
+    }
+    if (!last_failure_.empty()) refusal.detail += " Last failure: " + last_failure_;
+    waiter.refused(refusal);
+}
+
+/// One event for each time that requests are held, and one when they no longer are.
+void server_pool::note_hold() {
+    if (ledger_.holding() == holding_) return;
+    holding_ = ledger_.holding();
+    context_.metrics.pools_holding.add(holding_ ? 1 : -1);
+    const std::string pool = login_.user + "@" + login_.database;
+    if (holding_) {
+        log::warning(
+            "hold_begins",
+            {{"pool", pool}, {"servers", context_.endpoints.absence()}, {"cause", last_failure_}}
+        );
+    } else {
+        log::info("hold_ends", {{"pool", pool}, {"waiting", ledger_.waiting()}});
+    }
 }
 
 void server_pool::plan_tick() {
@@ -253,7 +294,7 @@ void server_pool::reconsider() {
         close_server(*server, server_close::unfit);
     }
     pool_ledger::actions actions;
-    ledger_.retry_now(context_.env.now(), actions);
+    ledger_.reconsider(context_.endpoints.any_serves(), context_.env.now(), actions);
     carry_out(actions);
 }
 
@@ -315,8 +356,12 @@ detached server_pool::open(partition_id id) {
         last_failure_ = outcome.message;
         server.broken = true;
         close_server(server, server_close::lost_in_login);
-        if (!outcome.worth_retrying()) refuse_all(id, outcome);
-        ledger_.connect_failed(now, now + pause, actions);
+        if (outcome.worth_retrying()) {
+            ledger_.connect_failed(now, now + pause, actions);
+        } else {
+            refuse_all(id, outcome);
+            ledger_.login_refused(now, now + pause, actions);
+        }
     }
     carry_out(actions);
     --tasks_;

@@ -52,6 +52,8 @@ public:
     virtual std::atomic<config::time_point::rep>* life_sign(const endpoint& where) noexcept = 0;
     /// Whether connections to this server may go on being used.
     virtual bool may_serve(const endpoint& where) const noexcept = 0;
+    /// Whether there is any server to connect to, as far as is known.
+    virtual bool any_serves() const noexcept = 0;
     /// A connection to it broke, idle or in use.
     virtual void broke(const endpoint& where) = 0;
     /// What is known of the servers, in words, for those who wait in vain.
@@ -137,6 +139,8 @@ public:
     void collect_parameters(std::unordered_set<const protocol::parameter_set*>& live) const;
     /// Closed connections not yet freed.
     bool burying() const noexcept { return !dead_.empty(); }
+    /// A server has once said what clients are to be greeted with.
+    bool greets() const noexcept;
     const pool_ledger& ledger() const noexcept { return ledger_; }
     const login_settings& login() const noexcept { return login_; }
     const pool_options& options() const noexcept { return options_; }
@@ -146,6 +150,8 @@ private:
     struct cleaning;
     void carry_out(pool_ledger::actions& actions);
     void plan_tick();
+    void note_hold();
+    void give_up(pool_waiter& waiter, wait_end why);
     detached open(partition_id id);
     detached open_alone(
         startup_parameters parameters,
@@ -170,6 +176,7 @@ private:
     std::string last_failure_;  ///< of a login, for those who wait in vain
     std::size_t tasks_ = 0;
     bool closing_ = false;
+    bool holding_ = false;  ///< as was told last
     pool_ledger::actions free_actions_;
 };
 

@@ -157,6 +157,12 @@ bool backend_cluster::may_serve(const pool::endpoint& where) const noexcept {
     return fitness_of(place) != fitness::unfit && picture_->nodes[place].condition != node_condition::down;
 }
 
+bool backend_cluster::any_serves() const noexcept {
+    return std::any_of(candidates_.begin(), candidates_.end(), [this](const candidate& one) {
+        return may_serve(one.where);
+    });
+}
+
 bool backend_cluster::must_leave(const pool::endpoint& where) const noexcept {
     if (candidates_.size() == 1) return false;
     const health::node_view* view = view_of(where);

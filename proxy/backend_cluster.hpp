@@ -39,6 +39,7 @@ public:
     config::duration report(const pool::endpoint& where, const pool::login_outcome& outcome) override;
     std::atomic<config::time_point::rep>* life_sign(const pool::endpoint& where) noexcept override;
     bool may_serve(const pool::endpoint& where) const noexcept override;
+    bool any_serves() const noexcept override;
     void broke(const pool::endpoint& where) override { tell(where, health::traffic_evidence::reset); }
     std::string absence() const override;
 

@@ -82,6 +82,8 @@ pool::task<login_end> client_login::run() {
         send(frame);
     }
     if (!co_await authenticate()) co_return login_end{kind::refused};
+    // From here on it is a server that is waited for, and the pool that sets the limits.
+    deadline_.stop();
     session_.pool_ = &worker_.pool_for(database_, user_);
     bool ready = false;
     if (replication_.empty()) {

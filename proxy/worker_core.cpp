@@ -39,6 +39,8 @@ pool::pool_options options_for(const worker_options& worker) {
     options.limits.login_concurrency = pool.login_concurrency();
     options.limits.reserve_timeout = pool.reserve_timeout();
     options.limits.wait_timeout = pool.wait_timeout();
+    options.limits.hold_timeout = settings.hold.timeout();
+    options.limits.hold_max_waiters = settings.hold.max_waiters();
     options.limits.idle_timeout = pool.idle_timeout();
     options.limits.lifetime = pool.lifetime();
     options.cleanup_timeout = pool.cleanup_timeout();
@@ -112,7 +114,9 @@ void worker_core::drop_unused_pools() {
     if (sessions_.size() != 0) return;
     std::erase_if(pools_, [](const auto& item) {
         const auto& pool = *item.second;
-        return pool.servers().empty() && !pool.busy() && !pool.burying() && pool.ledger().total() == 0;
+        // While no server can be asked, what one has said is kept for the next client to be greeted with.
+        return !(pool.ledger().holding() && pool.greets()) && pool.servers().empty() && !pool.busy() &&
+               !pool.burying() && pool.ledger().total() == 0;
     });
 }
 

@@ -389,7 +389,7 @@ def late_server(t):
 @test("a server that cannot be reached gives an error within the limits, not a hang", subjects=PGMEND)
 def no_server(t):
     subject = t.own("nobody", url=f"postgres://app:{PASSWORDS['app']}@127.0.0.1:{free_port()}/app", only_live=True,
-                    settings={"pool": {"wait_timeout": "1s"}})
+                    settings={"hold": {"timeout": "1s"}})
     begun = time.monotonic()
     try:
         answer = t.wire(on=subject, timeout=15).query("SELECT 1")

@@ -25,6 +25,7 @@ public:
         return nullptr;
     }
     bool may_serve(const pool::endpoint&) const noexcept override { return true; }
+    bool any_serves() const noexcept override { return true; }
     void broke(const pool::endpoint&) override {}
     std::string absence() const override { return {}; }
 };

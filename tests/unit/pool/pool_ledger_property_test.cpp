@@ -45,6 +45,7 @@ public:
     std::deque<std::pair<partition_id, client*>> logins;
     std::size_t dedicated = 0;
     time_point no_login_before = time_point::min();
+    time_point hold_seen = time_point::min();
     int settings[3]{};
 
     std::size_t any(std::size_t below) { return random() % below; }
@@ -96,7 +97,13 @@ public:
         if (!good) {
             const auto pause = std::chrono::milliseconds{1 + any(500)};
             no_login_before = now + pause;
-            call([&](auto& out) { ledger.connect_failed(now, now + pause, out); });
+            if (chance(20)) {
+                call([&](auto& out) { ledger.login_refused(now, now + pause, out); });
+            } else {
+                call([&](auto& out) { ledger.connect_failed(now, now + pause, out); });
+                const bool none_works = servers.empty();
+                if (none_works) REQUIRE(ledger.holding());
+            }
             return;
         }
         no_login_before = time_point::min();
@@ -105,6 +112,11 @@ public:
         server.partition = partition;
         server.parameters = &settings[0];
         call([&](auto& out) { ledger.connected(server, now, out); });
+    }
+    void reconsider(bool server_there) {
+        no_login_before = time_point::min();
+        call([&](auto& out) { ledger.reconsider(server_there, now, out); });
+        if (!server_there) REQUIRE(ledger.holding());
     }
     void count_dedicated(int by) {
         dedicated += static_cast<std::size_t>(by);
@@ -171,7 +183,19 @@ private:
             case pool_action_kind::time_out: {
                 auto& who = static_cast<client&>(*action.waiter);
                 REQUIRE(who.where == place::waiting);
-                REQUIRE(now - who.since >= ledger.limits().wait_timeout);
+                switch (action.end) {
+                    case wait_end::busy:
+                        REQUIRE(now - who.since >= ledger.limits().wait_timeout);
+                        break;
+                    case wait_end::held:
+                        REQUIRE(ledger.holding());
+                        REQUIRE(now - who.since >= ledger.limits().hold_timeout);
+                        break;
+                    case wait_end::crowded:
+                        REQUIRE(ledger.holding());
+                        REQUIRE(ledger.waiting() >= ledger.limits().hold_max_waiters);
+                        break;
+                }
                 REQUIRE_FALSE(who.linked());
                 who.where = place::outside;
                 break;
@@ -207,7 +231,16 @@ private:
             overdue = overdue || now - who->since >= limits.reserve_timeout;
             REQUIRE(who->linked());
             REQUIRE(ledger.peek_idle(who->partition) == nullptr);
-            REQUIRE(now - who->since < limits.wait_timeout);
+            // A hold that began or ended meanwhile began the wait anew, with the other limit.
+            if (ledger.holding()) {
+                REQUIRE(now - std::max(who->since, ledger.hold_began()) < limits.hold_timeout);
+            } else {
+                REQUIRE(now - std::max(who->since, hold_seen) < limits.wait_timeout);
+            }
+        }
+        if (ledger.holding()) {
+            hold_seen = now;
+            REQUIRE(waiting <= limits.hold_max_waiters);
         }
         REQUIRE(ledger.idle() == idle);
         REQUIRE(ledger.in_use() == busy);
@@ -232,6 +265,8 @@ pool_limits random_limits(std::mt19937& random) {
     limits.login_concurrency = 1 + random() % 4;
     limits.reserve_timeout = std::chrono::milliseconds{random() % 2000};
     limits.wait_timeout = std::chrono::milliseconds{1000 + random() % 5000};
+    limits.hold_timeout = std::chrono::milliseconds{500 + random() % 3000};
+    limits.hold_max_waiters = random() % 14;
     limits.idle_timeout = std::chrono::milliseconds{random() % 3 * 700};
     limits.lifetime = std::chrono::milliseconds{random() % 3 * 2000};
     return limits;
@@ -269,6 +304,7 @@ TEST_CASE("pool ledger: whatever happens, its limits and its promises hold") {
                     if (who.where == place::waiting && w.chance(20)) w.withdraw(who);
                     break;
                 case 6:
+                    if (w.chance(30)) w.reconsider(w.chance(70));
                     if (step > 300 && w.chance(3)) w.close_all();
                     break;
                 default:

@@ -317,7 +317,9 @@ TEST_CASE("pool ledger: a failed login is not repeated before its time, and then
     CHECK(b.said().empty());
     b.now += 1ms;
     b.tick();
-    CHECK(b.said() == "connect 0, connect 0");
+    CHECK(b.said() == "connect 0");  // one to begin with; the other follows when it has gone well
+    b.connected();
+    CHECK(b.said() == "hand_over, connect 0");
 }
 
 TEST_CASE("pool ledger: a login that succeeds ends the pause of one that failed") {
@@ -569,9 +571,106 @@ TEST_CASE("pool ledger: a new picture of the servers ends the pause after a fail
     b.connect_failed(10s);
     CHECK(b.said().empty());
     b.actions.clear();
-    b.ledger.retry_now(b.now, b.actions);
+    b.ledger.reconsider(true, b.now, b.actions);
     CHECK(b.said() == "connect 0");
     b.actions.clear();
-    b.ledger.retry_now(b.now, b.actions);
+    b.ledger.reconsider(true, b.now, b.actions);
     CHECK(b.said().empty());  // one is under way for the only one who waits
+}
+
+TEST_CASE(
+    "pool ledger: without a server who waits is held, with a limit that begins with the hold", "[pool]"
+) {
+    pool_limits limits = of_size(1);
+    limits.wait_timeout = 1s;
+    limits.hold_timeout = 10s;
+    books b{limits};
+    b.acquire(b.waiter());
+    b.now += 900ms;
+    b.connect_failed(1s);
+    CHECK(b.ledger.holding());
+    b.now += 5s;
+    b.acquire(b.waiter());
+    b.now += 5s - 1ms;
+    b.tick();
+    CHECK(b.said().find("time_out") == std::string::npos);
+    CHECK(b.ledger.waiting() == 2);
+    b.now += 1ms;
+    b.tick();
+    CHECK(b.said().find("time_out") != std::string::npos);
+    CHECK(b.actions.front().end == wait_end::held);
+    CHECK(b.ledger.waiting() == 1);
+    // Once a server is there, waiting for others to finish begins anew.
+    ledger_server& server = b.connected();
+    CHECK(b.said() == "hand_over");
+    CHECK(b.actions.front().held);
+    CHECK_FALSE(b.ledger.holding());
+    b.acquire(b.waiter());
+    b.now += 1s;
+    b.tick();
+    REQUIRE(b.said() == "time_out");
+    CHECK(b.actions.front().end == wait_end::busy);
+    b.release(server);
+}
+
+TEST_CASE("pool ledger: more than may be held are told so at once, the latest first", "[pool]") {
+    pool_limits limits = of_size(1);
+    limits.hold_max_waiters = 2;
+    books b{limits};
+    for (int i = 0; i < 3; ++i) {
+        b.acquire(b.waiter());
+    }
+    b.tick();
+    CHECK(b.said().empty());  // nothing is wrong yet
+    b.connect_failed(5s);
+    CHECK(b.ledger.next_tick() <= b.now);
+    b.tick();
+    REQUIRE(b.said() == "time_out");
+    CHECK(b.actions.front().waiter == &b.waiters[2]);
+    CHECK(b.actions.front().end == wait_end::crowded);
+    CHECK(b.ledger.next_tick() > b.now);
+}
+
+TEST_CASE("pool ledger: a hold lasts while the monitor knows no server, whatever a login says", "[pool]") {
+    books b{of_size(2)};
+    ledger_server& server = b.busy();
+    b.actions.clear();
+    b.ledger.reconsider(false, b.now, b.actions);
+    CHECK(b.ledger.holding());
+    b.release(server);
+    CHECK(b.ledger.holding());
+    b.actions.clear();
+    b.ledger.reconsider(true, b.now, b.actions);
+    CHECK_FALSE(b.ledger.holding());
+}
+
+TEST_CASE("pool ledger: a login that the server refuses for good is no outage", "[pool]") {
+    books b{of_size(2)};
+    b.acquire(b.waiter());
+    b.actions.clear();
+    b.ledger.login_refused(b.now, b.now, b.actions);
+    CHECK_FALSE(b.ledger.holding());
+}
+
+TEST_CASE("pool ledger: a server that has come back is loaded gently", "[pool]") {
+    pool_limits limits = of_size(32);
+    limits.login_concurrency = 8;
+    books b{limits};
+    for (int i = 0; i < 40; ++i) {
+        b.acquire(b.waiter());
+    }
+    CHECK(b.ledger.connecting() == 8);
+    for (int i = 0; i < 8; ++i) {
+        b.connect_failed(0s);
+    }
+    b.tick();
+    CHECK(b.ledger.connecting() == 1);
+    b.connected();
+    CHECK(b.ledger.connecting() == 2);
+    b.connected();
+    CHECK(b.ledger.connecting() == 4);
+    b.connected();
+    CHECK(b.ledger.connecting() == 8);
+    b.connected();
+    CHECK(b.ledger.connecting() == 8);
 }
