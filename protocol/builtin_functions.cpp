@@ -93,6 +93,10 @@ constexpr std::string_view outside_prefixes[] = {"dblink", "http"};
 
 }  // namespace
 
+bool is_builtin_function(std::string_view name) noexcept {
+    return contains_name(builtin_calm_names, name) || contains_name(builtin_volatile_names, name);
+}
+
 builtin_function find_builtin_function(std::string_view schema, std::string_view name) noexcept {
     builtin_function found;
     const bool calm = contains_name(builtin_calm_names, name);

@@ -20,8 +20,30 @@ struct builtin_function {
 /// `schema` is empty for an unqualified name. Names as PostgreSQL folds them.
 builtin_function find_builtin_function(std::string_view schema, std::string_view name) noexcept;
 
+/// Effects by which a function changes its session beyond the transaction, or may do anything.
+inline constexpr session_effect hiding_effects = session_effect::calls_set_config | session_effect::seed |
+                                                 session_effect::advisory_lock |
+                                                 session_effect::unknown_function;
+
+/// Whether PostgreSQL has a function of that name itself.
+bool is_builtin_function(std::string_view name) noexcept;
+
+/// Calls `take` with every name of PostgreSQL's own that is volatile in some overload.
+template <class Take>
+void for_each_volatile_builtin(Take&& take);
+
 /// Sorted (C collation), each name between two blanks. Calm: immutable or stable in every overload.
 extern const std::string_view builtin_calm_names;
 extern const std::string_view builtin_volatile_names;
+
+template <class Take>
+void for_each_volatile_builtin(Take&& take) {
+    const std::string_view names = builtin_volatile_names;
+    for (std::size_t begin = 1; begin < names.size();) {
+        const std::size_t end = names.find(' ', begin);
+        take(names.substr(begin, end - begin));
+        begin = end + 1;
+    }
+}
 
 }  // namespace pgmend::protocol

@@ -172,7 +172,9 @@ statement_classifier::statement_classifier(classifier_limits limits)
 
 statement_classifier::~statement_classifier() = default;
 
-statement_traits statement_classifier::classify(std::string_view text, scan_settings settings) noexcept {
+statement_traits statement_classifier::classify(
+    std::string_view text, scan_settings settings, const schema_catalog* catalog
+) noexcept {
     const bool readable = settings.standard_conforming_strings && !settings.ambiguous_encoding &&
                           text.size() <= limits_.max_text_bytes;
     if (!readable || std::memchr(text.data(), 0, text.size()) != nullptr) {
@@ -187,13 +189,15 @@ statement_traits statement_classifier::classify(std::string_view text, scan_sett
         ++counters_.unknown;
         return guess(text);
     }
-    cache_->sought = XXH3_128bits_withSeed(key_.data(), key_length_, limits_.key_seed);
+    cache_->sought = XXH3_128bits_withSeed(
+        key_.data(), key_length_, limits_.key_seed ^ (catalog == nullptr ? 0 : catalog->id())
+    );
     if (const auto* known = cache_->find(cache_->sought)) {
         ++counters_.hits;
         if (!known->known()) ++counters_.unknown;
         return *known;
     }
-    return judge_and_remember(text);
+    return judge_and_remember(text, catalog);
 }
 
 /// Writes the tokens of `text` into `key_`. False for what is no SQL by the rules of its letters.
@@ -238,14 +242,17 @@ bool statement_classifier::make_key(std::string_view text) {
 }
 
 /// An unreadable text is not remembered: what makes it so may be a constant, and its shape a good one's.
-statement_traits statement_classifier::judge_and_remember(std::string_view text) {
+statement_traits statement_classifier::judge_and_remember(
+    std::string_view text, const schema_catalog* catalog
+) {
     ++counters_.misses;
     const auto plain = without_comments(text);
-    const auto judged = plain ? judge_statements(plain->c_str(), words_) : std::nullopt;
+    auto judged = plain ? judge_statements(plain->c_str(), words_, catalog) : std::nullopt;
     if (!judged) {
         ++counters_.unknown;
         return guess(text);
     }
+    if (catalog != nullptr) catalog->extend(*judged, text);
     if (!judged->known()) ++counters_.unknown;
     if (cache_->insert(cache_->sought, *judged)) ++counters_.evictions;
     return *judged;

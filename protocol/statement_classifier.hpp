@@ -48,8 +48,11 @@ public:
     statement_classifier& operator=(const statement_classifier&) = delete;
 
     /// Never fails: what cannot be understood has `session_effect::unknown`. A hit allocates nothing once
-    /// the scratch buffer has grown to the longest text seen. `text` is only read during the call.
-    statement_traits classify(std::string_view text, scan_settings settings = {}) noexcept;
+    /// the scratch buffer has grown to the longest text seen. `text` is only read during the call. `catalog`
+    /// is of the database the text is for; null: what is not PostgreSQL's own is not known.
+    statement_traits classify(
+        std::string_view text, scan_settings settings = {}, const schema_catalog* catalog = nullptr
+    ) noexcept;
 
     const classifier_counters& counters() const noexcept { return counters_; }
 
@@ -57,7 +60,7 @@ private:
     struct cache;
 
     bool make_key(std::string_view text);
-    statement_traits judge_and_remember(std::string_view text);
+    statement_traits judge_and_remember(std::string_view text, const schema_catalog* catalog);
 
     classifier_limits limits_;
     classifier_counters counters_;

@@ -115,7 +115,8 @@ bool equal_folded(std::string_view a, std::string_view lower) noexcept {
 
 class collector {
 public:
-    explicit collector(scanned_words words) noexcept : words_(words) {
+    collector(scanned_words words, const schema_catalog* catalog) noexcept
+        : words_(words), catalog_(catalog) {
         traits_ = {statement_kind::empty, transaction_control::none, true, false, false, false,
                    session_effect::none};
     }
@@ -202,7 +203,7 @@ private:
 
     void function(const parsed_fact& fact) noexcept {
         const std::string_view name = view(fact.name);
-        builtin_function found = find_builtin_function(view(fact.schema), name);
+        builtin_function found = find(fact);
         if (fact.flag != 0 && name == "set_config" && found.effects == session_effect::calls_set_config) {
             found.effects = session_effect::none;  // is_local: over with the transaction
             sets_locally_ = true;
@@ -211,9 +212,24 @@ private:
         traits_.read_only = traits_.read_only && found.read_only;
     }
 
+    builtin_function find(const parsed_fact& fact) const noexcept {
+        const std::string_view schema = view(fact.schema);
+        const std::string_view name = view(fact.name);
+        const builtin_function found = find_builtin_function(schema, name);
+        if (catalog_ == nullptr || !has(found.effects, session_effect::unknown_function)) return found;
+        const auto own = is_builtin_function(name) && (schema.empty() || schema == "pg_catalog")
+                             ? std::nullopt
+                             : catalog_->harmless_function(schema, name);
+        if (!own) return found;
+        const session_effect outside = found.effects & session_effect::outside_effects;
+        return {
+            outside | (own->changes_schema ? session_effect::changes_schema : session_effect::none),
+            own->read_only && outside == session_effect::none};
+    }
+
     /// The planner runs immutable functions whose arguments are constants; PostgreSQL's own are harmless.
     void planned_call(const parsed_fact& fact) noexcept {
-        const builtin_function found = find_builtin_function(view(fact.schema), view(fact.name));
+        const builtin_function found = find(fact);
         traits_.effects |= found.effects & session_effect::unknown_function;
     }
 
@@ -247,14 +263,17 @@ private:
     }
 
     scanned_words words_;
+    const schema_catalog* catalog_;
     statement_traits traits_;
     bool sets_locally_ = false;
 };
 
 }  // namespace
 
-std::optional<statement_traits> judge_statements(const char* text, scanned_words words) noexcept {
-    collector facts(words);
+std::optional<statement_traits> judge_statements(
+    const char* text, scanned_words words, const schema_catalog* catalog
+) noexcept {
+    collector facts(words, catalog);
     if (parse_statements(text, &collector::receive, &facts) == 0) return std::nullopt;
     return facts.result();
 }

@@ -2,6 +2,7 @@
 // From what stands in PostgreSQL's parse tree (`statement_parser`) to what it means: the judging half of
 // `statement_classifier`. Pure; any thread.
 
+#include "protocol/schema_catalog.hpp"
 #include "protocol/statement_parser.h"
 #include "protocol/statement_traits.hpp"
 
@@ -16,6 +17,9 @@ struct scanned_words {
 };
 
 /// Parses `text` (zero-terminated, no other zero bytes) and judges it. Empty when it cannot be parsed.
-std::optional<statement_traits> judge_statements(const char* text, scanned_words words) noexcept;
+/// What `catalog` knows of the database's own functions counts; null: nothing is known of them.
+std::optional<statement_traits> judge_statements(
+    const char* text, scanned_words words, const schema_catalog* catalog = nullptr
+) noexcept;
 
 }  // namespace pgmend::protocol

@@ -256,7 +256,7 @@ static void examine_utility(struct tree_walk* walk, Node* node) {
             push((Node*)((ExecuteStmt*)node)->params, walk);
             break;
         case T_CallStmt:
-            push((Node*)((CallStmt*)node)->funccall->args, walk);
+            push((Node*)((CallStmt*)node)->funccall, walk);
             break;
         case T_DiscardStmt: {
             static const char* const names[] = {"all", "plans", "sequences", "temp"};

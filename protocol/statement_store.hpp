@@ -24,7 +24,8 @@ struct prepared_statement {
     std::string text;
     std::string types;  ///< parameter types as on the wire: a count and the OIDs
     statement_traits traits;
-    bool proven = false;  ///< a server has accepted it
+    std::uint64_t judged_by = 0;  ///< id of the schema_catalog that the traits rest on
+    bool proven = false;          ///< a server has accepted it
 
 private:
     friend class statement_store;
@@ -57,8 +58,14 @@ public:
     bool operator==(const statement_ref& other) const noexcept { return statement_ == other.statement_; }
     /// A server has accepted it.
     void prove() const noexcept { statement_->proven = true; }
+    /// The catalog has changed, and with it what the statement may reach.
+    void judge(const statement_traits& traits, std::uint64_t catalog) const noexcept {
+        statement_->traits = traits;
+        statement_->judged_by = catalog;
+    }
 
 private:
+    friend class statement_store;
     void add() noexcept;
     void drop() noexcept;
     prepared_statement* statement_ = nullptr;
@@ -68,6 +75,8 @@ private:
 struct parse_conditions {
     std::uint64_t parameters = 0;  ///< id of the session's parameter_set
     std::uint64_t epoch = 0;       ///< rises with every DDL seen; unique while the session is in doubt
+    /// Id of the schema_catalog by which a new statement is judged. Not part of the comparison.
+    std::uint64_t catalog = 0;
 };
 
 class statement_store {
@@ -85,7 +94,9 @@ public:
     ) {
         const hash128 key = key_of(text, types, conditions);
         if (prepared_statement* known = find(key, text)) return statement_ref{known};
-        return add(key, text, types, classify(text));
+        statement_ref added = add(key, text, types, classify(text));
+        added.statement_->judged_by = conditions.catalog;
+        return added;
     }
     /// The same, but only if it exists and a server has accepted it.
     statement_ref find_proven(std::string_view text, byte_view types, const parse_conditions& conditions) {

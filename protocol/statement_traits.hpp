@@ -72,9 +72,9 @@ enum class session_effect : std::uint32_t {
     large_object = 1U << 15,      // descriptors of large objects
     load = 1U << 16,              // LOAD
     discard = 1U << 17,           // DISCARD
-    unknown_function = 1U << 18,  // calls what is not PostgreSQL's own: may hide any other effect
+    unknown_function = 1U << 18,  // reaches what the catalog does not clear: may hide any other effect
     do_block = 1U << 19,          // DO: may hide any other effect
-    call = 1U << 20,              // CALL: may hide any other effect
+    call = 1U << 20,              // CALL: may commit by itself
     changes_schema = 1U << 21,    // DDL: plans and descriptions made before may be stale
     copy = 1U << 22,              // COPY
     special_literal = 1U << 23,   // a quoted constant such as 'now' or 'tomorrow' is fixed when it is parsed

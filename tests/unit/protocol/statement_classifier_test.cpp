@@ -253,7 +253,7 @@ const expectation table[] = {
     {"create table p partition of t for values from (1) to (f(2))", kind::ddl, ddl | opaque},
     {"alter domain d add check (f(value))", kind::ddl, ddl | opaque},
     {"call p(f(1))", kind::call, effect::call | opaque, "", control::hidden},
-    {"call p(1)", kind::call, effect::call, "", control::hidden},
+    {"call p(1)", kind::call, effect::call | opaque, "", control::hidden},
     {"do $$ begin perform 1; end $$", kind::do_block, effect::do_block, "", control::hidden},
     {"select query_to_xml('select f()', true, true, '')", kind::select, opaque},
     {"select * from ts_stat('select f()')", kind::select, opaque},
