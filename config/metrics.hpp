@@ -191,6 +191,17 @@ inline constexpr std::array<words, 4> cancel_result_words{"forwarded", "unknown_
 constexpr const auto& label_words(cancel_result) { return cancel_result_words; }
 static_assert(label_word(cancel_result::failed) == "failed");
 
+/// What came of asking a server what its database's own functions do.
+enum class catalog_result : std::uint8_t {
+    loaded,
+    unchanged,
+    failed,     ///< the server refused
+    too_large,  ///< more than catalog.max_bytes
+};
+inline constexpr std::array<words, 4> catalog_result_words{"loaded", "unchanged", "failed", "too_large"};
+constexpr const auto& label_words(catalog_result) { return catalog_result_words; }
+static_assert(label_word(catalog_result::too_large) == "too_large");
+
 /// A side of the relay.
 enum class side : std::uint8_t { client, server };
 inline constexpr std::array<words, 2> side_words{"client", "server"};
@@ -235,6 +246,7 @@ struct alignas(64) cells : metric_set {
     counter_by<parse_route> prepared_statements_parsed{this, "pgmend_prepared_statements_parsed_total", "where", "Parse messages of the extended protocol, by what became of them."};
     gauge_by<pin_reason> pins{this, "pgmend_pins", "reason", "Clients that keep a server connection beyond their transaction."};
     counter_by<pin_reason> pins_made{this, "pgmend_pins_total", "reason", "Times a client began to keep a server connection."};
+    counter_by<catalog_result> catalog_surveys{this, "pgmend_catalog_surveys_total", "result", "Times a server was asked what its database's own functions do, by what came of it."};
     counter restores{this, "pgmend_restores_total", "Times a client's parameters were sent to a server before its request."};
     counter_by<cleanup_action> cleanups{this, "pgmend_cleanups_total", "action", "What was done to server connections whose client left something behind."};
     counter_by<cancel_result> cancels{this, "pgmend_cancels_total", "result", "Cancel requests of clients, by what became of them."};

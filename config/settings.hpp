@@ -358,6 +358,26 @@ struct limit_settings : section {
         "Longest statement whose text is looked at; a longer one is treated with all caution."};
 };
 
+struct catalog_settings : section {
+    using section::section;
+    setting<milliseconds> refresh{
+        this,
+        "catalog.refresh",
+        std::chrono::seconds{60},
+        between(std::chrono::seconds{1}, std::chrono::hours{24}),
+        reload_class::new_sessions,
+        "How old the knowledge of a database's functions and triggers may grow before the server is asked "
+        "whether they have changed. DDL that passes through pgmend is noticed at once."};
+    setting<byte_size> max_bytes{
+        this,
+        "catalog.max_bytes",
+        mib(16),
+        between(kib(64), gib(1)),
+        reload_class::new_sessions,
+        "Memory for reading the functions and dependencies of one database. Where they need more, every "
+        "statement counts as one that may change its session."};
+};
+
 struct log_settings : section {
     using section::section;
     setting<log_level> level{
@@ -402,6 +422,7 @@ struct settings : registry {
     health_settings health{owner()};
     hold_settings hold{owner()};
     limit_settings limits{owner()};
+    catalog_settings catalog{owner()};
     log_settings log{owner()};
     shutdown_settings shutdown{owner()};
 };

@@ -343,7 +343,12 @@ pool::task<bool> client_login::find_server() {
     facts.settings = facts.startup;
     session_.parameters = facts.settings;
     const bool session_mode = worker_.settings().pool.mode() == config::pool_mode::session;
-    if (session_mode) facts.pins.add(pin_reason::session_mode);
+    if (session_mode) {
+        facts.pins.add(pin_reason::session_mode);
+    } else {
+        session_.catalog_ = &worker_.catalog_of(database_);
+        session_.requests_.use_catalog(session_.catalog_);
+    }
     if (pool.facts(session_.partition).welcome == nullptr) {
         pool::server_connection* server = pool.acquire(session_);
         if (server == nullptr) {

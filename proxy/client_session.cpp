@@ -336,6 +336,7 @@ void client_session::set_interest() {
 // What the pump tells.
 
 std::optional<std::string> client_session::reported(std::string_view name, std::string_view value) {
+    if (phase_ == session_phase::surveying) return std::nullopt;  // over with our own transaction
     facts_.note_reported(name);
     std::string told{facts_.reported(name, value)};
     const protocol::parameter_set* before = facts_.told;
@@ -346,6 +347,17 @@ std::optional<std::string> client_session::reported(std::string_view name, std::
 
 void client_session::own_row(protocol::byte_view body) {
     protocol::byte_reader reader{body};
+    if (survey_) {
+        std::array<std::string_view, 4> columns;
+        if (reader.u16() != columns.size()) return;
+        for (std::string_view& column : columns) {
+            const std::int32_t length = reader.i32();
+            if (length > 0) column = protocol::as_text(reader.bytes(static_cast<std::size_t>(length)));
+        }
+        if (reader.failed()) own_failed_ = true;
+        survey_->row({columns[0], columns[1], columns[2], columns[3]});
+        return;
+    }
     row_ = std::make_unique<std::vector<std::optional<std::string>>>();
     const std::uint16_t columns = reader.u16();
     for (std::uint16_t i = 0; i < columns && !reader.failed(); ++i) {

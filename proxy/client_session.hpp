@@ -23,6 +23,7 @@ enum class session_phase : std::uint8_t {
     login,      ///< startup, TLS, authentication, welcome
     idle,       ///< no request, no server unless pinned
     waiting,    ///< a request waits for a server
+    surveying,  ///< the server is asked what its database's own functions do
     restoring,  ///< the server is being set up for this client
     active,     ///< a request runs
     reviewing,  ///< the server is asked what the request left behind
@@ -114,12 +115,15 @@ private:
     bool to_client();
     bool to_server();
     bool holding() const noexcept {
-        return phase_ == session_phase::waiting || phase_ == session_phase::restoring ||
-               phase_ == session_phase::reviewing;
+        return phase_ == session_phase::waiting || phase_ == session_phase::surveying ||
+               phase_ == session_phase::restoring || phase_ == session_phase::reviewing;
     }
 
     bool want_server();
     bool take_server(pool::server_connection& server);
+    bool prepare_server();
+    void survey();
+    bool survey_over();
     bool request_refused();
     bool at_safe_point() const noexcept;
     bool request_done();
@@ -147,6 +151,8 @@ private:
     std::unique_ptr<pool::server_connection> dedicated_;
     std::unique_ptr<pool::gate_timer> closing_timer_;
     std::unique_ptr<refusal> refusal_;
+    database_catalog* catalog_ = nullptr;  ///< null where nothing depends on it
+    std::unique_ptr<catalog_survey> survey_;
     std::unique_ptr<std::vector<std::optional<std::string>>> row_;  ///< the answer to our own query
     client_key key_;
     std::string peer_;
@@ -154,7 +160,10 @@ private:
     std::size_t want_ = 0;         ///< size of the client's message that is waited for
     std::size_t server_want_ = 0;  ///< and of the server's
     pin_set counted_pins_;
+    std::uint64_t taken_in_ = 0;  ///< the catalog's epoch when the server was taken
     session_phase phase_ = session_phase::login;
+    request_relay::catalog_change catalog_change_ = request_relay::catalog_change::none;
+    bool prepared_ = false;  ///< the server is set up: what is asked now follows a request
     bool draining_ = false;
     bool local_ = false;  ///< over a Unix socket: TLS is not asked for
     bool own_over_ = false;

@@ -255,8 +255,34 @@ protocol::scan_settings request_relay::scan() const noexcept {
 
 protocol::parse_conditions request_relay::conditions() const noexcept {
     // In doubt, nothing is shared.
-    if (!facts_.parses_like_others()) return {facts_.settings->id, ++context_.doubts | 1ULL << 63};
-    return {facts_.settings->id, context_.schema_epoch};
+    const auto* catalog = catalog_ != nullptr ? catalog_->current() : nullptr;
+    const std::uint64_t judge = catalog != nullptr ? catalog->id() : 0;
+    if (!facts_.parses_like_others()) return {facts_.settings->id, ++context_.doubts | 1ULL << 63, judge};
+    return {facts_.settings->id, context_.schema_epoch, judge};
+}
+
+protocol::statement_traits request_relay::classify(std::string_view text) const noexcept {
+    return context_.classifier.classify(text, scan(), catalog_ != nullptr ? catalog_->current() : nullptr);
+}
+
+/// A prepared statement may be older than what is known of the functions it reaches.
+const protocol::statement_traits& request_relay::traits_of(const protocol::statement_ref& statement) const {
+    const auto* catalog = catalog_ != nullptr ? catalog_->current() : nullptr;
+    const std::uint64_t judge = catalog != nullptr ? catalog->id() : 0;
+    if (statement->judged_by != judge && statement->traits.known())
+        statement.judge(classify(statement->text), judge);
+    return statement->traits;
+}
+
+void request_relay::note_schema(const protocol::statement_traits& traits, std::string_view text) {
+    if (facts_.take_schema_change()) ++context_.schema_epoch;
+    if (catalog_ == nullptr || catalog_->current() == nullptr) return;
+    if (catalog_->current()->concerned_by(traits, text)) {
+        catalog_->change_seen();
+        if (catalog_change_ == catalog_change::none) catalog_change_ = catalog_change::changed;
+    } else if (catalog_change_ == catalog_change::changed && !has(traits.effects, session_effect::changes_schema) && traits.control == protocol::transaction_control::none) {
+        catalog_change_ = catalog_change::used_changed;
+    }
 }
 
 void request_relay::note(const protocol::statement_traits& traits, std::string_view text) {
@@ -273,7 +299,7 @@ void request_relay::note(const protocol::statement_traits& traits, std::string_v
     if (has(traits.effects, session_effect::discard | session_effect::sql_deallocate)) {
         barrier_ = barrier::after_sync;
     }
-    if (facts_.take_schema_change()) ++context_.schema_epoch;
+    note_schema(traits, text);
     if (facts_.take_temporary_objects()) server_->close_when_free = true;
 }
 
@@ -287,8 +313,7 @@ request_relay::outcome request_relay::query() {
     } else {
         text = protocol::as_text(body());
     }
-    const protocol::statement_traits traits =
-        whole() ? context_.classifier.classify(text, scan()) : protocol::statement_traits{};
+    const protocol::statement_traits traits = whole() ? classify(text) : protocol::statement_traits{};
     const bool names_statements =
         has(traits.effects,
             session_effect::sql_prepare | session_effect::sql_execute | session_effect::sql_deallocate);

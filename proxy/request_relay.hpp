@@ -14,6 +14,7 @@
 #include "pool/server_connection.hpp"
 #include "protocol/statement_classifier.hpp"
 #include "proxy/client_statements.hpp"
+#include "proxy/database_catalog.hpp"
 #include "proxy/session_facts.hpp"
 
 namespace pgmend::proxy {
@@ -50,6 +51,8 @@ public:
     request_relay(const relay_context& context, session_facts& facts) noexcept
         : context_(context), facts_(facts) {}
 
+    /// Of the database the client is logged into; null: nothing is known of it.
+    void use_catalog(database_catalog* catalog) noexcept { catalog_ = catalog; }
     /// Deals with `data`. `server` is null while the client has none; answers that need none go to
     /// `to_client`.
     request_step read(
@@ -86,6 +89,15 @@ public:
         return may_have_written_ && (status == protocol::transaction_status::idle || commit_sent_);
     }
     void request_over() noexcept { may_have_written_ = commit_sent_ = false; }
+    /// What the request did to the catalog, told once.
+    enum class catalog_change : std::uint8_t {
+        none,
+        changed,       ///< DDL after which statements may reach what they could not reach before
+        used_changed,  ///< and other statements came behind it
+    };
+    catalog_change take_catalog_change() noexcept {
+        return std::exchange(catalog_change_, catalog_change::none);
+    }
 
 private:
     /// Most that is made for one message, injected texts apart.
@@ -136,6 +148,9 @@ private:
     outcome duplicate(protocol::client_statement& entry, std::string_view text, protocol::byte_view types);
     void materialize(std::string_view text, protocol::reply_action action);
     void dematerialize();
+    protocol::statement_traits classify(std::string_view text) const noexcept;
+    const protocol::statement_traits& traits_of(const protocol::statement_ref& statement) const;
+    void note_schema(const protocol::statement_traits& traits, std::string_view text);
     protocol::scan_settings scan() const noexcept;
     protocol::parse_conditions conditions() const noexcept;
     void note(const protocol::statement_traits& traits, std::string_view text);
@@ -150,6 +165,7 @@ private:
     const relay_context& context_;
     session_facts& facts_;
     client_statements statements_;
+    database_catalog* catalog_ = nullptr;
     protocol::statement_ref portal_;  ///< what the unnamed portal was made from
     std::size_t body_left_ = 0;       ///< of a message under way that is only passed on
     bool body_discard_ = false;
@@ -162,6 +178,7 @@ private:
     bool undecided_ = false;  ///< a message waits until an earlier group has told what a name stands for
     bool may_have_written_ = false;
     bool commit_sent_ = false;
+    catalog_change catalog_change_ = catalog_change::none;
     std::string_view violation_;
 
     // Of the call under way.

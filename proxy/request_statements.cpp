@@ -216,10 +216,10 @@ request_relay::outcome request_relay::parse() {
     }
     parse_parts parts;
     if (!split_parse(parts)) return forward(reply_kind::parse);  // the server says what is wrong with it
-    const auto classify = [this](std::string_view sql) { return context_.classifier.classify(sql, scan()); };
+    const auto judge = [this](std::string_view sql) { return classify(sql); };
     if (parts.name.empty()) {
         const statement_ref statement =
-            context_.statements.intern(parts.text, parts.types, conditions(), classify);
+            context_.statements.intern(parts.text, parts.types, conditions(), judge);
         owed_reply reply;
         reply.kind = reply_kind::parse;
         reply.statement = statement;
@@ -235,8 +235,7 @@ request_relay::outcome request_relay::parse() {
     if (auto* entry = statements_.find(parts.name)) return duplicate(*entry, parts.text, parts.types);
     if (statements_.size() >= context_.client_statements)
         return force_error(substitute_error::too_many_statements);
-    const statement_ref statement =
-        context_.statements.intern(parts.text, parts.types, conditions(), classify);
+    const statement_ref statement = context_.statements.intern(parts.text, parts.types, conditions(), judge);
     const auto presence = server_->statements.use(statement->id, server_->owed.group());
     if (presence == pool::statement_presence::uncertain) return wait_for_answers();
     if (facts_.pins.has(pin_reason::sql_prepare)) probe_name(parts);
@@ -384,7 +383,7 @@ request_relay::outcome request_relay::bind() {
     if (portal.empty()) {
         portal_ = statement;
     } else {
-        note(statement->traits, statement->text);
+        note(traits_of(statement), statement->text);
     }
     if (name.empty()) return forward(reply_kind::bind);
     const std::string& server_name = statement->server_name;
@@ -475,7 +474,7 @@ request_relay::outcome request_relay::execute() {
     if (data_.size() - at_ < std::min(size_, header_bytes + 1)) return outcome::wait_whole;
     const bool unnamed = size_ > header_bytes && data_[at_ + header_bytes] == std::byte{0};
     if (unnamed && portal_) {
-        note(portal_->traits, portal_->text);
+        note(traits_of(portal_), portal_->text);
     } else {
         context_.metrics.queries.add();
     }

@@ -127,6 +127,7 @@ std::string server::open() {
     // Every worker needs a server connection of its own to a pool.
     const auto workers = static_cast<unsigned>(std::min(settings_->workers(), settings_->pool.size()));
     const std::string secret = random_secret();
+    const auto schema_changes = std::make_shared<catalog_epoch>(0);
     for (unsigned i = 0; i < workers; ++i) {
         auto cells = std::make_shared<config::metrics::cells>();
         metrics_.attach(cells);
@@ -135,6 +136,7 @@ std::string server::open() {
         options.index = i;
         options.workers = workers;
         options.process_secret = secret;
+        options.schema_changes = schema_changes;
         options.tls_towards_clients = tls.towards_clients;
         options.tls_towards_servers = tls.towards_servers;
         options.life = life_;

@@ -20,7 +20,7 @@ struct pinning {
     session_effect effect;
     pin_reason reason;
 };
-constexpr std::array<pinning, 12> pinnings{{
+constexpr std::array<pinning, 11> pinnings{{
     {session_effect::sql_prepare, pin_reason::sql_prepare},
     {session_effect::listen, pin_reason::listen},
     {session_effect::temp_object, pin_reason::temporary_table},
@@ -31,7 +31,6 @@ constexpr std::array<pinning, 12> pinnings{{
     {session_effect::load, pin_reason::unknown},
     {session_effect::unknown_function, pin_reason::unknown},
     {session_effect::do_block, pin_reason::unknown},
-    {session_effect::call, pin_reason::unknown},
     {session_effect::unknown, pin_reason::unknown},
 }};
 

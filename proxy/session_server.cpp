@@ -40,12 +40,53 @@ bool client_session::take_server(pool::server_connection& server) {
     if (phase_ == session_phase::waiting) worker_.metrics().wait_seconds.record(now - since);
     request_began_ = now;
     phase_ = session_phase::active;
-    if (server.settings != facts_.settings) {
+    prepared_ = false;
+    return prepare_server();
+}
+
+/// One step at a time: what the database hides is known before the client's statements are judged, its
+/// settings hold before they run. False while something is asked.
+bool client_session::prepare_server() {
+    if (catalog_ != nullptr && catalog_->stale()) {
+        survey();
+        return false;
+    }
+    if (catalog_ != nullptr) taken_in_ = catalog_->epoch();
+    prepared_ = true;
+    if (server_->settings != facts_.settings) {
         worker_.metrics().restores.add();
-        own_query(protocol::restore_script(*server.settings, *facts_.settings), session_phase::restoring);
+        own_query(protocol::restore_script(*server_->settings, *facts_.settings), session_phase::restoring);
         return phase_ == session_phase::active;
     }
     tell_parameters();
+    return true;
+}
+
+void client_session::survey() {
+    if (!survey_)
+        survey_ = std::make_unique<catalog_survey>(*catalog_, worker_.env().now(), worker_.held_message());
+    const std::string* version = server_->reported->find("server_version");
+    own_query(survey_->query(version != nullptr ? *version : ""), session_phase::surveying);
+}
+
+/// False when the session is over.
+bool client_session::survey_over() {
+    if (survey_->over(own_failed_, worker_.env().now(), worker_.metrics())) {
+        survey();
+        return true;
+    }
+    survey_.reset();
+    phase_ = session_phase::active;
+    if (!prepared_) {
+        prepare_server();
+        return true;
+    }
+    // What ran behind the change was judged by what was known before it.
+    using change = request_relay::catalog_change;
+    if (std::exchange(catalog_change_, change::none) == change::used_changed &&
+        catalog_->current()->hides_anything()) {
+        facts_.pins.add(pin_reason::unknown);
+    }
     return true;
 }
 
@@ -83,8 +124,17 @@ bool client_session::request_done() {
     requests_.request_over();
     facts_.request_over();
     requests_.statements().prune();
+    using change = request_relay::catalog_change;
+    if (const auto changed = requests_.take_catalog_change(); changed != change::none) {
+        catalog_change_ = changed;
+        catalog_->change_seen();  // now it is carried out
+    }
     if (facts_.in_doubt()) {
         own_query(facts_.review_query(pool_->login().user), session_phase::reviewing);
+        return true;
+    }
+    if (catalog_change_ != change::none || (catalog_ != nullptr && catalog_->due(worker_.env().now()))) {
+        survey();
         return true;
     }
     if (!facts_.pins.empty() && server_->settings != facts_.settings) {
@@ -107,6 +157,7 @@ bool client_session::request_done() {
 
 bool client_session::own_query_over() {
     own_over_ = false;
+    if (phase_ == session_phase::surveying) return survey_over();
     if (phase_ == session_phase::restoring) {
         if (own_failed_) {
             // What the server is set to now is not known, and the client must not run under somebody else's
@@ -142,9 +193,11 @@ void client_session::give_back(bool client_gone) {
         pool::server_connection& server = *std::exchange(server_, nullptr);
         server.on_cancel_over = nullptr;
         if (std::exchange(counted_active_, false)) worker_.metrics().clients_active.sub();
-        const bool own_under_way = phase_ == session_phase::restoring || phase_ == session_phase::reviewing;
+        const bool own_under_way = phase_ == session_phase::surveying || phase_ == session_phase::restoring ||
+                                   phase_ == session_phase::reviewing;
+        const bool catalog_moved = catalog_ != nullptr && taken_in_ != catalog_->epoch();
         const bool touched = facts_.unverified() || own_under_way || requests_.materialized() ||
-                             server.settings != facts_.settings;
+                             server.settings != facts_.settings || catalog_moved;
         if (server.at_safe_point() && !server.out.blocked() && !requests_.mid_message()) {
             pool_->release(server, touched);
         } else {
@@ -218,13 +271,14 @@ bool client_session::lost_server() {
         return false;
     }
     if (mid_reply) return false;  // nothing more can be said inside a message
-    if (phase == session_phase::restoring && facts_.pins.empty()) {
+    survey_.reset();
+    if ((phase == session_phase::restoring || phase == session_phase::surveying) && facts_.pins.empty()) {
         // Nothing of the client's has reached this server, or everything was answered: another one will do.
         phase_ = session_phase::idle;
         return consume_requests();
     }
     if (phase == session_phase::idle || phase == session_phase::reviewing ||
-        phase == session_phase::restoring || !owed) {
+        phase == session_phase::restoring || phase == session_phase::surveying || !owed) {
         return fail(
             protocol::sqlstate::admin_shutdown, "the server connection that held this session was lost",
             "The session had state that cannot be moved to another server."

@@ -78,6 +78,7 @@ worker_core::worker_core(
       cluster_(*options_.settings, env_),
       pool_context_{env_, net, buffers_, parameters_, scram_keys_, metrics_, cluster_, to_client_} {
     cluster_.connect_monitor(options_.evidence, options_.life);
+    if (!options_.schema_changes) options_.schema_changes = std::make_shared<catalog_epoch>(0);
     run = [](config::deferred_node& node) noexcept { static_cast<worker_core&>(node).bury(); };
 }
 
@@ -117,6 +118,10 @@ void worker_core::drop_unused_pools() {
         // While no server can be asked, what one has said is kept for the next client to be greeted with.
         return !(pool.ledger().holding() && pool.greets()) && pool.servers().empty() && !pool.busy() &&
                !pool.burying() && pool.ledger().total() == 0;
+    });
+    std::erase_if(catalogs_, [this](const auto& item) {
+        const auto pool = pools_.lower_bound({item.first, {}});
+        return pool == pools_.end() || pool->first.first != item.first;
     });
 }
 
@@ -196,6 +201,18 @@ pool::server_pool& worker_core::pool_for(const std::string& database, const std:
         );
     }
     return *pool;
+}
+
+database_catalog& worker_core::catalog_of(const std::string& database) {
+    auto& catalog = catalogs_[database];
+    if (!catalog) {
+        const auto& settings = options_.settings->catalog;
+        catalog = std::make_unique<database_catalog>(
+            database, catalog_options{settings.refresh(), settings.max_bytes().bytes},
+            *options_.schema_changes
+        );
+    }
+    return *catalog;
 }
 
 client_key worker_core::register_key(client_session& session, std::uint32_t pid, bool long_secret) {

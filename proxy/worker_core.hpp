@@ -12,6 +12,7 @@
 #include "pool/server_pool.hpp"
 #include "proxy/backend_cluster.hpp"
 #include "proxy/client_session.hpp"
+#include "proxy/database_catalog.hpp"
 #include "proxy/user_directory.hpp"
 
 namespace pgmend::proxy {
@@ -25,6 +26,8 @@ struct worker_options {
     std::shared_ptr<const pool::tls_context> tls_towards_servers;
     evidence_sink evidence;            ///< for the health monitor; may be empty
     std::shared_ptr<life_signs> life;  ///< one for each server; may be null
+    /// Shared by all workers of one process; null: this worker is the only one.
+    std::shared_ptr<catalog_epoch> schema_changes;
     /// Hands a cancel to another worker; may be empty with one worker.
     std::function<void(unsigned worker, std::uint32_t pid, std::vector<std::byte> key)> forward_cancel;
 };
@@ -73,6 +76,7 @@ public:
     bool draining() const noexcept { return draining_; }
     backend_cluster& cluster() noexcept { return cluster_; }
     pool::server_pool& pool_for(const std::string& database, const std::string& user);
+    database_catalog& catalog_of(const std::string& database);
     /// A key that no other client of this worker has.
     client_key register_key(client_session& session, std::uint32_t pid, bool long_secret);
     void finished(client_session& session) noexcept;
@@ -100,6 +104,7 @@ private:
     backend_cluster cluster_;
     pool::pool_context pool_context_;
     std::map<std::pair<std::string, std::string>, std::unique_ptr<pool::server_pool>> pools_;
+    std::map<std::string, std::unique_ptr<database_catalog>> catalogs_;
     pool::intrusive_list<client_session> sessions_;
     pool::intrusive_list<client_session> ended_;  ///< freed when the event under way is over
     std::unordered_map<std::uint32_t, client_session*> keys_;

@@ -17,7 +17,7 @@ import traceback
 
 import harness
 
-MODULES = ["clients", "node_clients", "differential", "isolation", "vanish", "cancelling", "bulk", "crowd",
+MODULES = ["clients", "node_clients", "differential", "isolation", "hidden", "vanish", "cancelling", "bulk", "crowd",
            "hostile", "login", "operation", "replication", "regressions", "healing"]
 
 

@@ -11,7 +11,7 @@ namespace {
 constexpr std::array<std::string_view, habits_count> names = {
     "simple",      "extended",     "named_flush", "two_trips",        "pipeline", "portals",
     "copy",        "transactions", "settings",    "temporary_tables", "locks",    "listening",
-    "sql_prepare", "bulk",         "cancelling",  "cursors",          "mixed",
+    "sql_prepare", "bulk",         "cancelling",  "cursors",          "hidden",   "mixed",
 };
 
 }  // namespace

@@ -32,6 +32,7 @@ enum class habit : std::uint8_t {
     bulk,              ///< parameters and rows larger than any buffer
     cancelling,        ///< pg_sleep and a CancelRequest
     cursors,           ///< DECLARE … WITH HOLD, FETCH
+    hidden,            ///< a trigger changes the session; who fired it must see it, nobody else
     mixed,             ///< all of these, a step each
 };
 inline constexpr std::size_t habits_count = static_cast<std::size_t>(habit::mixed) + 1;

@@ -54,6 +54,8 @@ void script_writer::exchange(habit how) {
             return cancelling();
         case habit::cursors:
             return cursors();
+        case habit::hidden:
+            return hidden();
         case habit::mixed:
             return;
     }
@@ -382,6 +384,29 @@ void script_writer::cursors() {
     query("FETCH " + number(1, 12) + " FROM django");
     query(dice_.chance(1, 2) ? "CLOSE django" : "CLOSE ALL");
     if (!hold) query("COMMIT");
+}
+
+void script_writer::hidden() {
+    const std::string insert = "INSERT INTO audited VALUES ('" + number(100, 199) + "MB')";
+    switch (dice_.below(4)) {
+        case 0:
+            query("BEGIN; " + insert + "; ROLLBACK");
+            break;
+        case 1:
+            step({parse("", insert), frontend::bind("", ""), execute(""), sync()});
+            break;
+        case 2:
+            step({parse("audit", insert), sync()});
+            query(marked_select());
+            step({frontend::bind("", "audit"), execute(""), frontend::close('S', "audit"), sync()});
+            break;
+        default:
+            query(insert);
+            break;
+    }
+    for (auto more = dice_.below(3); more > 0; --more)
+        query(marked_select());
+    query("SHOW work_mem");
 }
 
 }  // namespace pgmend::sim

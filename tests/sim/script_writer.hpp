@@ -35,6 +35,7 @@ private:
     void bulk();
     void cancelling();
     void cursors();
+    void hidden();
 
     void step(std::vector<std::string> messages, bool wait = true);
     void query(const std::string& sql) { step({frontend::query(sql)}); }

@@ -403,6 +403,8 @@ outcome session_model::execute(const statement& what, const std::vector<text_or_
             return parameter_statement(what);
         case verb::select:
             return select(what, arguments);
+        case verb::survey:
+            return survey(what);
         case verb::insert:
         case verb::update:
         case verb::delete_from:

@@ -126,6 +126,7 @@ private:
     outcome set(const statement& what);
     outcome set_value(const std::string& name, const std::optional<std::string>& value, bool local);
     outcome select(const statement& what, const std::vector<text_or_null>& arguments);
+    outcome survey(const statement& what) const;
     outcome write(const statement& what, const std::vector<text_or_null>& arguments);
     outcome prepared_statement(const statement& what);
     outcome cursor_statement(const statement& what);
@@ -143,10 +144,10 @@ private:
     /// Whether this session has a row in one of the catalogs that show what it keeps.
     bool exists_in_catalog(const std::string& name) const;
     bool parameter_is_set(const std::string& canonical) const;
-    /// Table kv stands in schema public.
+    /// Table kv stands in schema public, and beside it audited, whose trigger sets work_mem.
     bool kv_is_visible() const { return parameter("search_path").find("public") != std::string::npos; }
     bool is_table(const std::string& name) const {
-        return now_.temp_tables.contains(name) || (name == "kv" && kv_is_visible());
+        return now_.temp_tables.contains(name) || ((name == "kv" || name == "audited") && kv_is_visible());
     }
     std::string current_user() const;
     std::optional<std::string> read_row(const std::string& key) const;

@@ -285,6 +285,24 @@ outcome session_model::select(const statement& what, const std::vector<text_or_n
     return out;
 }
 
+outcome session_model::survey(const statement& what) const {
+    outcome out;
+    out.tag = what.tag;
+    row_source rows;
+    rows.columns = {"kind", "name", "flags", "extra"};
+    rows.is_fixed = true;
+    rows.fixed.push_back({"version", "1", "", ""});
+    if (!what.hold) {
+        rows.fixed.push_back(
+            {"function", "audit", "v-plpgsql",
+             "BEGIN PERFORM set_config('work_mem', NEW.v, false); RETURN NEW; END"}
+        );
+        rows.fixed.push_back({"link", "audit", "", "audited"});
+    }
+    out.rows = std::move(rows);
+    return out;
+}
+
 outcome session_model::write(const statement& what, const std::vector<text_or_null>& arguments) {
     outcome out;
     out.tag = what.tag;
@@ -313,6 +331,10 @@ outcome session_model::write(const statement& what, const std::vector<text_or_nu
     };
     const std::string key = key_of().value_or("");
     if (error) return failed_with(error->code, error->text);
+    if (insert && what.name == "audited") {
+        const outcome set = set_value("work_mem", key, false);
+        return set.error ? failed_with(set.error->code, set.error->text) : changed(what.tag, 1);
+    }
     if (insert && what.name != "kv") {
         temp->second.push_back(key);
         return changed(what.tag, 1);

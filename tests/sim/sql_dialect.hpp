@@ -66,6 +66,7 @@ struct statement {
         declare,   ///< name, inner, hold
         fetch,     ///< name, count
         close,     ///< name, empty: ALL
+        survey,    ///< pgmend's question about the catalog; hold: its version alone
         unknown,   ///< not of this dialect: 42601
     };
     verb what = verb::empty;
