@@ -73,8 +73,10 @@ bool client_session::progress(pool::event_mask bits) {
     if ((bits & server_refused) != 0 && !request_refused()) return false;
     if ((bits & server_granted) != 0 && server_ != nullptr && phase_ == session_phase::waiting)
         take_server(*server_);
-    if ((bits & server_writable) != 0 && server_ != nullptr && !server_->out.drain(*server_->io))
-        return lost_server();
+    if ((bits & server_writable) != 0 && server_ != nullptr && !server_->out.drain(*server_->io)) {
+        if (!lost_server()) return false;  // else another server may be in its place
+        bits &= ~static_cast<pool::event_mask>(server_readable);
+    }
     if ((bits & client_writable) != 0) {
         if (!out_.drain(*io_)) return false;
         if (server_ != nullptr && !out_.blocked()) {
