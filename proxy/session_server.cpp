@@ -47,7 +47,8 @@ bool client_session::take_server(pool::server_connection& server) {
 /// One step at a time: what the database hides is known before the client's statements are judged, its
 /// settings hold before they run. False while something is asked.
 bool client_session::prepare_server() {
-    if (catalog_ != nullptr && catalog_->stale()) {
+    // An old catalog is looked at here too: this client waits for its answer, so it will not leave meanwhile.
+    if (catalog_ != nullptr && (catalog_->stale() || catalog_->due(worker_.env().now()))) {
         survey();
         return false;
     }
@@ -133,7 +134,8 @@ bool client_session::request_done() {
         own_query(facts_.review_query(pool_->login().user), session_phase::reviewing);
         return true;
     }
-    if (catalog_change_ != change::none || (catalog_ != nullptr && catalog_->due(worker_.env().now()))) {
+    const bool old = !facts_.pins.empty() && catalog_ != nullptr && catalog_->due(worker_.env().now());
+    if (catalog_change_ != change::none || old) {
         survey();
         return true;
     }
