@@ -2,54 +2,15 @@
 
 #include <array>
 
+#include "protocol/sql_characters.hpp"
+
 namespace pgmend::protocol {
 namespace {
-
-enum char_class : std::uint8_t {
-    blank = 1,
-    name_start = 2,  // letters, underscore, every byte above 127
-    name_part = 4,   // those, digits and $
-    digit = 8,
-    op = 16,
-    self = 32,  // tokens of their own
-};
-
-constexpr std::array<std::uint8_t, 256> make_classes() {
-    std::array<std::uint8_t, 256> classes{};
-    for (const char c : std::string_view(" \t\n\r\f"))
-        classes[static_cast<unsigned char>(c)] |= blank;
-    for (unsigned c = 0; c < 256; ++c) {
-        const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c >= 0x80;
-        if (letter) classes[c] |= name_start | name_part;
-        if (c >= '0' && c <= '9') classes[c] |= digit | name_part;
-    }
-    classes['$'] |= name_part;
-    for (const char c : std::string_view("~!@#^&|`?+-*/%<>="))
-        classes[static_cast<unsigned char>(c)] |= op;
-    for (const char c : std::string_view(",()[].;:"))
-        classes[static_cast<unsigned char>(c)] |= self;
-    return classes;
-}
-constexpr auto classes = make_classes();
 
 /// PostgreSQL's limit for a name, NAMEDATALEN without its zero.
 constexpr std::size_t operator_bytes_max = 63;
 
-constexpr bool is(unsigned char c, std::uint8_t any) noexcept { return (classes[c] & any) != 0; }
-constexpr unsigned char lower(unsigned char c) noexcept {
-    return c >= 'A' && c <= 'Z' ? static_cast<unsigned char>(c + 32) : c;
-}
 constexpr bool is_newline(unsigned char c) noexcept { return c == '\n' || c == '\r'; }
-
-/// Whether a name is pg_temp or one of its numbered kin; a schema is named from its first letter on.
-bool begins_with_pg_temp(std::string_view name) noexcept {
-    constexpr std::string_view wanted = "pg_temp";
-    if (name.size() < wanted.size()) return false;
-    for (std::size_t i = 0; i < wanted.size(); ++i) {
-        if (lower(static_cast<unsigned char>(name[i])) != static_cast<unsigned char>(wanted[i])) return false;
-    }
-    return true;
-}
 
 /// True where PostgreSQL's `operator` rule lets a trailing + or - stand: it has a character SQL's own
 /// operators do not have.
@@ -58,6 +19,15 @@ bool has_foreign_op(std::string_view text) noexcept {
 }
 
 }  // namespace
+
+bool begins_with_pg_temp(std::string_view name) noexcept {
+    constexpr std::string_view wanted = "pg_temp";
+    if (name.size() < wanted.size()) return false;
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+        if (lower(static_cast<unsigned char>(name[i])) != static_cast<unsigned char>(wanted[i])) return false;
+    }
+    return true;
+}
 
 /// Watches the characters of a literal go by, after their escapes, for the words that matter. Date and time
 /// input takes a run of letters as a word, whatever stands around it.

@@ -38,11 +38,14 @@ struct sql_token {
 
 class sql_scanner {
 public:
-    /// `text` must outlive the scanner.
-    explicit sql_scanner(std::string_view text) noexcept : text_(text) {}
+    /// `text` must outlive the scanner. It begins at `from`, which must be where a token may begin.
+    explicit sql_scanner(std::string_view text, std::size_t from = 0) noexcept
+        : text_(text), position_(from) {}
 
     /// The next token; `end` and `error` repeat for ever.
     sql_token next() noexcept;
+    /// Behind the last token.
+    std::size_t position() const noexcept { return position_; }
 
 private:
     class word_watch;
@@ -67,6 +70,9 @@ private:
     std::size_t position_ = 0;
     bool failed_ = false;
 };
+
+/// Whether a name is pg_temp or one of its numbered kin; a schema is named from its first letter on.
+bool begins_with_pg_temp(std::string_view name) noexcept;
 
 /// `text` with every comment and every run of blanks made one blank: what may be given to PostgreSQL's
 /// parser, whose own scanner takes quadratic time over nested comments. Empty when the text cannot be cut.

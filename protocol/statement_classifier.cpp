@@ -94,31 +94,6 @@ statement_traits guess(std::string_view text) noexcept {
     return traits;
 }
 
-/// Stands for a constant in the key. Constants of one grammatical kind are one, unless a word in them
-/// matters. None of these bytes can begin another token.
-char elided(const sql_token& token) noexcept {
-    const int words = (token.names_moment ? 1 : 0) + (token.names_temp_schema ? 2 : 0);
-    switch (token.kind) {
-        case sql_token_kind::string:
-            return static_cast<char>(1 + words);
-        case sql_token_kind::bit_string:
-            return 5;
-        case sql_token_kind::integer:
-            return 6;
-        case sql_token_kind::number:
-            return 7;
-        case sql_token_kind::end:
-        case sql_token_kind::identifier:
-        case sql_token_kind::quoted_identifier:
-        case sql_token_kind::parameter:
-        case sql_token_kind::operator_:
-        case sql_token_kind::punctuation:
-        case sql_token_kind::error:
-            break;
-    }
-    return 0;
-}
-
 }  // namespace
 
 /// Sets of four, the least recently used of them makes room. Allocated once.
@@ -185,12 +160,13 @@ statement_traits statement_classifier::classify(
         ++counters_.hits;
         return *known;
     }
-    if (!make_key(text)) {
+    if (!key_.make(text)) {
         ++counters_.unknown;
         return guess(text);
     }
+    const std::string_view key = key_.bytes();
     cache_->sought = XXH3_128bits_withSeed(
-        key_.data(), key_length_, limits_.key_seed ^ (catalog == nullptr ? 0 : catalog->id())
+        key.data(), key.size(), limits_.key_seed ^ (catalog == nullptr ? 0 : catalog->id())
     );
     if (const auto* known = cache_->find(cache_->sought)) {
         ++counters_.hits;
@@ -200,54 +176,13 @@ statement_traits statement_classifier::classify(
     return judge_and_remember(text, catalog);
 }
 
-/// Writes the tokens of `text` into `key_`. False for what is no SQL by the rules of its letters.
-///
-/// Two texts with one key must have one tree but for constants, so every token ends itself: names and
-/// operators by a blank, which neither can contain, quoted names by their quote, the rest by its length.
-bool statement_classifier::make_key(std::string_view text) {
-    if (key_.size() < 2 * text.size() + 2) key_.resize(2 * text.size() + 2);
-    words_ = {};
-    char* out = key_.data();
-    bool semicolon = false;  // written only between two statements
-    sql_scanner scanner(text);
-    while (true) {
-        const sql_token token = scanner.next();
-        if (token.kind == sql_token_kind::end) break;
-        if (token.kind == sql_token_kind::error) return false;
-        if (token.kind == sql_token_kind::punctuation && token.text[0] == ';') {
-            semicolon = out != key_.data();
-            continue;
-        }
-        if (semicolon) *out++ = ';';
-        semicolon = false;
-        words_.moment_literal = words_.moment_literal || token.names_moment;
-        words_.temp_schema = words_.temp_schema || token.names_temp_schema;
-        if (const char constant = elided(token); constant != 0) {
-            *out++ = constant;
-            continue;
-        }
-        if (token.kind == sql_token_kind::identifier) {
-            for (const char c : token.text)
-                *out++ = lower(c);
-        } else {
-            out = std::copy(token.text.begin(), token.text.end(), out);
-        }
-        // A colon does not: `: =` are two tokens, `:=` is one.
-        const bool ends_itself = token.kind == sql_token_kind::quoted_identifier ||
-                                 (token.kind == sql_token_kind::punctuation && token.text[0] != ':');
-        if (!ends_itself) *out++ = ' ';
-    }
-    key_length_ = static_cast<std::size_t>(out - key_.data());
-    return true;
-}
-
 /// An unreadable text is not remembered: what makes it so may be a constant, and its shape a good one's.
 statement_traits statement_classifier::judge_and_remember(
     std::string_view text, const schema_catalog* catalog
 ) {
     ++counters_.misses;
     const auto plain = without_comments(text);
-    auto judged = plain ? judge_statements(plain->c_str(), words_, catalog) : std::nullopt;
+    auto judged = plain ? judge_statements(plain->c_str(), key_.words(), catalog) : std::nullopt;
     if (!judged) {
         ++counters_.unknown;
         return guess(text);

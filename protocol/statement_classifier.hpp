@@ -1,15 +1,14 @@
 #pragma once
-// Text → `statement_traits` (HEALING section 3). The key is made by `sql_scanner`, constants elided; a miss
+// Text → `statement_traits` (HEALING section 3). The key is made by `sql_key`, constants elided; a miss
 // asks PostgreSQL's own parser once per shape. Owned by one worker, used by its thread alone: no locks.
 
-#include "protocol/statement_facts.hpp"
+#include "protocol/sql_key.hpp"
 #include "protocol/statement_traits.hpp"
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string_view>
-#include <vector>
 
 namespace pgmend::protocol {
 
@@ -59,14 +58,11 @@ public:
 private:
     struct cache;
 
-    bool make_key(std::string_view text);
     statement_traits judge_and_remember(std::string_view text, const schema_catalog* catalog);
 
     classifier_limits limits_;
     classifier_counters counters_;
-    scanned_words words_;    // of the text at hand
-    std::vector<char> key_;  // its tokens, constants elided, in the first key_length_ bytes
-    std::size_t key_length_ = 0;
+    sql_key key_;  // of the text at hand
     std::unique_ptr<cache> cache_;
 };
 
