@@ -4,31 +4,6 @@
 
 namespace pgmend::config {
 
-void deferred_queue::push(deferred_node& node) noexcept {
-    if (node.queued) return;
-    node.queued = true;
-    node.next = nullptr;
-    node.previous = last_;
-    (last_ != nullptr ? last_->next : first_) = &node;
-    last_ = &node;
-}
-
-void deferred_queue::remove(deferred_node& node) noexcept {
-    if (!node.queued) return;
-    (node.previous != nullptr ? node.previous->next : first_) = node.next;
-    (node.next != nullptr ? node.next->previous : last_) = node.previous;
-    node.next = node.previous = nullptr;
-    node.queued = false;
-}
-
-void deferred_queue::run_all() noexcept {
-    while (first_ != nullptr) {
-        deferred_node& node = *first_;
-        remove(node);
-        node.run(node);
-    }
-}
-
 void timer_queue::put(std::size_t place, entry value) noexcept {
     heap_[place] = value;
     value.timer->place = place;

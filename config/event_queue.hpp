@@ -11,10 +11,29 @@ namespace pgmend::config {
 /// A FIFO of intrusive nodes.
 class deferred_queue {
 public:
-    void push(deferred_node& node) noexcept;
-    void remove(deferred_node& node) noexcept;
+    void push(deferred_node& node) noexcept {
+        if (node.queued) return;
+        node.queued = true;
+        node.next = nullptr;
+        node.previous = last_;
+        (last_ != nullptr ? last_->next : first_) = &node;
+        last_ = &node;
+    }
+    void remove(deferred_node& node) noexcept {
+        if (!node.queued) return;
+        (node.previous != nullptr ? node.previous->next : first_) = node.next;
+        (node.next != nullptr ? node.next->previous : last_) = node.previous;
+        node.next = node.previous = nullptr;
+        node.queued = false;
+    }
     /// Runs the nodes queued when it was called and those they defer, until none is left.
-    void run_all() noexcept;
+    void run_all() noexcept {
+        while (first_ != nullptr) {
+            deferred_node& node = *first_;
+            remove(node);
+            node.run(node);
+        }
+    }
     bool empty() const noexcept { return first_ == nullptr; }
 
 private:

@@ -1,7 +1,6 @@
 #include "pool/channel.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 
 namespace pgmend::pool {
 
@@ -43,19 +42,6 @@ void inbound::clear() noexcept {
     in_scratch_ = false;
 }
 
-void gather::add(protocol::byte_view view) noexcept {
-    if (view.empty()) return;
-    if (count_ != 0) {
-        iovec& last = pieces_[count_ - 1];
-        if (static_cast<std::byte*>(last.iov_base) + last.iov_len == view.data()) {
-            last.iov_len += view.size();
-            return;
-        }
-    }
-    if (count_ == pieces_.size()) std::abort();  // the caller did not ask has_room
-    pieces_[count_++] = {const_cast<std::byte*>(view.data()), view.size()};
-}
-
 std::span<std::byte> gather::make(std::size_t size) noexcept {
     if (used_ + size > arena_.size() || count_ == pieces_.size())
         std::abort();  // the caller did not ask has_room
@@ -69,12 +55,15 @@ bool outbound::send(stream& to, gather& flight) {
     std::size_t done = 0;
     if (!blocked()) {
         const io_result result = to.write_some(flight.pieces());
+        if (result.status == io_status::ok && result.bytes == flight.bytes()) {
+            flight.clear();
+            return true;
+        }
         if (result.status == io_status::error || result.status == io_status::eof) {
             flight.clear();
             return false;
         }
-        done = result.status == io_status::ok ? result.bytes : 0;
-        sent_ += done;
+        done = result.bytes;
     }
     for (const iovec& piece : flight.pieces()) {
         const std::size_t skipped = std::min(done, piece.iov_len);
@@ -92,7 +81,6 @@ bool outbound::drain(stream& to) {
         const io_result result = to.write_some({&piece, 1});
         if (result.status == io_status::would_block) return true;
         if (result.status != io_status::ok) return false;
-        sent_ += result.bytes;
         waiting_.consume(result.bytes);
     }
     return true;

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdlib>
 #include <span>
 #include <string_view>
 
@@ -48,27 +49,34 @@ public:
     }
     bool empty() const noexcept { return count_ == 0; }
     /// The bytes must stay valid until the flight was written.
-    void add(protocol::byte_view view) noexcept;
+    void add(protocol::byte_view view) noexcept {
+        if (view.empty()) return;
+        bytes_ += view.size();
+        if (count_ != 0) {
+            iovec& last = pieces_[count_ - 1];
+            if (static_cast<std::byte*>(last.iov_base) + last.iov_len == view.data()) {
+                last.iov_len += view.size();
+                return;
+            }
+        }
+        if (count_ == pieces_.size()) std::abort();  // the caller did not ask has_room
+        pieces_[count_++] = {const_cast<std::byte*>(view.data()), view.size()};
+    }
     /// Room for `size` bytes made by the caller, who fills all of it. Needs has_room(size).
     std::span<std::byte> make(std::size_t size) noexcept;
     std::span<const iovec> pieces() const noexcept { return {pieces_.data(), count_}; }
-    std::size_t bytes() const noexcept {
-        std::size_t sum = 0;
-        for (const iovec& piece : pieces()) {
-            sum += piece.iov_len;
-        }
-        return sum;
-    }
-    void clear() noexcept { count_ = used_ = 0; }
+    std::size_t bytes() const noexcept { return bytes_; }
+    void clear() noexcept { count_ = used_ = bytes_ = 0; }
 
     static constexpr std::size_t arena_bytes = 16 * 1024;
 
 private:
     static constexpr std::size_t spare_pieces = 8;  // of one message, at most
-    std::array<iovec, 64> pieces_;
-    std::array<std::byte, arena_bytes> arena_;
     std::size_t count_ = 0;
     std::size_t used_ = 0;
+    std::size_t bytes_ = 0;
+    std::array<iovec, 64> pieces_;
+    std::array<std::byte, arena_bytes> arena_;
 };
 
 /// What we owe to one side's socket. While `blocked`, the source of these bytes is not to be read.
@@ -83,12 +91,9 @@ public:
     bool drain(stream& to);
     bool blocked() const noexcept { return !waiting_.empty(); }
     void clear() noexcept { waiting_.clear(); }
-    /// Bytes handed to the socket since the connection began.
-    std::uint64_t sent() const noexcept { return sent_; }
 
 private:
     leased_buffer waiting_;
-    std::uint64_t sent_ = 0;
 };
 
 }  // namespace pgmend::pool

@@ -1,19 +1,18 @@
 #include "pool/event_loop.hpp"
 
 #include <openssl/rand.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <system_error>
+
+#include "pool/system_call.hpp"
 
 namespace pgmend::pool {
 
 namespace {
-constexpr int events_per_wait = 256;
 constexpr int longest_wait_ms = 1000;  // an idle loop still ticks, so that its life can be seen from outside
 }  // namespace
 
@@ -55,8 +54,8 @@ void event_loop::modify(int descriptor, std::uint32_t events, loop_watch& watch)
 
 void event_loop::remove(int descriptor, loop_watch& watch) noexcept {
     ::epoll_ctl(epoll_, EPOLL_CTL_DEL, descriptor, nullptr);
-    for (std::size_t i = batch_at_; i < batch_.size(); ++i) {
-        if (batch_[i] == &watch) batch_[i] = nullptr;
+    for (std::size_t i = batch_at_; i < batch_size_; ++i) {
+        if (batch_[i].data.ptr == &watch) batch_[i].data.ptr = nullptr;
     }
 }
 
@@ -107,23 +106,19 @@ void event_loop::run_posted() {
 }
 
 void event_loop::turn() {
-    std::array<epoll_event, events_per_wait> events;
-    const int count = ::epoll_wait(epoll_, events.data(), events_per_wait, timeout_ms());
+    const int count = system_call::epoll_wait(epoll_, batch_.data(), events_per_wait, timeout_ms());
     now_ = config::steady_clock::now();
     turns_.store(turns_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 
     // Sinks that act at once (idle servers) do so here; gates only defer, so sessions run after all of them.
-    batch_.clear();
-    for (int i = 0; i < count; ++i) {
-        batch_.push_back(events[static_cast<std::size_t>(i)].data.ptr);
+    batch_size_ = static_cast<std::size_t>(std::max(count, 0));
+    for (batch_at_ = 0; batch_at_ < batch_size_; ++batch_at_) {
+        auto* watch = static_cast<loop_watch*>(batch_[batch_at_].data.ptr);
+        if (watch != nullptr) watch->ready(*watch, batch_[batch_at_].events);
     }
-    for (batch_at_ = 0; batch_at_ < batch_.size(); ++batch_at_) {
-        auto* watch = static_cast<loop_watch*>(batch_[batch_at_]);
-        if (watch != nullptr) watch->ready(*watch, events[batch_at_].events);
-    }
-    batch_.clear();
+    batch_size_ = 0;
     if (has_posted_.load(std::memory_order_acquire)) run_posted();
-    timers_.fire_due(now_);
+    if (!timers_.empty() && timers_.next() <= now_) timers_.fire_due(now_);
     deferred_.run_all();
 }
 

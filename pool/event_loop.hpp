@@ -3,6 +3,9 @@
 // wait itself and reads the clock once per wake-up; Asio's price per read is measured in FRONTIER ("two
 // planes"). Everything but `post` and `stop` belongs to the thread that calls `run`.
 
+#include <sys/epoll.h>
+
+#include <array>
 #include <atomic>
 #include <functional>
 #include <mutex>
@@ -59,8 +62,10 @@ private:
     config::time_point now_;
     config::timer_queue timers_;
     config::deferred_queue deferred_;
-    std::vector<void*> batch_;  ///< watches of the events under way; removed ones become null
+    static constexpr std::size_t events_per_wait = 256;
+    std::array<epoll_event, events_per_wait> batch_;  ///< under way; the watches of removed ones become null
     std::size_t batch_at_ = 0;
+    std::size_t batch_size_ = 0;
     std::atomic<std::uint64_t> turns_{0};
     std::atomic<bool> stopped_{false};
     std::atomic<bool> has_posted_{false};

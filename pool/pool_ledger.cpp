@@ -31,21 +31,31 @@ ledger_server* pool_ledger::find_idle(const ledger_waiter& waiter) const noexcep
     return fit;
 }
 
-void pool_ledger::hand_over(ledger_server& server, ledger_waiter& waiter, actions& out) {
+void pool_ledger::lend(ledger_server& server, ledger_waiter& waiter) noexcept {
     intrusive_list<ledger_server>::remove(server);
     intrusive_list<ledger_waiter>::remove(waiter);
     ++in_use_;
+}
+
+void pool_ledger::hand_over(ledger_server& server, ledger_waiter& waiter, actions& out) {
+    lend(server, waiter);
     const bool held = hold_ended_ != never && waiter.since < hold_ended_;
     out.push_back({.kind = pool_action_kind::hand_over, .server = &server, .waiter = &waiter, .held = held});
 }
 
-void pool_ledger::acquire(ledger_waiter& waiter, config::time_point now, actions& out) {
+ledger_server* pool_ledger::take_idle(ledger_waiter& waiter, config::time_point now) noexcept {
     used_ = true;
     last_partition_ = waiter.partition;
     waiter.since = now;
     // Whoever waits already goes first, unless what is idle is of no use to them.
-    if (ledger_server* server = find_idle(waiter)) {
-        hand_over(*server, waiter, out);
+    ledger_server* server = find_idle(waiter);
+    if (server != nullptr) lend(*server, waiter);
+    return server;
+}
+
+void pool_ledger::acquire(ledger_waiter& waiter, config::time_point now, actions& out) {
+    if (ledger_server* server = take_idle(waiter, now)) {
+        out.push_back({.kind = pool_action_kind::hand_over, .server = server, .waiter = &waiter});
         return;
     }
     waiters_.push_back(waiter);
@@ -56,6 +66,14 @@ void pool_ledger::withdraw(ledger_waiter& waiter) noexcept { intrusive_list<ledg
 
 bool pool_ledger::expired(const ledger_server& server, config::time_point now) const noexcept {
     return limits_.lifetime > config::duration::zero() && now - server.opened_at >= limits_.lifetime;
+}
+
+bool pool_ledger::put_back(ledger_server& server, config::time_point now) noexcept {
+    if (closed_ || !waiters_.empty() || expired(server, now)) return false;
+    --in_use_;
+    server.idle_since = now;
+    idle_.push_back(server);
+    return true;
 }
 
 void pool_ledger::release(ledger_server& server, config::time_point now, actions& out) {

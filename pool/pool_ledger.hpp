@@ -107,10 +107,14 @@ public:
 
     using actions = std::vector<pool_action>;
 
+    /// Somebody wants a server: an idle one is theirs at once. Null when there is none; then nothing changed.
+    ledger_server* take_idle(ledger_waiter& waiter, config::time_point now) noexcept;
     /// Somebody wants a server: the first action hands one over, or the waiter now stands in line.
     void acquire(ledger_waiter& waiter, config::time_point now, actions& out);
     /// A waiter that no longer wants to wait. A login under way for it goes on.
     void withdraw(ledger_waiter& waiter) noexcept;
+    /// A clean server comes back, nobody waits and it may be kept: true, and there is nothing else to do.
+    bool put_back(ledger_server& server, config::time_point now) noexcept;
     /// A clean server comes back.
     void release(ledger_server& server, config::time_point now, actions& out);
     /// A server in use is gone.
@@ -151,6 +155,7 @@ public:
 
 private:
     ledger_server* find_idle(const ledger_waiter& waiter) const noexcept;
+    void lend(ledger_server& server, ledger_waiter& waiter) noexcept;
     void hand_over(ledger_server& server, ledger_waiter& waiter, actions& out);
     void give(ledger_server& server, config::time_point now, actions& out);
     void consider_connecting(config::time_point now, actions& out);

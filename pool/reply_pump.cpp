@@ -52,7 +52,7 @@ public:
         data_ = server_.in.bytes();
         rest_of_body();
         close_run();
-        if (!emit_synthesized(server_, sink_, flight_)) return finish(pump_result::flight_full);
+        if (!emit_synthesized(server_, flight_)) return finish(pump_result::flight_full);
         while (data_.size() - at_ >= protocol::frame_header_size) {
             if (!flight_.has_room(made_bytes)) return finish(pump_result::flight_full);
             const std::byte* header_bytes = data_.data() + at_;
@@ -121,7 +121,6 @@ private:
         if (reply.action == reply_action::substitute) return false;  // it was bound to fail
         advance(header, forwarding());
         if (expected == reply_kind::parse) confirm(reply);
-        sink_.done(reply);
         server_.owed.pop();
         close_run_if_synthesized();
         return true;
@@ -130,7 +129,7 @@ private:
     void close_run_if_synthesized() {
         if (server_.owed.empty() || server_.owed.front().action != reply_action::synthesize) return;
         close_run();
-        emit_synthesized(server_, sink_, flight_);
+        emit_synthesized(server_, flight_);
     }
 
     bool front_is(reply_kind kind) noexcept {
@@ -164,8 +163,24 @@ private:
             default:
                 break;
         }
-        advance(header, forwarding());
+        const bool forward = forwarding();
+        advance(header, forward);
+        if (forward) pass_rows();
         return true;
+    }
+
+    /// Rows and copy data of the client's: of these only the headers are looked at, many in a row.
+    void pass_rows() noexcept {
+        const std::byte* next = data_.data() + at_;
+        for (std::size_t left = data_.size() - at_; left >= protocol::frame_header_size;) {
+            const auto type = static_cast<backend_message>(next[0]);
+            if (type != backend_message::data_row && type != backend_message::copy_data) break;
+            const std::size_t size = protocol::load_u32(next + 1) + std::size_t{1};
+            if (size < protocol::frame_header_size || size > left) break;  // dealt with like any other
+            next += size;
+            left -= size;
+        }
+        at_ = static_cast<std::size_t>(next - data_.data());
     }
 
     bool by_body(const frame_header& header) {
@@ -293,6 +308,7 @@ private:
 
     void confirm(const owed_reply& parsed) {
         if (!parsed.statement) return;
+        parsed.statement.prove();
         if (parsed.named_on_server) {
             server_.statements.confirm(parsed.statement->id);
         } else {
@@ -370,7 +386,7 @@ private:
 
 }  // namespace
 
-bool emit_synthesized(server_connection& server, reply_sink& sink, gather& flight) {
+bool emit_synthesized(server_connection& server, gather& flight) {
     if (server.body_left != 0) return true;  // not inside a message that has not come whole
     while (!server.owed.empty() && server.owed.front().action == reply_action::synthesize) {
         if (!flight.has_room(made_bytes)) return false;
@@ -379,7 +395,6 @@ bool emit_synthesized(server_connection& server, reply_sink& sink, gather& fligh
         const auto frame = flight.make(protocol::frame_header_size);
         frame[0] = static_cast<std::byte>(type);
         protocol::store_u32(frame.data() + 1, 4);
-        sink.done(reply);
         server.owed.pop();
     }
     return true;

@@ -28,8 +28,6 @@ public:
     virtual void ready() = 0;
     /// An extended message was skipped by the server: the client's map goes back to what it was.
     virtual void undone(protocol::owed_reply& reply) = 0;
-    /// An extended message was carried out.
-    virtual void done(protocol::owed_reply& reply) = 0;
 
 protected:
     ~reply_sink() = default;
@@ -59,6 +57,6 @@ pump_step pump_replies(
 );
 
 /// Answers that are ours to give and whose turn has come. False when the flight is full.
-bool emit_synthesized(server_connection& server, reply_sink& sink, gather& flight);
+bool emit_synthesized(server_connection& server, gather& flight);
 
 }  // namespace pgmend::pool

@@ -32,7 +32,6 @@ public:
     void command_complete(std::string_view) override {}
     void ready() override {}
     void undone(owed_reply&) override {}
-    void done(owed_reply&) override {}
 };
 
 }  // namespace
@@ -45,9 +44,10 @@ struct server_pool::cleaning {
           gate(owner.context_.env),
           deadline(owner.context_.env, gate, timed_out) {
         server.io->watch(gate, {readable, writable});
-        server.on_cancel_over = [this] { gate.set(cancel_over); };
+        server.cancel_listener = &gate;
+        server.on_cancel_over = cancel_over;
     }
-    ~cleaning() { server.on_cancel_over = nullptr; }
+    ~cleaning() { server.cancel_listener = nullptr; }
 
     bool send(const std::vector<std::byte>& bytes) {
         gather& flight = pool.context_.flight;
@@ -82,10 +82,7 @@ struct server_pool::cleaning {
         std::vector<std::byte> ending;
         protocol::message_writer writer{ending};
         const auto owe = [this](protocol::reply_kind kind) {
-            owed_reply reply;
-            reply.kind = kind;
-            reply.action = protocol::reply_action::drop;
-            server.owed.push(std::move(reply));
+            server.owed.push(kind, protocol::reply_action::drop);
         };
         if (server.owed.copying_in()) {
             writer.copy_fail("client connection lost");
@@ -138,10 +135,7 @@ detached server_pool::clean(server_connection& server, bool touched) {
                 protocol::message_writer out{queries};
                 for (const std::string_view query : plan.queries) {
                     out.query(query);
-                    owed_reply reply;
-                    reply.kind = protocol::reply_kind::query;
-                    reply.action = protocol::reply_action::own;
-                    server.owed.push(std::move(reply));
+                    server.owed.push(protocol::reply_kind::query, protocol::reply_action::own);
                     context_.metrics.cleanups.add(
                         query == "DISCARD ALL" ? metrics::cleanup_action::discard
                                                : metrics::cleanup_action::rollback
@@ -235,7 +229,7 @@ detached server_pool::send_cancel(server_connection& server) {
     // Until now the server could not change hands: whoever asked again is still the one it works for.
     const bool again = std::exchange(server.cancel_again, false);
     if (again && server.state == server_state::active && !server.owed.empty()) send_cancel(server);
-    if (server.on_cancel_over) server.on_cancel_over();
+    if (server.cancel_listener != nullptr) server.cancel_listener->notify(server.on_cancel_over);
     if (server.state == server_state::closed) context_.env.defer(*this);
     --tasks_;
 }

@@ -4,7 +4,6 @@
 // One worker thread.
 
 #include <atomic>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -67,8 +66,9 @@ public:
     server_state state = server_state::connecting;
     /// Cancel requests on their way to this backend; it changes hands only when they have been seen through.
     std::uint32_t cancels_under_way = 0;
-    bool cancel_again = false;             ///< another was asked for meanwhile
-    std::function<void()> on_cancel_over;  ///< of whoever waits for that
+    bool cancel_again = false;              ///< another was asked for meanwhile
+    event_sink* cancel_listener = nullptr;  ///< told `on_cancel_over` by whoever waits for that
+    event_mask on_cancel_over = 0;
     /// Where it is noted when this server was last heard; null when nobody wants to know.
     std::atomic<config::time_point::rep>* heard = nullptr;
     /// Not read from: what it says proves nothing until it has been asked who it is now.

@@ -90,18 +90,19 @@ void server_pool::move(server_connection& server, server_state to) noexcept {
     if (to != server_state::closed) context_.metrics.servers.add(metric_of(to));
 }
 
+server_connection* server_pool::take_idle(pool_waiter& waiter) noexcept {
+    auto* server = static_cast<server_connection*>(ledger_.take_idle(waiter, context_.env.now()));
+    if (server == nullptr) return nullptr;
+    waiter.last.attach(server);
+    move(*server, server_state::active);
+    return server;
+}
+
 server_connection* server_pool::acquire(pool_waiter& waiter) {
-    free_actions_.clear();
-    ledger_.acquire(waiter, context_.env.now(), free_actions_);
-    if (!free_actions_.empty() && free_actions_.front().kind == pool_action_kind::hand_over) {
-        auto& server = static_cast<server_connection&>(*free_actions_.front().server);
-        waiter.last.attach(&server);
-        move(server, server_state::active);
-        return &server;
-    }
-    context_.metrics.clients_waiting.add();
+    if (server_connection* server = take_idle(waiter)) return server;
     pool_ledger::actions actions;
-    actions.swap(free_actions_);
+    ledger_.acquire(waiter, context_.env.now(), actions);
+    context_.metrics.clients_waiting.add();
     carry_out(actions);
     return nullptr;
 }
@@ -207,15 +208,15 @@ void server_pool::back_to_ledger(server_connection& server) {
     server.io->arm(interest::read);
     server.parameters = server.settings;
     move(server, server_state::idle);
+    const auto now = context_.env.now();
+    if (ledger_.put_back(server, now)) {
+        if (!scheduled()) plan_tick();
+        return;
+    }
     pool_ledger::actions actions;
     actions.swap(free_actions_);
-    actions.clear();
-    ledger_.release(server, context_.env.now(), actions);
-    if (actions.empty()) {
-        if (!scheduled()) plan_tick();
-    } else {
-        carry_out(actions);
-    }
+    ledger_.release(server, now, actions);
+    carry_out(actions);
     actions.clear();
     free_actions_.swap(actions);
 }

@@ -104,6 +104,8 @@ public:
     partition_id partition(std::string_view key, const startup_parameters& parameters);
     const pool_partition& facts(partition_id id) const noexcept { return partitions_[id]; }
 
+    /// An idle server at once, or null: then nothing has happened yet.
+    server_connection* take_idle(pool_waiter& waiter) noexcept;
     /// A server at once, or null: then the waiter stands in line.
     server_connection* acquire(pool_waiter& waiter);
     void withdraw(pool_waiter& waiter) noexcept;
@@ -177,7 +179,7 @@ private:
     std::size_t tasks_ = 0;
     bool closing_ = false;
     bool holding_ = false;  ///< as was told last
-    pool_ledger::actions free_actions_;
+    pool_ledger::actions free_actions_;  ///< storage kept from one release to the next
 };
 
 }  // namespace pgmend::pool

@@ -27,6 +27,7 @@ public:
 
     /// What a message of `group` will find; what is there is now the most recently used.
     statement_presence use(std::uint64_t id, std::uint32_t group) {
+        if (!order_.empty() && order_.back().id == id) return presence(order_.back(), group);
         const auto it = places_.find(id);
         if (it == places_.end()) return statement_presence::absent;
         order_.splice(order_.end(), order_, it->second);

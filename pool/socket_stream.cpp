@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "pool/system_call.hpp"
+
 namespace pgmend::pool {
 
 namespace {
@@ -43,7 +45,7 @@ socket_stream::socket_stream(event_loop& loop, int descriptor, bool connecting)
 
 io_result socket_stream::read_some(std::span<std::byte> into) noexcept {
     if (descriptor_ < 0 || error_ != 0) return {io_status::error, 0, error_};
-    const ssize_t got = ::recv(descriptor_, into.data(), into.size(), 0);
+    const ssize_t got = system_call::recv(descriptor_, into.data(), into.size());
     if (got > 0) return {io_status::ok, static_cast<std::size_t>(got)};
     if (got == 0) return {io_status::eof};
     if (again(errno)) return {io_status::would_block};
@@ -54,12 +56,12 @@ io_result socket_stream::write_some(std::span<const iovec> pieces) noexcept {
     if (descriptor_ < 0 || error_ != 0) return {io_status::error, 0, error_};
     ssize_t sent;
     if (pieces.size() == 1) {
-        sent = ::send(descriptor_, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL);
+        sent = system_call::send(descriptor_, pieces[0].iov_base, pieces[0].iov_len);
     } else {
         msghdr message{};
         message.msg_iov = const_cast<iovec*>(pieces.data());
         message.msg_iovlen = pieces.size();
-        sent = ::sendmsg(descriptor_, &message, MSG_NOSIGNAL);
+        sent = system_call::sendmsg(descriptor_, message);
     }
     if (sent >= 0) return {io_status::ok, static_cast<std::size_t>(sent)};
     if (again(errno)) return {io_status::would_block};

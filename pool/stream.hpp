@@ -22,10 +22,13 @@ enum class io_status : std::uint8_t {
     error,        ///< the stream is broken; `error` is the errno, 0 when TLS says so
 };
 
+/// In the order of its members it fits two registers.
 struct io_result {
+    io_result(io_status what, std::size_t count = 0, int number = 0) noexcept
+        : status(what), error(number), bytes(count) {}
     io_status status;
-    std::size_t bytes = 0;
-    int error = 0;
+    int error;
+    std::size_t bytes;
 };
 
 /// Which readiness a stream reports to its sink. Level-triggered: reported as long as it holds.

@@ -4,33 +4,6 @@
 
 namespace pgmend::protocol {
 
-void reply_queue::push(owed_reply reply) {
-    if (count_ == ring_.size()) grow();
-    reply.group = group_;
-    switch (reply.kind) {
-        case reply_kind::parse:
-        case reply_kind::bind:
-        case reply_kind::describe:
-        case reply_kind::execute:
-        case reply_kind::close:
-            group_open_ = true;
-            break;
-        case reply_kind::sync:
-            group_open_ = false;
-            skipping_ = false;
-            ++group_;
-            break;
-        case reply_kind::query:
-        case reply_kind::function_call:
-            ++group_;
-            break;
-        case reply_kind::copy_end:
-            break;
-    }
-    at(count_) = std::move(reply);
-    ++count_;
-}
-
 namespace {
 
 /// Whether the message changes what one of the client's names stands for; with no name, the unnamed
@@ -81,22 +54,6 @@ void reply_queue::grow() {
     first_ = 0;
 }
 
-void reply_queue::drop_front() {
-    owed_reply& gone = ring_[first_];
-    gone.statement = {};
-    gone.previous = {};
-    gone.client = nullptr;
-    first_ = (first_ + 1) & (ring_.size() - 1);
-    --count_;
-}
-
-void reply_queue::pop() {
-    drop_front();
-    while (count_ != 0 && front().kind == reply_kind::copy_end) {
-        drop_front();
-    }
-}
-
 void reply_queue::begin_copy_in() {
     copying_in_ = true;
     // Everything up to the client's end of copy was, or will be, read by the server as part of the copy.
@@ -129,20 +86,7 @@ void reply_queue::end_copy() noexcept {
 void reply_queue::push_copy_end() {
     copying_in_ = false;
     if (empty()) return;
-    owed_reply mark;
-    mark.kind = reply_kind::copy_end;
-    push(std::move(mark));
-}
-
-bool reply_queue::ready() {
-    skipping_ = false;
-    if (empty()) return in_doubt_;
-    const reply_kind kind = front().kind;
-    if (kind != reply_kind::sync && kind != reply_kind::query && kind != reply_kind::function_call)
-        return false;
-    pop();
-    if (empty()) group_open_ = false;
-    return true;
+    push(reply_kind::copy_end);
 }
 
 void reply_queue::orphan() noexcept {

@@ -78,7 +78,37 @@ class reply_queue {
 public:
     explicit reply_queue(std::size_t limit) : limit_(limit) {}
 
-    void push(owed_reply reply);
+    /// A message that is to be answered goes to the server. What else is to be known of it is filled in by
+    /// the caller, before the next call.
+    owed_reply& push(reply_kind kind, reply_action action = reply_action::forward) {
+        if (count_ == ring_.size()) grow();
+        owed_reply& reply = at(count_++);
+        reply = owed_reply{};
+        reply.kind = kind;
+        reply.action = action;
+        reply.group = group_;
+        switch (kind) {
+            case reply_kind::parse:
+            case reply_kind::bind:
+            case reply_kind::describe:
+            case reply_kind::execute:
+            case reply_kind::close:
+                group_open_ = true;
+                break;
+            case reply_kind::sync:
+                group_open_ = false;
+                skipping_ = false;
+                ++group_;
+                break;
+            case reply_kind::query:
+            case reply_kind::function_call:
+                ++group_;
+                break;
+            case reply_kind::copy_end:
+                break;
+        }
+        return reply;
+    }
     bool empty() const noexcept { return count_ == 0; }
     bool full() const noexcept { return count_ >= limit_; }
     std::size_t size() const noexcept { return count_; }
@@ -86,7 +116,12 @@ public:
     owed_reply& at(std::size_t index) noexcept { return ring_[(first_ + index) & (ring_.size() - 1)]; }
 
     /// The front has been answered; removes it, and copy marks that now stand in front.
-    void pop();
+    void pop() noexcept {
+        drop_front();
+        while (count_ != 0 && front().kind == reply_kind::copy_end) {
+            drop_front();
+        }
+    }
     /// An error in the extended protocol: the server skips everything up to the next Sync. Calls both for
     /// each skipped entry, the latest first: `skipped` as it was sent, `undone` with what is left to undo of
     /// the client's names.
@@ -117,7 +152,16 @@ public:
     /// The client's CopyDone or CopyFail goes to the server.
     void push_copy_end();
     /// ReadyForQuery; returns false when it answers nothing that is owed.
-    bool ready();
+    bool ready() noexcept {
+        skipping_ = false;
+        if (empty()) return in_doubt_;
+        const reply_kind kind = front().kind;
+        if (kind != reply_kind::sync && kind != reply_kind::query && kind != reply_kind::function_call)
+            return false;
+        pop();
+        if (empty()) group_open_ = false;
+        return true;
+    }
 
     /// True while the server reads copy data and drops Sync.
     bool copying_in() const noexcept { return copying_in_; }
@@ -138,7 +182,13 @@ public:
     void orphan() noexcept;
 
 private:
-    void drop_front();
+    void drop_front() noexcept {
+        owed_reply& gone = ring_[first_];
+        gone.statement = {};
+        gone.previous = {};
+        first_ = (first_ + 1) & (ring_.size() - 1);
+        --count_;
+    }
     void grow();
     void hand_down(owed_reply& skipped, std::size_t from);
 

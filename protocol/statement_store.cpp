@@ -4,18 +4,6 @@
 
 namespace pgmend::protocol {
 
-void statement_ref::add() noexcept {
-    if (statement_ == nullptr) return;
-    if (statement_->references++ == 0) statement_->store->referenced(*statement_);
-}
-
-void statement_ref::drop() noexcept {
-    if (statement_ == nullptr) return;
-    prepared_statement* statement = statement_;
-    statement_ = nullptr;
-    if (--statement->references == 0) statement->store->unreferenced(*statement);
-}
-
 statement_store::~statement_store() {
     for (prepared_statement* statement : used_) {
         delete statement;

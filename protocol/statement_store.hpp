@@ -66,8 +66,8 @@ public:
 
 private:
     friend class statement_store;
-    void add() noexcept;
-    void drop() noexcept;
+    inline void add() noexcept;
+    inline void drop() noexcept;
     prepared_statement* statement_ = nullptr;
 };
 
@@ -126,5 +126,13 @@ private:
     std::size_t private_ = 0;
     std::uint64_t last_id_ = 0;
 };
+
+void statement_ref::add() noexcept {
+    if (statement_ != nullptr && statement_->references++ == 0) statement_->store->referenced(*statement_);
+}
+
+void statement_ref::drop() noexcept {
+    if (statement_ != nullptr && --statement_->references == 0) statement_->store->unreferenced(*statement_);
+}
 
 }  // namespace pgmend::protocol

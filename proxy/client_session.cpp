@@ -142,7 +142,6 @@ bool client_session::consume_requests() {
                 more = !out_.blocked() && (server_ == nullptr || !server_->out.blocked());
                 break;
             case request_result::need_server:
-                in_.keep();
                 more = want_server();
                 break;
             case request_result::too_many:
@@ -165,7 +164,7 @@ bool client_session::consume_requests() {
 /// Sends the answers that are ours to give and whose turn has come; asks the server for those it keeps back.
 bool client_session::answer_ahead() {
     for (bool more = true; more;) {
-        more = !pool::emit_synthesized(*server_, *this, worker_.flight_to_client());
+        more = !pool::emit_synthesized(*server_, worker_.flight_to_client());
         if (!to_client()) return false;
     }
     if (!server_->owed.full() || !server_->owed.group_open()) return true;
@@ -407,15 +406,11 @@ void client_session::undone(owed_reply& reply) {
         return;
     const bool parse_or_close = reply.kind == reply_kind::parse || reply.kind == reply_kind::close;
     if (parse_or_close && reply.client != nullptr) {
-        reply.client->statement = std::move(reply.previous);
+        requests_.statements().restore(*reply.client, std::move(reply.previous));
     } else if ((parse_or_close && (reply.previous || reply.statement)) || reply.kind == reply_kind::query) {
         // A Parse of the unnamed statement that failed itself has dropped the old one.
         requests_.statements().unnamed = reply.failed ? protocol::statement_ref{} : std::move(reply.previous);
     }
-}
-
-void client_session::done(owed_reply& reply) {
-    if (reply.kind == reply_kind::parse && reply.statement) reply.statement.prove();
 }
 
 // Replication: a server of the client's own, bytes passed on unread.

@@ -67,7 +67,6 @@ public:
     void command_complete(std::string_view tag) override;
     void ready() override;
     void undone(protocol::owed_reply& reply) override;
-    void done(protocol::owed_reply& reply) override;
 
 private:
     friend class client_login;

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 
 #include "protocol/reply_queue.hpp"
 
@@ -21,29 +22,39 @@ public:
     }
     /// The entry of that name, even one that stands for nothing now; null for the empty name.
     protocol::client_statement* known(std::string_view name) noexcept {
+        if (name.empty()) return nullptr;
         const auto it = named_.find(name);
         return it == named_.end() ? nullptr : it->second.get();
     }
-    /// The entry for a name, made when there is none; its address holds until `forget`.
+    /// The entry for a name, made when there is none; its address holds until `prune`.
     protocol::client_statement& entry(std::string_view name) {
         const auto it = named_.find(name);
         if (it != named_.end()) return *it->second;
         auto made = std::make_unique<protocol::client_statement>(std::string{name});
         protocol::client_statement& entry = *made;
         named_.emplace(entry.name(), std::move(made));
+        some_empty_ = true;
         return entry;
     }
-    /// Drops an entry that stands for nothing.
-    void forget(protocol::client_statement& entry) {
-        if (!entry.statement) named_.erase(named_.find(entry.name()));
+    /// What the entry stood for, and stands for no more.
+    protocol::statement_ref close(protocol::client_statement& entry) noexcept {
+        some_empty_ = true;
+        return std::exchange(entry.statement, {});
+    }
+    /// The server has skipped a message: the entry stands for what it stood for before, if anything.
+    void restore(protocol::client_statement& entry, protocol::statement_ref previous) noexcept {
+        some_empty_ = true;
+        entry.statement = std::move(previous);
     }
     void clear_named() {
+        some_empty_ = true;
         for (auto& [name, entry] : named_) {
             entry->statement = {};
         }
     }
-    /// Entries nothing refers to any more; call when no reply is owed.
+    /// Drops entries that stand for nothing; call when no reply is owed.
     void prune() {
+        if (!std::exchange(some_empty_, false)) return;
         std::erase_if(named_, [](const auto& item) { return !item.second->statement; });
     }
     std::size_t size() const noexcept { return named_.size(); }
@@ -53,6 +64,7 @@ public:
 private:
     /// Keyed by views into the entries themselves.
     std::unordered_map<std::string_view, std::unique_ptr<protocol::client_statement>> named_;
+    bool some_empty_ = false;
 };
 
 }  // namespace pgmend::proxy

@@ -237,9 +237,7 @@ void request_relay::pass_through() {
 }
 
 request_relay::outcome request_relay::forward(reply_kind kind) {
-    owed_reply reply;
-    reply.kind = kind;
-    owe(std::move(reply));
+    owe(kind);
     pass_through();
     return outcome::done;
 }
@@ -321,13 +319,10 @@ request_relay::outcome request_relay::query() {
     if (names_statements && !server_->owed.empty()) return wait_for_answers();
     note(traits, text);
     if (names_statements) materialize(text, reply_action::own);
-    owed_reply reply;
-    reply.kind = reply_kind::query;
     // A simple Query drops the unnamed statement, ours and the server's.
-    reply.previous = std::exchange(statements_.unnamed, {});
+    owe(reply_kind::query).previous = std::exchange(statements_.unnamed, {});
     portal_ = {};
     server_->statements.drop_unnamed();
-    owe(std::move(reply));
     pass_through();
     if (body_left_ == 0) dematerialize();
     if (barrier_ == barrier::after_sync) barrier_ = barrier::now;

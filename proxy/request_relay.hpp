@@ -129,7 +129,11 @@ private:
     }
     void pass_through();
     void pass_body(std::size_t from);
-    void owe(protocol::owed_reply reply) { server_->owed.push(std::move(reply)); }
+    protocol::owed_reply& owe(
+        protocol::reply_kind kind, protocol::reply_action action = protocol::reply_action::forward
+    ) {
+        return server_->owed.push(kind, action);
+    }
     void pass_rest(std::size_t skipped);
     void discard_message();
     bool provide(const protocol::statement_ref& statement, bool named);
@@ -154,9 +158,8 @@ private:
     protocol::scan_settings scan() const noexcept;
     protocol::parse_conditions conditions() const noexcept;
     void note(const protocol::statement_traits& traits, std::string_view text);
-    void owe_for_us(protocol::reply_kind kind, protocol::reply_action action);
     void evict();
-    bool depends_on_answers(std::string_view name);
+    bool depends_on_answers(std::string_view name, const protocol::client_statement* known);
     outcome wait_for_answers() noexcept {
         undecided_ = true;
         return stop(request_result::too_many);

@@ -51,13 +51,6 @@ void request_relay::inject(const std::vector<std::byte>& frames) {
     to_server_->add(long_frames_.back());
 }
 
-void request_relay::owe_for_us(reply_kind kind, reply_action action) {
-    owed_reply reply;
-    reply.kind = kind;
-    reply.action = action;
-    owe(std::move(reply));
-}
-
 /// Makes room for one more statement on the server.
 void request_relay::evict() {
     const auto evicted = server_->statements.evict();
@@ -65,11 +58,7 @@ void request_relay::evict() {
     std::vector<std::byte> closing;
     protocol::message_writer{closing}.close_statement(pool::server_statements::name_of(*evicted));
     inject(closing);
-    owed_reply reply;
-    reply.kind = reply_kind::close;
-    reply.action = reply_action::swallow;
-    reply.evicted = *evicted;
-    owe(std::move(reply));
+    owe(reply_kind::close, reply_action::swallow).evicted = *evicted;
 }
 
 /// Sends ahead what the server lacks. False when that is not known yet: wait for answers.
@@ -92,12 +81,9 @@ bool request_relay::provide(const statement_ref& statement, bool named) {
     );
     inject(frame);
     context_.metrics.prepared_statements_parsed.add(config::metrics::parse_route::injected);
-    owed_reply reply;
-    reply.kind = reply_kind::parse;
-    reply.action = reply_action::swallow;
+    owed_reply& reply = owe(reply_kind::parse, reply_action::swallow);
     reply.named_on_server = named;
     reply.statement = statement;
-    owe(std::move(reply));
     return true;
 }
 
@@ -124,15 +110,15 @@ void request_relay::materialize(std::string_view text, reply_action action) {
             continue;
         writer.close_statement(change.name);
         writer.parse(change.name, entry->statement->text, protocol::as_bytes(entry->statement->types));
-        owe_for_us(reply_kind::close, action);
-        owe_for_us(reply_kind::parse, action);
+        owe(reply_kind::close, action);
+        owe(reply_kind::parse, action);
         materialized_.push_back(change.name);
         if (change.kind == session_change_kind::deallocate) deallocating_ = change.name;
     }
     if (frames.empty()) return;
     if (action == reply_action::own) {
         writer.sync();
-        owe_for_us(reply_kind::sync, reply_action::own);
+        owe(reply_kind::sync, reply_action::own);
     }
     inject(frames);
 }
@@ -145,16 +131,16 @@ void request_relay::dematerialize() {
     protocol::message_writer writer{frames};
     for (const auto& name : materialized_) {
         writer.close_statement(name);
-        owe_for_us(reply_kind::close, reply_action::own);
+        owe(reply_kind::close, reply_action::own);
     }
     writer.sync();
-    owe_for_us(reply_kind::sync, reply_action::own);
+    owe(reply_kind::sync, reply_action::own);
     inject(frames);
     materialized_.clear();
 }
 
 void request_relay::deallocated() {
-    if (auto* entry = statements_.find(deallocating_)) entry->statement = {};
+    if (auto* entry = statements_.find(deallocating_)) statements_.close(*entry);
     deallocating_.clear();
 }
 
@@ -166,11 +152,7 @@ request_relay::outcome request_relay::force_error(substitute_error error) {
         'D', {protocol::as_bytes("Spgmend_none"), protocol::as_bytes({"\0", 1})}
     );
     inject(frame);
-    owed_reply reply;
-    reply.kind = reply_kind::describe;
-    reply.action = reply_action::substitute;
-    reply.error = error;
-    owe(std::move(reply));
+    owe(reply_kind::describe, reply_action::substitute).error = error;
     discard_message();
     return outcome::done;
 }
@@ -187,14 +169,12 @@ request_relay::outcome request_relay::duplicate(
     writer.parse(spare_name, text, types);
     writer.parse(spare_name, text, types);
     inject(frames);
-    owe_for_us(reply_kind::close, reply_action::swallow);
-    owe_for_us(reply_kind::parse, reply_action::swallow);
-    owed_reply reply;
-    reply.kind = reply_kind::parse;
+    owe(reply_kind::close, reply_action::swallow);
+    owe(reply_kind::parse, reply_action::swallow);
+    owed_reply& reply = owe(reply_kind::parse);
     reply.error = substitute_error::duplicate_statement;
     reply.client = &entry;
     reply.previous = entry.statement;
-    owe(std::move(reply));
     discard_message();
     return outcome::done;
 }
@@ -220,19 +200,18 @@ request_relay::outcome request_relay::parse() {
     if (parts.name.empty()) {
         const statement_ref statement =
             context_.statements.intern(parts.text, parts.types, conditions(), judge);
-        owed_reply reply;
-        reply.kind = reply_kind::parse;
-        reply.statement = statement;
-        reply.previous = std::exchange(statements_.unnamed, statement);
         server_->statements.set_unnamed(statement->id, server_->owed.group());
         context_.metrics.prepared_statements_parsed.add(config::metrics::parse_route::forwarded);
-        owe(std::move(reply));
+        owed_reply& reply = owe(reply_kind::parse);
+        reply.statement = statement;
+        reply.previous = std::exchange(statements_.unnamed, statement);
         pass_through();
         return outcome::done;
     }
     if (parts.name.size() > longest_name) return violate("statement name too long");
-    if (depends_on_answers(parts.name)) return wait_for_answers();
-    if (auto* entry = statements_.find(parts.name)) return duplicate(*entry, parts.text, parts.types);
+    protocol::client_statement* entry = statements_.known(parts.name);
+    if (depends_on_answers(parts.name, entry)) return wait_for_answers();
+    if (entry != nullptr && entry->statement) return duplicate(*entry, parts.text, parts.types);
     if (statements_.size() >= context_.client_statements)
         return force_error(substitute_error::too_many_statements);
     const statement_ref statement = context_.statements.intern(parts.text, parts.types, conditions(), judge);
@@ -250,8 +229,8 @@ void request_relay::probe_name(const parse_parts& parts) {
     writer.parse(parts.name, parts.text, parts.types);
     writer.close_statement(parts.name);
     inject(frames);
-    owe_for_us(reply_kind::parse, reply_action::swallow);
-    owe_for_us(reply_kind::close, reply_action::swallow);
+    owe(reply_kind::parse, reply_action::swallow);
+    owe(reply_kind::close, reply_action::swallow);
 }
 
 /// A named Parse: the statement's shared name in front, the client's bytes behind it; or our own answer.
@@ -259,19 +238,20 @@ request_relay::outcome request_relay::parse_shared(std::string_view name, const 
     const std::uint32_t group = server_->owed.group();
     const auto presence = server_->statements.use(statement->id, group);
     protocol::client_statement& entry = statements_.entry(name);
-    owed_reply reply;
-    reply.kind = reply_kind::parse;
-    reply.statement = statement;
-    reply.client = &entry;
-    reply.previous = std::exchange(entry.statement, statement);
+    const auto owe_parse = [&](reply_action action) {
+        owed_reply& reply = owe(reply_kind::parse, action);
+        reply.named_on_server = action == reply_action::forward;
+        reply.statement = statement;
+        reply.client = &entry;
+        reply.previous = std::exchange(entry.statement, statement);
+    };
     // In a failed block a Parse must fail, and whether one has failed is only known when nothing is under
     // way.
     const bool ours_to_answer =
         server_->owed.empty() && server_->status != protocol::transaction_status::failed;
     const bool there = presence == pool::statement_presence::present;
     if (presence == pool::statement_presence::pending || (there && ours_to_answer)) {
-        reply.action = reply_action::synthesize;
-        owe(std::move(reply));
+        owe_parse(reply_action::synthesize);
         discard_message();
         context_.metrics.prepared_statements_parsed.add(config::metrics::parse_route::answered);
         return outcome::done;
@@ -281,18 +261,13 @@ request_relay::outcome request_relay::parse_shared(std::string_view name, const 
         std::vector<std::byte> closing;
         protocol::message_writer{closing}.close_statement(statement->server_name);
         inject(closing);
-        owed_reply closed;
-        closed.kind = reply_kind::close;
-        closed.action = reply_action::swallow;
-        closed.evicted = statement->id;
-        owe(std::move(closed));
+        owe(reply_kind::close, reply_action::swallow).evicted = statement->id;
     } else {
         evict();
     }
     server_->statements.insert(statement->id, group);
-    reply.named_on_server = true;
     context_.metrics.prepared_statements_parsed.add(config::metrics::parse_route::forwarded);
-    owe(std::move(reply));
+    owe_parse(reply_action::forward);
     const std::string& server_name = statement->server_name;
     const std::size_t new_size = size_ - name.size() + server_name.size();
     const auto front = to_server_->make(header_bytes + server_name.size() + 1);
@@ -320,19 +295,16 @@ request_relay::outcome request_relay::parse_oversize() {
             return violate("a statement too long to be kept was prepared twice");
         return parse_shared(name, statement);
     }
-    owed_reply reply;
-    reply.kind = reply_kind::parse;
+    server_->statements.set_unnamed(statement->id, server_->owed.group());
+    owed_reply& reply = owe(reply_kind::parse);
     reply.statement = statement;
     reply.previous = std::exchange(statements_.unnamed, statement);
-    server_->statements.set_unnamed(statement->id, server_->owed.group());
-    owe(std::move(reply));
     pass_through();
     return outcome::done;
 }
 
-/// Whether what `name` stands for is told by answers that have not come yet.
-bool request_relay::depends_on_answers(std::string_view name) {
-    const protocol::client_statement* known = statements_.known(name);
+/// Whether what `name` stands for is told by answers that have not come yet. `known` is its entry, if any.
+bool request_relay::depends_on_answers(std::string_view name, const protocol::client_statement* known) {
     return (name.empty() || known != nullptr) && server_->owed.undecided(known);
 }
 
@@ -366,27 +338,27 @@ request_relay::outcome request_relay::bind() {
     }
     if (portal.size() > longest_name || name.size() > longest_name)
         return violate("portal or statement name too long");
-    if (depends_on_answers(name)) return wait_for_answers();
-    protocol::client_statement* entry = name.empty() ? nullptr : statements_.find(name);
-    const statement_ref statement = name.empty()       ? statements_.unnamed
-                                    : entry != nullptr ? entry->statement
-                                                       : statement_ref{};
-    if (!statement) {
+    protocol::client_statement* entry = statements_.known(name);
+    if (depends_on_answers(name, entry)) return wait_for_answers();
+    const statement_ref* statement = name.empty()       ? &statements_.unnamed
+                                     : entry != nullptr ? &entry->statement
+                                                        : nullptr;
+    if (statement == nullptr || !*statement) {
         if (name.empty()) return force_error(substitute_error::no_unnamed_statement);
         if (name.starts_with(protocol::server_name_prefix))
             return force_error(substitute_error::unknown_statement);
         return forward(reply_kind::bind);  // the server's own error names it as the client does
     }
-    if (!provide(statement, !name.empty())) return wait_for_answers();
-    if (has(statement->traits.effects, speaks_of_statements))
-        materialize(statement->text, reply_action::swallow);
+    const protocol::prepared_statement& prepared = **statement;
+    if (!provide(*statement, !name.empty())) return wait_for_answers();
+    if (has(prepared.traits.effects, speaks_of_statements)) materialize(prepared.text, reply_action::swallow);
     if (portal.empty()) {
-        portal_ = statement;
+        portal_ = *statement;
     } else {
-        note(traits_of(statement), statement->text);
+        note(traits_of(*statement), prepared.text);
     }
     if (name.empty()) return forward(reply_kind::bind);
-    const std::string& server_name = statement->server_name;
+    const std::string& server_name = prepared.server_name;
     const std::size_t new_size = size_ - name.size() + server_name.size();
     const auto front = to_server_->make(header_bytes + portal.size() + 1 + server_name.size() + 1);
     std::byte* to = front.data();
@@ -395,11 +367,9 @@ request_relay::outcome request_relay::bind() {
     to += 4;
     put(to, portal);
     put(to, server_name);
-    owed_reply reply;
-    reply.kind = reply_kind::bind;
+    owed_reply& reply = owe(reply_kind::bind);
     reply.client = entry;
-    reply.statement = statement;
-    owe(std::move(reply));
+    reply.statement = *statement;
     pass_rest(header_bytes + portal.size() + 1 + name.size() + 1);
     return outcome::done;
 }
@@ -410,14 +380,14 @@ request_relay::outcome request_relay::describe() {
     const char what = static_cast<char>(reader.u8());
     const std::string_view name = reader.cstring();
     if (!reader.done() || what != 'S' || name.size() > longest_name) return forward(reply_kind::describe);
-    if (depends_on_answers(name)) return wait_for_answers();
+    protocol::client_statement* entry = statements_.known(name);
+    if (depends_on_answers(name, entry)) return wait_for_answers();
     if (name.empty()) {
         if (!statements_.unnamed) return force_error(substitute_error::no_unnamed_statement);
         if (!provide(statements_.unnamed, false)) return wait_for_answers();
         return forward(reply_kind::describe);
     }
-    protocol::client_statement* entry = statements_.find(name);
-    if (entry == nullptr) {
+    if (entry == nullptr || !entry->statement) {
         if (name.starts_with(protocol::server_name_prefix))
             return force_error(substitute_error::unknown_statement);
         return forward(reply_kind::describe);
@@ -431,11 +401,9 @@ request_relay::outcome request_relay::describe() {
     to += 4;
     *to++ = std::byte{'S'};
     put(to, server_name);
-    owed_reply reply;
-    reply.kind = reply_kind::describe;
+    owed_reply& reply = owe(reply_kind::describe);
     reply.client = entry;
     reply.statement = entry->statement;
-    owe(std::move(reply));
     discard_message();
     return outcome::done;
 }
@@ -449,23 +417,22 @@ request_relay::outcome request_relay::close() {
         if (name.empty()) portal_ = {};
         return forward(reply_kind::close);
     }
-    if (depends_on_answers(name)) return wait_for_answers();
-    if (facts_.pins.has(pin_reason::sql_prepare) && !name.empty() && statements_.find(name) == nullptr &&
+    protocol::client_statement* entry = statements_.known(name);
+    if (depends_on_answers(name, entry)) return wait_for_answers();
+    if (entry != nullptr && !entry->statement) entry = nullptr;
+    if (facts_.pins.has(pin_reason::sql_prepare) && !name.empty() && entry == nullptr &&
         !name.starts_with(protocol::server_name_prefix)) {
         return forward(reply_kind::close);  // it may be one of SQL's
     }
     // The server keeps its statement for others; closing what does not exist is no error either.
-    owed_reply reply;
-    reply.kind = reply_kind::close;
-    reply.action = reply_action::synthesize;
+    owed_reply& reply = owe(reply_kind::close, reply_action::synthesize);
     reply.named_on_server = !name.empty();
     if (name.empty()) {
         reply.previous = std::exchange(statements_.unnamed, {});
-    } else if (protocol::client_statement* entry = statements_.find(name)) {
+    } else if (entry != nullptr) {
         reply.client = entry;
-        reply.previous = std::exchange(entry->statement, {});
+        reply.previous = statements_.close(*entry);
     }
-    owe(std::move(reply));
     discard_message();
     return outcome::done;
 }

@@ -15,12 +15,13 @@ using protocol::reply_kind;
 using protocol::transaction_status;
 
 bool client_session::want_server() {
+    if (pool::server_connection* idle = pool_->take_idle(*this)) return take_server(*idle);
+    // Opening one may read, and what this client sent is still in the worker's scratch.
+    in_.keep();
     pool::server_connection* server = pool_->acquire(*this);
-    if (server == nullptr) {
-        phase_ = session_phase::waiting;
-        return false;
-    }
-    return take_server(*server);
+    if (server != nullptr) return take_server(*server);
+    phase_ = session_phase::waiting;
+    return false;
 }
 
 void client_session::granted(pool::server_connection& server) {
@@ -35,7 +36,8 @@ bool client_session::take_server(pool::server_connection& server) {
     server.muted = false;
     server.io->watch(gate_, {server_readable, server_writable});
     if (!std::exchange(counted_active_, true)) worker_.metrics().clients_active.add();
-    server.on_cancel_over = [this] { gate_.set(cancel_over); };
+    server.cancel_listener = &gate_;
+    server.on_cancel_over = cancel_over;
     const auto now = worker_.env().now();
     if (phase_ == session_phase::waiting) worker_.metrics().wait_seconds.record(now - since);
     request_began_ = now;
@@ -95,10 +97,7 @@ void client_session::own_query(std::string_view text, session_phase phase) {
     own_over_ = own_failed_ = false;
     row_.reset();
     phase_ = phase;
-    owed_reply reply;
-    reply.kind = reply_kind::query;
-    reply.action = protocol::reply_action::own;
-    server_->owed.push(std::move(reply));
+    server_->owed.push(reply_kind::query, protocol::reply_action::own);
     server_->statements.drop_unnamed();
     std::vector<std::byte> frame;
     protocol::message_writer{frame}.query(text);
@@ -193,7 +192,7 @@ void client_session::give_back(bool client_gone) {
     }
     if (server_ != nullptr) {
         pool::server_connection& server = *std::exchange(server_, nullptr);
-        server.on_cancel_over = nullptr;
+        server.cancel_listener = nullptr;
         if (std::exchange(counted_active_, false)) worker_.metrics().clients_active.sub();
         const bool own_under_way = phase_ == session_phase::surveying || phase_ == session_phase::restoring ||
                                    phase_ == session_phase::reviewing;
@@ -264,7 +263,7 @@ bool client_session::lost_server() {
     const session_phase phase = phase_;
     log::warning("server_lost", {{"server", server_->where.to_string()}, {"client", peer_}});
     pool::server_connection& server = *std::exchange(server_, nullptr);
-    server.on_cancel_over = nullptr;
+    server.cancel_listener = nullptr;
     if (std::exchange(counted_active_, false)) worker_.metrics().clients_active.sub();
     pool_->discard(server, metrics::server_close::lost_in_use);
     if (server_said_goodbye_) {

@@ -17,6 +17,12 @@ owed_reply reply(reply_kind kind, reply_action action = reply_action::forward) {
     return made;
 }
 
+void push(reply_queue& queue, owed_reply what) {
+    owed_reply& slot = queue.push(what.kind, what.action);
+    what.group = slot.group;
+    slot = std::move(what);
+}
+
 /// "pbdecsqf." for the kinds in order of the enumeration.
 std::string kinds(reply_queue& queue) {
     std::string all;
@@ -33,7 +39,7 @@ reply_queue made_of(std::string_view letters) {
         if (letter == '.') {
             queue.push_copy_end();
         } else {
-            queue.push(reply(static_cast<reply_kind>(kind)));
+            push(queue, reply(static_cast<reply_kind>(kind)));
         }
     }
     return queue;
@@ -69,7 +75,7 @@ TEST_CASE("reply queue: what is pushed comes out in order, across any number of 
     for (int step = 0; step < 5000; ++step) {
         if (random() % 5 < 3 || model.empty()) {
             const auto kind = static_cast<reply_kind>(random() % 8);
-            queue.push(reply(kind));
+            push(queue, reply(kind));
             model.push_back(kind);
         } else {
             REQUIRE(queue.front().kind == model.front());
@@ -95,11 +101,11 @@ TEST_CASE("reply queue: what was answered holds no statement any more") {
     parsed.statement = make("a");
     parsed.previous = make("b");
     parsed.client = &client;
-    queue.push(std::move(parsed));
+    push(queue, std::move(parsed));
     CHECK(store.size() == 2);
     queue.pop();
     CHECK(store.size() == 0);
-    queue.push(reply(reply_kind::sync));
+    push(queue, reply(reply_kind::sync));
     CHECK(queue.front().client == nullptr);
 }
 
@@ -109,19 +115,19 @@ TEST_CASE("reply queue: a server is settled when nothing is owed and no group is
     for (const auto kind :
          {reply_kind::parse, reply_kind::bind, reply_kind::describe, reply_kind::execute,
           reply_kind::close}) {
-        queue.push(reply(kind));
+        push(queue, reply(kind));
         CHECK_FALSE(queue.settled());
         queue.pop();
         // Answered, but its group waits for a Sync.
         CHECK_FALSE(queue.settled());
         CHECK(queue.group_open());
-        queue.push(reply(reply_kind::sync));
+        push(queue, reply(reply_kind::sync));
         CHECK_FALSE(queue.group_open());
         CHECK_FALSE(queue.settled());
         CHECK(queue.ready());
         CHECK(queue.settled());
     }
-    queue.push(reply(reply_kind::query));
+    push(queue, reply(reply_kind::query));
     CHECK_FALSE(queue.group_open());
     CHECK_FALSE(queue.settled());
     CHECK(queue.ready());
@@ -168,7 +174,7 @@ TEST_CASE("reply queue: with no Sync sent yet the server skips what follows unti
     CHECK(queue.skipping());
     CHECK(queue.group_open());
     CHECK_FALSE(queue.settled());
-    queue.push(reply(reply_kind::sync));
+    push(queue, reply(reply_kind::sync));
     CHECK_FALSE(queue.skipping());
     CHECK(queue.ready());
     CHECK(queue.settled());
@@ -207,7 +213,7 @@ TEST_CASE("reply queue: a copy whose end was not sent yet reads every Sync until
     CHECK_FALSE(queue.settled());
     queue.push_copy_end();
     CHECK_FALSE(queue.copying_in());
-    queue.push(reply(reply_kind::sync));
+    push(queue, reply(reply_kind::sync));
     CHECK(kinds(queue) == "e.s");
     queue.end_copy();
     queue.pop();
@@ -264,7 +270,7 @@ TEST_CASE("reply queue: whether a Sync was ignored is in doubt only when one was
         queue.end_copy();
         queue.pop();
         CHECK(queue.ready());
-        queue.push(reply(reply_kind::execute));
+        push(queue, reply(reply_kind::execute));
         queue.error_during_copy();
         CHECK_FALSE(queue.in_doubt());
     }
@@ -278,11 +284,11 @@ TEST_CASE("reply queue: an orphaned queue forwards nothing, touches no client an
     owed_reply parsed = reply(reply_kind::parse);
     parsed.client = &client;
     parsed.previous = known.make("a");
-    queue.push(std::move(parsed));
-    queue.push(reply(reply_kind::close, reply_action::synthesize));
-    queue.push(reply(reply_kind::bind, reply_action::swallow));
-    queue.push(reply(reply_kind::query, reply_action::own));
-    queue.push(reply(reply_kind::sync));
+    push(queue, std::move(parsed));
+    push(queue, reply(reply_kind::close, reply_action::synthesize));
+    push(queue, reply(reply_kind::bind, reply_action::swallow));
+    push(queue, reply(reply_kind::query, reply_action::own));
+    push(queue, reply(reply_kind::sync));
     queue.orphan();
     CHECK(kinds(queue) == "pbqs");
     for (std::size_t i = 0; i < queue.size(); ++i) {
@@ -303,13 +309,13 @@ TEST_CASE("reply queue: what is undone goes back step by step") {
     owed_reply closed = reply(reply_kind::close, reply_action::synthesize);
     closed.client = &client;
     closed.previous = std::exchange(client.statement, {});
-    queue.push(std::move(closed));
+    push(queue, std::move(closed));
     owed_reply parsed = reply(reply_kind::parse);
     parsed.client = &client;
     parsed.statement = b;
     parsed.previous = std::exchange(client.statement, b);
-    queue.push(std::move(parsed));
-    queue.push(reply(reply_kind::sync));
+    push(queue, std::move(parsed));
+    push(queue, reply(reply_kind::sync));
     std::vector<statement_ref> past;
     queue.skip_to_sync([](const owed_reply&) {}, [&](owed_reply& one) { past.push_back(one.previous); });
     REQUIRE(past.size() == 2);
@@ -330,13 +336,13 @@ TEST_CASE("reply queue: what a later group has changed is not changed back, only
         parsed.client = &name;
         parsed.statement = after;
         parsed.previous = before;
-        queue.push(std::move(parsed));
+        push(queue, std::move(parsed));
     };
     parse(client, a, b);  // will be skipped
     parse(other, {}, c);  // so will this, and nobody changes it later
-    queue.push(reply(reply_kind::sync));
+    push(queue, reply(reply_kind::sync));
     parse(client, b, c);  // a group of its own
-    queue.push(reply(reply_kind::sync));
+    push(queue, reply(reply_kind::sync));
     std::vector<client_statement*> undone;
     queue.skip_to_sync(
         [](const owed_reply&) {},
@@ -355,12 +361,12 @@ TEST_CASE("reply queue: closing a name that stands for nothing changes no other"
     owed_reply unnamed = reply(reply_kind::parse);
     unnamed.statement = known.make("b");
     unnamed.previous = known.make("a");
-    queue.push(std::move(unnamed));
-    queue.push(reply(reply_kind::sync));
+    push(queue, std::move(unnamed));
+    push(queue, reply(reply_kind::sync));
     owed_reply closed = reply(reply_kind::close, reply_action::synthesize);
     closed.named_on_server = true;  // a Close of a name, not of the unnamed statement
-    queue.push(std::move(closed));
-    queue.push(reply(reply_kind::sync));
+    push(queue, std::move(closed));
+    push(queue, reply(reply_kind::sync));
     std::vector<statement_ref> past;
     queue.skip_to_sync(
         [](const owed_reply&) {},
@@ -379,20 +385,20 @@ TEST_CASE("reply queue: a name is undecided while an earlier group may yet chang
     CHECK_FALSE(queue.undecided(&client));
     owed_reply parsed = reply(reply_kind::parse);
     parsed.client = &client;
-    queue.push(std::move(parsed));
+    push(queue, std::move(parsed));
     CHECK_FALSE(queue.undecided(&client));  // of the same group: done or skipped together
-    queue.push(reply(reply_kind::sync));
+    push(queue, reply(reply_kind::sync));
     CHECK(queue.undecided(&client));
     CHECK_FALSE(queue.undecided(&other));
     CHECK_FALSE(queue.undecided(nullptr));
     owed_reply again = reply(reply_kind::parse);
     again.client = &client;
-    queue.push(std::move(again));
+    push(queue, std::move(again));
     CHECK_FALSE(queue.undecided(&client));
     queue.pop();
     CHECK(queue.ready());
     CHECK_FALSE(queue.undecided(&client));
-    queue.push(reply(reply_kind::sync));
-    queue.push(reply(reply_kind::query));
+    push(queue, reply(reply_kind::sync));
+    push(queue, reply(reply_kind::query));
     CHECK(queue.undecided(nullptr));
 }
