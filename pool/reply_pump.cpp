@@ -52,7 +52,7 @@ public:
         data_ = server_.in.bytes();
         rest_of_body();
         close_run();
-        if (!emit_synthesized(server_, flight_)) return finish(pump_result::flight_full);
+        if (ours_is_next() && !emit_synthesized(server_, flight_)) return finish(pump_result::flight_full);
         while (data_.size() - at_ >= protocol::frame_header_size) {
             if (!flight_.has_room(made_bytes)) return finish(pump_result::flight_full);
             const std::byte* header_bytes = data_.data() + at_;
@@ -127,9 +127,13 @@ private:
     }
 
     void close_run_if_synthesized() {
-        if (server_.owed.empty() || server_.owed.front().action != reply_action::synthesize) return;
+        if (!ours_is_next()) return;
         close_run();
         emit_synthesized(server_, flight_);
+    }
+
+    bool ours_is_next() noexcept {
+        return !server_.owed.empty() && server_.owed.front().action == reply_action::synthesize;
     }
 
     bool front_is(reply_kind kind) noexcept {

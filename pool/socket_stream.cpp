@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -22,6 +23,20 @@ std::uint32_t epoll_bits(interest what) noexcept {
     if (what == interest::read || what == interest::read_write) bits |= EPOLLIN;
     if (what == interest::write || what == interest::read_write) bits |= EPOLLOUT;
     return bits;
+}
+
+/// The kernel reads a list of pieces at the price of copying some hundred bytes.
+constexpr std::size_t small_flight = 1024;
+
+/// Copies the pieces into one and returns their size; zero when they are too long for that.
+std::size_t join(std::span<const iovec> pieces, std::span<std::byte> into) noexcept {
+    std::size_t size = 0;
+    for (const iovec& piece : pieces) {
+        if (piece.iov_len > into.size() - size) return 0;
+        std::memcpy(into.data() + size, piece.iov_base, piece.iov_len);
+        size += piece.iov_len;
+    }
+    return size;
 }
 
 bool again(int error) noexcept { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
@@ -55,8 +70,11 @@ io_result socket_stream::read_some(std::span<std::byte> into) noexcept {
 io_result socket_stream::write_some(std::span<const iovec> pieces) noexcept {
     if (descriptor_ < 0 || error_ != 0) return {io_status::error, 0, error_};
     ssize_t sent;
+    std::array<std::byte, small_flight> together;
     if (pieces.size() == 1) {
         sent = system_call::send(descriptor_, pieces[0].iov_base, pieces[0].iov_len);
+    } else if (const std::size_t size = join(pieces, together); size != 0) {
+        sent = system_call::send(descriptor_, together.data(), size);
     } else {
         msghdr message{};
         message.msg_iov = const_cast<iovec*>(pieces.data());
@@ -115,6 +133,10 @@ void socket_stream::on_ready(loop_watch& self, std::uint32_t events) noexcept {
         return;
     }
     constexpr std::uint32_t broken = EPOLLERR | EPOLLHUP;
+    if (events == EPOLLIN) {
+        stream.sink_->notify(stream.bits_.on_readable);
+        return;
+    }
     if (stream.told_broken_) return;
     event_mask bits = 0;
     if ((events & (EPOLLIN | broken)) != 0) bits |= stream.bits_.on_readable;

@@ -75,7 +75,13 @@ void reply_queue::begin_copy_in() {
     for (; next < count_; ++next, ++kept) {
         if (kept != next) at(kept) = std::move(at(next));
     }
-    count_ = kept;
+    shrink(kept);
+}
+
+void reply_queue::shrink(std::size_t kept) {
+    while (count_ > kept) {
+        at(--count_) = owed_reply{};
+    }
 }
 
 void reply_queue::end_copy() noexcept {
@@ -100,7 +106,7 @@ void reply_queue::orphan() noexcept {
         if (kept != i) at(kept) = std::move(reply);
         ++kept;
     }
-    count_ = kept;
+    shrink(kept);
 }
 
 }  // namespace pgmend::protocol

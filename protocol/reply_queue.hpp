@@ -83,10 +83,13 @@ public:
     owed_reply& push(reply_kind kind, reply_action action = reply_action::forward) {
         if (count_ == ring_.size()) grow();
         owed_reply& reply = at(count_++);
-        reply = owed_reply{};
         reply.kind = kind;
         reply.action = action;
+        reply.error = substitute_error::none;
+        reply.named_on_server = reply.failed = false;
         reply.group = group_;
+        reply.evicted = 0;
+        reply.client = nullptr;
         switch (kind) {
             case reply_kind::parse:
             case reply_kind::bind:
@@ -191,8 +194,9 @@ private:
     }
     void grow();
     void hand_down(owed_reply& skipped, std::size_t from);
+    void shrink(std::size_t kept);
 
-    std::vector<owed_reply> ring_;
+    std::vector<owed_reply> ring_;  ///< entries that are not owed refer to no statement
     std::size_t first_ = 0;
     std::size_t count_ = 0;
     std::size_t limit_;

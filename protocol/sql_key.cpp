@@ -1,6 +1,11 @@
 #include "protocol/sql_key.hpp"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "protocol/sql_characters.hpp"
@@ -8,6 +13,9 @@
 namespace pgmend::protocol {
 namespace {
 
+constexpr std::size_t name_block = 16;
+/// Behind the copy of a text and behind the longest key: a whole block is read and written everywhere.
+constexpr std::size_t padding = name_block + 2;
 constexpr char integer_mark = 6;
 constexpr int integer_digits = 9;  // as many surely fit 32 bits
 
@@ -36,6 +44,41 @@ char elided(const sql_token& token) noexcept {
     return 0;
 }
 
+#ifdef __SSE2__
+
+/// Where bytes are `first` to `last`, all ones.
+__m128i within(__m128i bytes, char first, char last) noexcept {
+    const __m128i distance = _mm_sub_epi8(bytes, _mm_set1_epi8(first));
+    return _mm_cmpeq_epi8(_mm_min_epu8(distance, _mm_set1_epi8(static_cast<char>(last - first))), distance);
+}
+
+/// Writes a block of a name in lower case and returns how many bytes of it are the name's; what is written
+/// behind those means nothing. Both sides have room for a block.
+std::size_t fold_name(const char* from, char* to) noexcept {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    const __m128i capital = within(bytes, 'A', 'Z');
+    const __m128i folded = _mm_or_si128(bytes, _mm_and_si128(capital, _mm_set1_epi8(32)));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), folded);
+    __m128i part = _mm_or_si128(within(folded, 'a', 'z'), within(bytes, '0', '9'));
+    part = _mm_or_si128(part, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('_')));
+    part = _mm_or_si128(part, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('$')));
+    // Bytes above 127 have the bit that is asked for here.
+    const auto parts = static_cast<unsigned>(_mm_movemask_epi8(_mm_or_si128(part, bytes)));
+    return static_cast<std::size_t>(std::countr_one(parts));
+}
+
+#else
+
+std::size_t fold_name(const char* from, char* to) noexcept {
+    std::size_t length = 0;
+    for (char folded; length < name_block && (folded = folded_name_part(from[length])) != 0; ++length) {
+        to[length] = folded;
+    }
+    return length;
+}
+
+#endif
+
 bool is_at(const char* at, std::uint8_t any) noexcept { return is(static_cast<unsigned char>(*at), any); }
 
 }  // namespace
@@ -43,30 +86,33 @@ bool is_at(const char* at, std::uint8_t any) noexcept { return is(static_cast<un
 /// Every token ends itself: names and operators by a blank, which neither can contain, quoted names by their
 /// quote, the rest by its length.
 bool sql_key::make(std::string_view text) {
-    if (text_.size() < text.size() + 1) {
-        text_.resize(text.size() + 1);
-        key_.resize(2 * text.size() + 2);
+    if (text_.size() < text.size() + padding) {
+        text_.resize(text.size() + padding);
+        key_.resize(2 * text.size() + padding);
     }
     if (!text.empty()) std::memcpy(text_.data(), text.data(), text.size());
-    text_[text.size()] = '\0';
+    std::memset(text_.data() + text.size(), 0, padding);
     words_ = {};
     const std::string_view copy(text_.data(), text.size());
     const char* at = copy.data();
+    const char* const end = at + copy.size();
     char* out = key_.data();
     for (;;) {
         if (is_at(at, name_start)) {
             const char* const begin = at;
             char* const name = out;
-            char folded = folded_name_part(*at);
-            do {
-                *out++ = folded;
-                folded = folded_name_part(*++at);
-            } while (folded != 0);
-            const auto length = static_cast<std::size_t>(at - begin);
+            std::size_t length = 0;
+            for (std::size_t taken = name_block; taken == name_block;) {
+                taken = fold_name(at + length, out + length);
+                length += taken;
+            }
+            at += length;
+            out += length;
             // E'…' and its kin are constants, U&"…" a quoted name.
             if (length > 1 || (*at != '\'' && *at != '&')) {
                 if (*name == 'p' && begins_with_pg_temp({name, length})) words_.temp_schema = true;
                 *out++ = ' ';
+                if (*at == ' ') ++at;
                 continue;
             }
             at = begin;
@@ -93,6 +139,7 @@ bool sql_key::make(std::string_view text) {
         } else if (is_at(at, op) && !is_at(at + 1, op)) {
             *out++ = *at++;
             *out++ = ' ';
+            if (*at == ' ') ++at;
             continue;
         } else if (*at == '$' && is_at(at + 1, digit)) {
             const char* behind = at + 2;
@@ -105,6 +152,7 @@ bool sql_key::make(std::string_view text) {
                 continue;
             }
         }
+        if (at == end) break;
         sql_scanner scanner(copy, static_cast<std::size_t>(at - copy.data()));
         const sql_token token = scanner.next();
         if (token.kind == sql_token_kind::end) break;

@@ -2,8 +2,6 @@
 
 #include <array>
 
-#include "protocol/sql_characters.hpp"
-
 namespace pgmend::protocol {
 namespace {
 
@@ -19,15 +17,6 @@ bool has_foreign_op(std::string_view text) noexcept {
 }
 
 }  // namespace
-
-bool begins_with_pg_temp(std::string_view name) noexcept {
-    constexpr std::string_view wanted = "pg_temp";
-    if (name.size() < wanted.size()) return false;
-    for (std::size_t i = 0; i < wanted.size(); ++i) {
-        if (lower(static_cast<unsigned char>(name[i])) != static_cast<unsigned char>(wanted[i])) return false;
-    }
-    return true;
-}
 
 /// Watches the characters of a literal go by, after their escapes, for the words that matter. Date and time
 /// input takes a run of letters as a word, whatever stands around it.

@@ -9,6 +9,8 @@
 #include <string>
 #include <string_view>
 
+#include "protocol/sql_characters.hpp"
+
 namespace pgmend::protocol {
 
 enum class sql_token_kind : std::uint8_t {
@@ -72,7 +74,14 @@ private:
 };
 
 /// Whether a name is pg_temp or one of its numbered kin; a schema is named from its first letter on.
-bool begins_with_pg_temp(std::string_view name) noexcept;
+inline bool begins_with_pg_temp(std::string_view name) noexcept {
+    constexpr std::string_view wanted = "pg_temp";
+    if (name.size() < wanted.size()) return false;
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+        if (lower(static_cast<unsigned char>(name[i])) != static_cast<unsigned char>(wanted[i])) return false;
+    }
+    return true;
+}
 
 /// `text` with every comment and every run of blanks made one blank: what may be given to PostgreSQL's
 /// parser, whose own scanner takes quadratic time over nested comments. Empty when the text cannot be cut.

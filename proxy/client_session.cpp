@@ -70,25 +70,13 @@ bool client_session::progress(pool::event_mask bits) {
     }
     if (phase_ == session_phase::closing) return step_closing(bits);
     if (phase_ == session_phase::blind) return step_blind(bits);
-    if ((bits & server_refused) != 0 && !request_refused()) return false;
-    if ((bits & server_granted) != 0 && server_ != nullptr && phase_ == session_phase::waiting)
-        take_server(*server_);
-    if ((bits & server_writable) != 0 && server_ != nullptr && !server_->out.drain(*server_->io)) {
-        if (!lost_server()) return false;  // else another server may be in its place
-        bits &= ~static_cast<pool::event_mask>(server_readable);
-    }
-    if ((bits & client_writable) != 0) {
-        if (!out_.drain(*io_)) return false;
-        if (server_ != nullptr && !out_.blocked()) {
-            if (!pump_server()) return false;
-        }
-    }
+    constexpr pool::event_mask usual = client_readable | server_readable;
+    if ((bits & ~usual) != 0 && !unusual_progress(bits)) return false;
     if ((bits & server_readable) != 0 && server_ != nullptr && !read_server()) return false;
     if ((bits & server_unfit) != 0 && server_ != nullptr && worker_.cluster().must_leave(server_->where) &&
         !lost_server()) {
         return false;
     }
-    if ((bits & cancel_over) != 0) too_many_owed_ = false;
     if ((bits & client_readable) != 0 && !read_client()) return false;
     if (!after_progress()) return false;
     if ((bits & drained) != 0) {
@@ -100,6 +88,26 @@ bool client_session::progress(pool::event_mask bits) {
         }
     }
     set_interest();
+    return true;
+}
+
+/// What comes before reading.
+bool client_session::unusual_progress(pool::event_mask bits) {
+    if ((bits & server_refused) != 0 && !request_refused()) return false;
+    if ((bits & server_granted) != 0 && server_ != nullptr && phase_ == session_phase::waiting)
+        take_server(*server_);
+    // After a loss another server may be in its place.
+    if ((bits & server_writable) != 0 && server_ != nullptr && !server_->out.drain(*server_->io) &&
+        !lost_server()) {
+        return false;
+    }
+    if ((bits & client_writable) != 0) {
+        if (!out_.drain(*io_)) return false;
+        if (server_ != nullptr && !out_.blocked()) {
+            if (!pump_server()) return false;
+        }
+    }
+    if ((bits & cancel_over) != 0) too_many_owed_ = false;
     return true;
 }
 
@@ -123,7 +131,8 @@ bool client_session::consume_requests() {
         in_.keep();
         return true;
     }
-    for (bool more = true; more && !in_.empty();) {
+    bool more = server_ != nullptr || !requests_.begins_request(in_.bytes()) || want_server();
+    while (more && !in_.empty()) {
         const request_step step =
             requests_.read(in_.bytes(), server_, worker_.flight_to_server(), worker_.flight_to_client());
         if (!to_client()) return false;
@@ -323,13 +332,21 @@ void client_session::set_interest() {
     };
     const bool server_blocked = server_ != nullptr && server_->out.blocked();
     const bool read_client = !paused();
+    const bool muted = server_ != nullptr && server_->muted;
+    const bool read_both = read_client && !out_.blocked() && !server_blocked && !muted;
+    if (read_both && reads_both_) {
+        if (io_->buffered() != 0) gate_.set(client_readable);
+        if (server_ != nullptr && server_->io->buffered() != 0) gate_.set(server_readable);
+        return;
+    }
+    reads_both_ = read_both;
     if (server_blocked) worker_.metrics().backpressure_pauses.add(metrics::side::server);
     if (out_.blocked()) worker_.metrics().backpressure_pauses.add(metrics::side::client);
     io_->arm(combine(read_client, out_.blocked()));
     // What a stream holds inside itself causes no readiness of its own.
     if (read_client && io_->buffered() != 0) gate_.set(client_readable);
     if (server_ == nullptr) return;
-    const bool read_server = !out_.blocked() && !server_->muted;
+    const bool read_server = !out_.blocked() && !muted;
     server_->io->arm(combine(read_server, server_blocked));
     if (read_server && server_->io->buffered() != 0) gate_.set(server_readable);
 }

@@ -100,6 +100,7 @@ private:
     /// Deals with one set of events; false when the session is over.
     bool step(pool::event_mask bits);
     bool progress(pool::event_mask bits);
+    bool unusual_progress(pool::event_mask bits);
     bool step_blind(pool::event_mask bits);
     bool step_closing(pool::event_mask bits);
 
@@ -171,6 +172,7 @@ private:
     bool server_said_goodbye_ = false;
     bool too_many_owed_ = false;
     bool counted_active_ = false;
+    bool reads_both_ = false;  ///< both streams are armed for reading and nothing else
 };
 
 }  // namespace pgmend::proxy

@@ -71,21 +71,25 @@ request_step request_relay::read(
     pool::gather& to_client
 ) {
     data_ = data;
-    at_ = 0;
+    at_ = run_ = 0;
     server_ = server;
     to_server_ = &to_server;
     to_client_ = &to_client;
     long_frames_.clear();
     undecided_ = false;
-    std::size_t want = 0;
+    const request_step step = read_messages();
+    close_run();
+    return step;
+}
+
+request_step request_relay::read_messages() {
     for (;;) {
         if (body_left_ != 0) {
             pass_body(at_);
             if (at_ == data_.size()) return {request_result::need_more, at_, 0};
         }
         if (data_.size() - at_ < header_bytes) {
-            want = data_.size() == at_ ? 0 : header_bytes;
-            return {request_result::need_more, at_, want};
+            return {request_result::need_more, at_, data_.size() == at_ ? 0 : header_bytes};
         }
         const std::byte* header = data_.data() + at_;
         type_ = static_cast<char>(header[0]);
@@ -100,16 +104,18 @@ request_step request_relay::read(
             return {request_result::violation, at_};
         }
         size_ = length + std::size_t{1};
-        if (!to_server.has_room(made_bytes) || !to_client.has_room(made_bytes) || !long_frames_.empty()) {
+        if (!to_server_->has_room(made_bytes) || !to_client_->has_room(made_bytes) || !long_frames_.empty()) {
             return {request_result::flight_full, at_};
         }
-        if (server_ != nullptr && server_->cancels_under_way != 0 && server_->owed.empty() && type_ != 'X') {
-            undecided_ = true;  // the cancel is for what went before, not for this
-            return {request_result::too_many, at_};
-        }
-        if (barrier_ == barrier::now && server_ != nullptr && type_ != 'X') {
-            if (!server_->owed.empty()) return {request_result::too_many, at_};
-            barrier_ = barrier::none;
+        if (server_ != nullptr && type_ != 'X') {
+            if (server_->cancels_under_way != 0 && server_->owed.empty()) {
+                undecided_ = true;  // the cancel is for what went before, not for this
+                return {request_result::too_many, at_};
+            }
+            if (barrier_ == barrier::now) {
+                if (!server_->owed.empty()) return {request_result::too_many, at_};
+                barrier_ = barrier::none;
+            }
         }
         const outcome what = server_ == nullptr ? without_server() : message();
         if (what == outcome::wait_whole)
@@ -126,7 +132,7 @@ request_relay::outcome request_relay::without_server() {
             if (size_ != header_bytes)
                 return stop(request_result::need_server);  // the server says what is wrong
             skip_to_sync_ = false;
-            at_ += size_;
+            discard_message();
             const auto ready = to_client_->make(header_bytes + 1);
             static constexpr std::array<char, 6> idle{'Z', 0, 0, 0, 5, 'I'};
             std::memcpy(ready.data(), idle.data(), idle.size());
@@ -224,9 +230,24 @@ request_relay::outcome request_relay::message() {
 
 void request_relay::pass_body(std::size_t from) {
     const std::size_t now = std::min(body_left_, data_.size() - from);
-    if (!body_discard_) to_server_->add(data_.subspan(from, now));
+    if (body_discard_ || from != at_) {
+        close_run();
+        run_ = body_discard_ ? from + now : from;
+    }
     body_left_ -= now;
     at_ = from + now;
+}
+
+/// Puts what has been passed on and is not in the flight yet into it, in one piece.
+void request_relay::close_run() noexcept {
+    if (at_ > run_) to_server_->add(data_.subspan(run_, at_ - run_));
+    run_ = at_;
+}
+
+/// The flight, for what is to follow all that was passed on so far.
+pool::gather& request_relay::server_flight() noexcept {
+    close_run();
+    return *to_server_;
 }
 
 /// The message goes on as it is, however much of it is here.

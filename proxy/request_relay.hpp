@@ -60,6 +60,15 @@ public:
         pool::gather& to_client
     );
 
+    /// Whether `data` begins with a whole message that surely needs a server. False does not say the
+    /// opposite: `read` decides.
+    bool begins_request(std::span<const std::byte> data) const noexcept {
+        if (body_left_ != 0 || skip_to_sync_ || data.size() < 5) return false;
+        const char type = static_cast<char>(data[0]);
+        const std::size_t length = protocol::load_u32(data.data() + 1);
+        return (type == 'Q' || type == 'B') && length >= 4 && length < data.size();
+    }
+
     /// The request at the front cannot be carried out: consumes its first message (the rest of it as it
     /// arrives), and skips to the next Sync where it is of the extended protocol. Returns what was consumed.
     /// True in `needs_ready` when ReadyForQuery is to follow the error at once.
@@ -104,6 +113,7 @@ private:
     static constexpr std::size_t made_bytes = 2048;
     enum class outcome : std::uint8_t { done, wait_whole, stop };
 
+    request_step read_messages();
     outcome message();
     outcome without_server();
     outcome query();
@@ -129,6 +139,8 @@ private:
     }
     void pass_through();
     void pass_body(std::size_t from);
+    void close_run() noexcept;
+    pool::gather& server_flight() noexcept;
     protocol::owed_reply& owe(
         protocol::reply_kind kind, protocol::reply_action action = protocol::reply_action::forward
     ) {
@@ -187,6 +199,7 @@ private:
     // Of the call under way.
     std::span<std::byte> data_;
     std::size_t at_ = 0;
+    std::size_t run_ = 0;  ///< begin of what goes on as it is and is not in the flight yet
     std::size_t size_ = 0;
     char type_ = 0;
     pool::server_connection* server_ = nullptr;

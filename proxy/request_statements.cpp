@@ -41,14 +41,15 @@ void put(std::byte*& to, std::string_view text) noexcept {
 }  // namespace
 
 void request_relay::inject(const std::vector<std::byte>& frames) {
-    if (to_server_->has_room(frames.size() + made_bytes)) {
-        const auto room = to_server_->make(frames.size());
+    pool::gather& flight = server_flight();
+    if (flight.has_room(frames.size() + made_bytes)) {
+        const auto room = flight.make(frames.size());
         std::copy(frames.begin(), frames.end(), room.begin());
         return;
     }
     // Too long for the flight's own store; it lives until the flight was sent.
     long_frames_.push_back(frames);
-    to_server_->add(long_frames_.back());
+    flight.add(long_frames_.back());
 }
 
 /// Makes room for one more statement on the server.
@@ -270,7 +271,7 @@ request_relay::outcome request_relay::parse_shared(std::string_view name, const 
     owe_parse(reply_action::forward);
     const std::string& server_name = statement->server_name;
     const std::size_t new_size = size_ - name.size() + server_name.size();
-    const auto front = to_server_->make(header_bytes + server_name.size() + 1);
+    const auto front = server_flight().make(header_bytes + server_name.size() + 1);
     std::byte* to = front.data();
     *to++ = std::byte{'P'};
     protocol::store_u32(to, static_cast<std::uint32_t>(new_size - 1));
@@ -360,7 +361,7 @@ request_relay::outcome request_relay::bind() {
     if (name.empty()) return forward(reply_kind::bind);
     const std::string& server_name = prepared.server_name;
     const std::size_t new_size = size_ - name.size() + server_name.size();
-    const auto front = to_server_->make(header_bytes + portal.size() + 1 + server_name.size() + 1);
+    const auto front = server_flight().make(header_bytes + portal.size() + 1 + server_name.size() + 1);
     std::byte* to = front.data();
     *to++ = std::byte{'B'};
     protocol::store_u32(to, static_cast<std::uint32_t>(new_size - 1));
@@ -394,7 +395,7 @@ request_relay::outcome request_relay::describe() {
     }
     if (!provide(entry->statement, true)) return wait_for_answers();
     const std::string& server_name = entry->statement->server_name;
-    const auto frame = to_server_->make(header_bytes + 1 + server_name.size() + 1);
+    const auto frame = server_flight().make(header_bytes + 1 + server_name.size() + 1);
     std::byte* to = frame.data();
     *to++ = std::byte{'D'};
     protocol::store_u32(to, static_cast<std::uint32_t>(frame.size() - 1));
