@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <new>
 
 namespace pgmend::pool {
 
@@ -51,30 +52,37 @@ void leased_buffer::append(protocol::byte_view bytes) {
 }
 
 std::span<std::byte> leased_buffer::reserve(std::size_t bytes) {
-    if (block_.size() - end_ >= bytes && !block_.empty()) return block_.subspan(end_);
+    const auto space = [this] {
+        return std::span{block_->bytes() + block_->end, block_->capacity - block_->end};
+    };
+    if (block_ != nullptr && block_->capacity - block_->end >= bytes) return space();
     const std::size_t content = size();
-    if (block_.size() >= content + bytes) {
-        std::memmove(block_.data(), block_.data() + begin_, content);
-    } else {
-        const auto larger = pool_->lease(content + bytes);
-        if (content != 0) std::memcpy(larger.data(), block_.data() + begin_, content);
-        if (!block_.empty()) pool_->give_back(block_);
-        block_ = larger;
+    if (block_ != nullptr && block_->capacity >= content + bytes) {
+        std::memmove(block_->bytes(), block_->bytes() + block_->begin, content);
+        block_->begin = 0;
+        block_->end = content;
+        return space();
     }
-    begin_ = 0;
-    end_ = content;
-    return block_.subspan(end_);
+    const auto leased = pool_->lease(sizeof(block) + content + bytes);
+    auto* larger = new (leased.data()) block{leased.size() - sizeof(block), 0, content};
+    if (content != 0) std::memcpy(larger->bytes(), block_->bytes() + block_->begin, content);
+    clear();
+    block_ = larger;
+    return space();
 }
 
 void leased_buffer::consume(std::size_t bytes) noexcept {
-    begin_ += bytes;
-    if (begin_ == end_) clear();
+    if (bytes == size()) {
+        clear();
+    } else {
+        block_->begin += bytes;
+    }
 }
 
 void leased_buffer::clear() noexcept {
-    if (!block_.empty()) pool_->give_back(block_);
-    block_ = {};
-    begin_ = end_ = 0;
+    if (block_ == nullptr) return;
+    pool_->give_back({reinterpret_cast<std::byte*>(block_), sizeof(block) + block_->capacity});
+    block_ = nullptr;
 }
 
 }  // namespace pgmend::pool

@@ -43,8 +43,8 @@ private:
     std::size_t leased_blocks_ = 0;
 };
 
-/// A contiguous queue of bytes in a leased block; owns no block while empty. Views into it are valid until
-/// the next call that is not const.
+/// A contiguous queue of bytes in a leased block; owns no block while empty, and is small then: every idle
+/// connection has some. Views into it are valid until the next call that is not const.
 class leased_buffer {
 public:
     explicit leased_buffer(buffer_pool& pool) noexcept : pool_(&pool) {}
@@ -52,24 +52,33 @@ public:
     leased_buffer& operator=(const leased_buffer&) = delete;
     ~leased_buffer() { clear(); }
 
-    bool empty() const noexcept { return begin_ == end_; }
-    std::size_t size() const noexcept { return end_ - begin_; }
-    std::span<std::byte> view() noexcept { return block_.subspan(begin_, size()); }
-    protocol::byte_view view() const noexcept { return block_.subspan(begin_, size()); }
+    buffer_pool& pool() const noexcept { return *pool_; }
+    bool empty() const noexcept { return size() == 0; }
+    std::size_t size() const noexcept { return block_ == nullptr ? 0 : block_->end - block_->begin; }
+    std::span<std::byte> view() noexcept {
+        return block_ == nullptr ? std::span<std::byte>{}
+                                 : std::span{block_->bytes() + block_->begin, size()};
+    }
 
     void append(protocol::byte_view bytes);
     /// Free space behind the content, at least `bytes` of it; `commit` what was written there.
     std::span<std::byte> reserve(std::size_t bytes);
-    void commit(std::size_t bytes) noexcept { end_ += bytes; }
+    void commit(std::size_t bytes) noexcept { block_->end += bytes; }
     /// Drops bytes from the front; the block goes back when none are left.
     void consume(std::size_t bytes) noexcept;
     void clear() noexcept;
 
 private:
+    /// Stands at the front of the leased bytes.
+    struct block {
+        std::size_t capacity;  ///< behind this header
+        std::size_t begin;
+        std::size_t end;
+        std::byte* bytes() noexcept { return reinterpret_cast<std::byte*>(this + 1); }
+    };
+
     buffer_pool* pool_;
-    std::span<std::byte> block_;
-    std::size_t begin_ = 0;
-    std::size_t end_ = 0;
+    block* block_ = nullptr;
 };
 
 }  // namespace pgmend::pool

@@ -6,10 +6,11 @@ namespace pgmend::pool {
 
 io_result inbound::fill(stream& from, std::size_t want) {
     if (held_.empty()) {
-        const io_result result = from.read_some(buffers_.scratch());
+        const auto scratch = held_.pool().scratch();
+        const io_result result = from.read_some(scratch);
         if (result.status == io_status::ok) {
-            scratch_ = buffers_.scratch().first(result.bytes);
-            in_scratch_ = true;
+            scratch_ = scratch.data();
+            scratch_size_ = result.bytes;
         }
         return result;
     }
@@ -21,25 +22,23 @@ io_result inbound::fill(stream& from, std::size_t want) {
 }
 
 void inbound::consume(std::size_t count) noexcept {
-    if (!in_scratch_) {
+    if (scratch_ == nullptr) {
         held_.consume(count);
         return;
     }
-    scratch_ = scratch_.subspan(count);
-    if (scratch_.empty()) in_scratch_ = false;
+    scratch_size_ -= count;
+    scratch_ = scratch_size_ == 0 ? nullptr : scratch_ + count;
 }
 
 void inbound::keep() {
-    if (!in_scratch_) return;
-    held_.append(scratch_);
-    scratch_ = {};
-    in_scratch_ = false;
+    if (scratch_ == nullptr) return;
+    held_.append(unread());
+    scratch_ = nullptr;
 }
 
 void inbound::clear() noexcept {
     held_.clear();
-    scratch_ = {};
-    in_scratch_ = false;
+    scratch_ = nullptr;
 }
 
 std::span<std::byte> gather::make(std::size_t size) noexcept {

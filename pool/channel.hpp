@@ -17,26 +17,27 @@ namespace pgmend::pool {
 /// What one side has sent us and we have not consumed.
 class inbound {
 public:
-    explicit inbound(buffer_pool& buffers) noexcept : buffers_(buffers), held_(buffers) {}
+    explicit inbound(buffer_pool& buffers) noexcept : held_(buffers) {}
 
     /// Reads once. On ok, `bytes()` is everything not yet consumed: the shared scratch when nothing was held
     /// back before (valid until this worker's next read), the held block otherwise. `want` is the least size
     /// of the next message that is read whole, so that the block grows once.
     io_result fill(stream& from, std::size_t want);
-    std::span<std::byte> bytes() noexcept { return in_scratch_ ? scratch_ : held_.view(); }
+    std::span<std::byte> bytes() noexcept { return scratch_ != nullptr ? unread() : held_.view(); }
     /// Marks bytes at the front as dealt with.
     void consume(std::size_t count) noexcept;
     /// Saves what is left of the scratch; must be called before anybody else reads.
     void keep();
-    bool empty() const noexcept { return in_scratch_ ? scratch_.empty() : held_.empty(); }
-    std::size_t size() const noexcept { return in_scratch_ ? scratch_.size() : held_.size(); }
+    bool empty() const noexcept { return scratch_ == nullptr && held_.empty(); }
+    std::size_t size() const noexcept { return scratch_ != nullptr ? scratch_size_ : held_.size(); }
     void clear() noexcept;
 
 private:
-    buffer_pool& buffers_;
+    std::span<std::byte> unread() noexcept { return {scratch_, scratch_size_}; }
+
     leased_buffer held_;
-    std::span<std::byte> scratch_;
-    bool in_scratch_ = false;
+    std::byte* scratch_ = nullptr;  ///< what is left in the shared scratch; null when nothing is
+    std::size_t scratch_size_ = 0;
 };
 
 /// Collects one flight in one direction, pieces in order: views of bytes that were read, and bytes made here.

@@ -7,8 +7,8 @@ namespace pgmend::pool::detail {
 
 namespace {
 
-constexpr std::size_t class_bytes = 128;
-constexpr std::size_t class_count = 16;      // frames up to 2 KiB are recycled
+constexpr std::size_t class_bytes = 32;      // an idle session's own is below a hundred
+constexpr std::size_t class_count = 64;      // frames up to 2 KiB are recycled
 constexpr std::size_t kept_per_class = 256;  // and at most this many of each size are kept
 
 struct free_frame {

@@ -81,6 +81,75 @@ std::size_t fold_name(const char* from, char* to) noexcept {
 
 bool is_at(const char* at, std::uint8_t any) noexcept { return is(static_cast<unsigned char>(*at), any); }
 
+const char* behind_digits(const char* at) noexcept {
+    while (is_at(at, digit))
+        ++at;
+    return at;
+}
+
+/// Marks the end of a statement. Nothing but this mark ends in a semicolon.
+char* separate(const char* key, char* out) noexcept {
+    if (out != key && out[-1] != ';') *out++ = ';';
+    return out;
+}
+
+/// Cuts a name and folds it. False for what only begins like one: E'…' and its kin are constants, U&"…" a
+/// quoted name.
+bool cut_name(const char*& at, char*& out, scanned_words& words) noexcept {
+    std::size_t length = 0;
+    for (std::size_t taken = name_block; taken == name_block;) {
+        taken = fold_name(at + length, out + length);
+        length += taken;
+    }
+    if (length == 1 && (at[1] == '\'' || at[1] == '&')) return false;
+    if (*out == 'p' && begins_with_pg_temp({out, length})) words.temp_schema = true;
+    at += length;
+    out += length;
+    *out++ = ' ';
+    if (*at == ' ') ++at;
+    return true;
+}
+
+/// Cuts what stands at `at`, a blank or a token of a plain kind, and writes it behind `out`. False when it
+/// needs a second look, at the end of the text too.
+bool cut_plain(const char*& at, char*& out, const char* key, scanned_words& words) noexcept {
+    if (is_at(at, name_start)) return cut_name(at, out, words);
+    if (is_at(at, blank)) {
+        ++at;
+        return true;
+    }
+    if (is_at(at, digit)) {
+        const char* const behind = behind_digits(at + 1);
+        if (behind - at > integer_digits || *behind == '.' || is_at(behind, name_start)) return false;
+        *out++ = integer_mark;
+        at = behind;
+        return true;
+    }
+    if (is_at(at, self)) {
+        if (*at == ':' || (*at == '.' && (at[1] == '.' || is_at(at + 1, digit)))) return false;
+        if (*at == ';') {
+            out = separate(key, out);
+        } else {
+            *out++ = *at;
+        }
+        ++at;
+        return true;
+    }
+    if (is_at(at, op) && !is_at(at + 1, op)) {
+        *out++ = *at++;
+        *out++ = ' ';
+        if (*at == ' ') ++at;
+        return true;
+    }
+    if (*at != '$' || !is_at(at + 1, digit)) return false;
+    const char* const behind = behind_digits(at + 2);
+    if (is_at(behind, name_start)) return false;
+    out = std::copy(at, behind, out);
+    *out++ = ' ';
+    at = behind;
+    return true;
+}
+
 }  // namespace
 
 /// Every token ends itself: names and operators by a blank, which neither can contain, quoted names by their
@@ -98,59 +167,7 @@ bool sql_key::make(std::string_view text) {
     const char* const end = at + copy.size();
     char* out = key_.data();
     for (;;) {
-        if (is_at(at, name_start)) {
-            const char* const begin = at;
-            char* const name = out;
-            std::size_t length = 0;
-            for (std::size_t taken = name_block; taken == name_block;) {
-                taken = fold_name(at + length, out + length);
-                length += taken;
-            }
-            at += length;
-            out += length;
-            // E'…' and its kin are constants, U&"…" a quoted name.
-            if (length > 1 || (*at != '\'' && *at != '&')) {
-                if (*name == 'p' && begins_with_pg_temp({name, length})) words_.temp_schema = true;
-                *out++ = ' ';
-                if (*at == ' ') ++at;
-                continue;
-            }
-            at = begin;
-            out = name;
-        } else if (is_at(at, blank)) {
-            ++at;
-            continue;
-        } else if (is_at(at, digit)) {
-            const char* behind = at + 1;
-            while (is_at(behind, digit))
-                ++behind;
-            if (behind - at <= integer_digits && *behind != '.' && !is_at(behind, name_start)) {
-                *out++ = integer_mark;
-                at = behind;
-                continue;
-            }
-        } else if (is_at(at, self)) {
-            const bool alone = *at != ':' && (*at != '.' || (at[1] != '.' && !is_at(at + 1, digit)));
-            if (alone) {
-                out = *at == ';' ? separate(out) : (*out = *at, out + 1);
-                ++at;
-                continue;
-            }
-        } else if (is_at(at, op) && !is_at(at + 1, op)) {
-            *out++ = *at++;
-            *out++ = ' ';
-            if (*at == ' ') ++at;
-            continue;
-        } else if (*at == '$' && is_at(at + 1, digit)) {
-            const char* behind = at + 2;
-            while (is_at(behind, digit))
-                ++behind;
-            if (!is_at(behind, name_start)) {
-                out = std::copy(at, behind, out);
-                *out++ = ' ';
-                at = behind;
-                continue;
-            }
+        while (cut_plain(at, out, key_.data(), words_)) {
         }
         if (at == end) break;
         sql_scanner scanner(copy, static_cast<std::size_t>(at - copy.data()));
@@ -166,12 +183,6 @@ bool sql_key::make(std::string_view text) {
     return true;
 }
 
-/// Nothing but a semicolon ends in one.
-char* sql_key::separate(char* out) const noexcept {
-    if (out != key_.data() && out[-1] != ';') *out++ = ';';
-    return out;
-}
-
 char* sql_key::put(const sql_token& token, char* out) noexcept {
     words_.moment_literal = words_.moment_literal || token.names_moment;
     words_.temp_schema = words_.temp_schema || token.names_temp_schema;
@@ -179,7 +190,7 @@ char* sql_key::put(const sql_token& token, char* out) noexcept {
         *out++ = constant;
         return out;
     }
-    if (token.kind == sql_token_kind::punctuation && token.text[0] == ';') return separate(out);
+    if (token.kind == sql_token_kind::punctuation && token.text[0] == ';') return separate(key_.data(), out);
     if (token.kind == sql_token_kind::identifier) {
         for (const char c : token.text)
             *out++ = folded_name_part(c);

@@ -24,7 +24,6 @@ public:
 
 private:
     char* put(const sql_token& token, char* out) noexcept;
-    char* separate(char* out) const noexcept;
 
     std::vector<char> text_;  ///< a copy that ends in a zero, so that no byte is checked against the end
     std::vector<char> key_;
