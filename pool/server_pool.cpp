@@ -345,6 +345,7 @@ detached server_pool::open(partition_id id) {
         server.reported_at_login = server.reported;
         server.parameters = server.settings;
         partitions_[id].welcome = server.reported;
+        server.io->arm(interest::read);  // as every server that is handed out
         move(server, server_state::idle);
         ledger_.connected(server, now, actions);
     } else {

@@ -187,8 +187,8 @@ public:
 private:
     void drop_front() noexcept {
         owed_reply& gone = ring_[first_];
-        gone.statement = {};
-        gone.previous = {};
+        gone.statement.reset();
+        gone.previous.reset();
         first_ = (first_ + 1) & (ring_.size() - 1);
         --count_;
     }

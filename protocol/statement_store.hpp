@@ -51,6 +51,10 @@ public:
     }
     ~statement_ref() { drop(); }
 
+    void reset() noexcept {
+        drop();
+        statement_ = nullptr;
+    }
     explicit operator bool() const noexcept { return statement_ != nullptr; }
     const prepared_statement* operator->() const noexcept { return statement_; }
     const prepared_statement& operator*() const noexcept { return *statement_; }

@@ -34,7 +34,6 @@ bool client_session::take_server(pool::server_connection& server) {
     server_ = &server;
     server_want_ = 0;
     server.muted = false;
-    reads_both_ = false;
     server.io->watch(gate_, {server_readable, server_writable});
     if (!std::exchange(counted_active_, true)) worker_.metrics().clients_active.add();
     server.cancel_listener = &gate_;

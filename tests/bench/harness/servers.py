@@ -312,4 +312,11 @@ class Pgmend(Contender):
         }
 
 
+class CountedPgmend(Pgmend):
+    """Servers are checked by the clock, and what is counted for each transaction must not depend on how long it took."""
+
+    def environment(self):
+        return super().environment() | {"PGMEND_HEALTH_INTERVAL": "1h"}
+
+
 CONTENDERS = {each.name: each for each in (Direct, PgBouncer, HAProxy, Pgmend)}

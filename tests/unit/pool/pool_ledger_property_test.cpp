@@ -77,7 +77,9 @@ public:
         who.where = place::outside;
         static_cast<backend&>(server).now = backend::state::idle;
         server.parameters = &settings[any(3)];
-        call([&](auto& out) { ledger.release(server, now, out); });
+        call([&](auto& out) {
+            if (!ledger.put_back(server, now)) ledger.release(server, now, out);
+        });
     }
     void lose(client& who) {
         auto& server = static_cast<backend&>(*std::exchange(who.holds, nullptr));

@@ -42,7 +42,7 @@ struct books {
     }
     void release(ledger_server& server) {
         actions.clear();
-        ledger.release(server, now, actions);
+        if (!ledger.put_back(server, now)) ledger.release(server, now, actions);
     }
     void tick() {
         actions.clear();

@@ -101,6 +101,31 @@ struct literal_book final : address_book {
 
 }  // namespace
 
+TEST_CASE("socket stream: pieces leave in order, copied together or not") {
+    const std::vector<std::vector<std::size_t>> flights{
+        {3}, {3, 4}, {3, 1021}, {3, 1022}, {1024, 1}, {1, 1024}, {1, 0, 2}, {500, 500, 500}, {4000, 9}};
+    for (const auto& sizes : flights) {
+        pair p;
+        std::string whole;
+        std::vector<std::string> pieces;
+        for (const std::size_t size : sizes) {
+            pieces.emplace_back(size, static_cast<char>('a' + pieces.size()));
+            whole += pieces.back();
+        }
+        std::vector<iovec> list;
+        for (std::string& piece : pieces) {
+            list.push_back({piece.data(), piece.size()});
+        }
+        const io_result sent = p.stream->write_some(list);
+        REQUIRE(sent.status == io_status::ok);
+        CHECK(sent.bytes == whole.size());
+        std::string got(whole.size() + 1, '\0');
+        REQUIRE(::read(p.other, got.data(), got.size()) == static_cast<ssize_t>(whole.size()));
+        got.pop_back();
+        CHECK(got == whole);
+    }
+}
+
 TEST_CASE("socket stream: bytes go both ways and nothing to read is no error") {
     pair p;
     CHECK(p.stream->connected().status == io_status::ok);

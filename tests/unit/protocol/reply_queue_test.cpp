@@ -298,6 +298,42 @@ TEST_CASE("reply queue: an orphaned queue forwards nothing, touches no client an
     }
 }
 
+TEST_CASE("reply queue: what is dropped unanswered leaves nothing behind for the next") {
+    statement_store store{0};  // keeps nothing that nobody holds
+    const auto make = [&](std::string_view text) {
+        return store.intern(text, {}, {}, [](std::string_view) { return statement_traits{}; });
+    };
+    client_statement client{"c"};
+    for (const bool by_copy : {false, true}) {
+        reply_queue queue{100};
+        push(queue, reply(reply_kind::query));
+        for (int i = 0; i < 3; ++i) {
+            owed_reply dropped =
+                reply(by_copy ? reply_kind::sync : reply_kind::parse, reply_action::synthesize);
+            dropped.statement = make("a" + std::to_string(i));
+            dropped.previous = make("b" + std::to_string(i));
+            dropped.client = &client;
+            dropped.error = substitute_error::malformed;
+            dropped.evicted = 7;
+            dropped.named_on_server = dropped.failed = true;
+            push(queue, std::move(dropped));
+        }
+        by_copy ? queue.begin_copy_in() : queue.orphan();
+        CHECK(kinds(queue) == "q");
+        CHECK(store.size() == 0);
+        for (int i = 0; i < 8; ++i) {
+            const owed_reply& next = queue.push(reply_kind::bind);
+            CHECK_FALSE(next.statement);
+            CHECK_FALSE(next.previous);
+            CHECK(next.client == nullptr);
+            CHECK(next.error == substitute_error::none);
+            CHECK(next.evicted == 0);
+            CHECK_FALSE(next.named_on_server);
+            CHECK_FALSE(next.failed);
+        }
+    }
+}
+
 TEST_CASE("reply queue: what is undone goes back step by step") {
     statements known;
     client_statement client{"c"};

@@ -68,3 +68,25 @@ TEST_CASE("client statements: what stands for nothing is dropped when asked to")
     CHECK(f.names.find("full") == &full);
     CHECK(f.names.size() == 1);
 }
+
+TEST_CASE("client statements: closed and restored names are dropped once they stand for nothing") {
+    fixture f;
+    client_statement& a = f.names.entry("a");
+    client_statement& b = f.names.entry("b");
+    a.statement = f.make("1");
+    b.statement = f.make("2");
+    f.names.prune();
+    const statement_ref one = f.names.close(a);
+    CHECK(one->text == "1");
+    CHECK(f.names.find("a") == nullptr);
+    f.names.restore(b, {});
+    f.names.prune();
+    CHECK(f.names.size() == 0);
+    client_statement& again = f.names.entry("a");
+    f.names.restore(again, one);
+    f.names.prune();
+    CHECK(f.names.find("a")->statement == one);
+    f.names.clear_named();
+    f.names.prune();
+    CHECK(f.names.size() == 0);
+}

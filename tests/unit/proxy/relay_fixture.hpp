@@ -64,7 +64,9 @@ struct relay_client {
             std::copy_n(reinterpret_cast<const std::byte*>(unread.data()), unread.size(), data.begin());
             pool::gather flight_to_server;
             pool::gather flight_to_client;
+            const bool sure = server == nullptr && relay.begins_request(data);
             last = relay.read(data, server, flight_to_server, flight_to_client);
+            if (sure) REQUIRE(last.result == proxy::request_result::need_server);
             take_flight(flight_to_server, to_server);
             take_flight(flight_to_client, to_client);
             REQUIRE(last.consumed <= unread.size());
