@@ -222,12 +222,25 @@ scram_step scram_server::client_final(std::string_view data) {
     if (!proof) return refuse(malformed("Malformed proof in client-final-message."));
 
     auth_message_.append(",").append(data.substr(0, proof_at - 1));
-    const scram_key client_key = scram_mix(*proof, scram_hmac(verifier_.stored_key, auth_message_));
-    const bool right = scram_equal(scram_hash(as_text(client_key)), verifier_.stored_key);
-    const scram_key signature = scram_hmac(verifier_.server_key, auth_message_);
-    if (!right || verifier_.mock) return refuse(password_failed(user_));
+    scram_stored_keys fitting{verifier_.stored_key, verifier_.server_key};
+    auto client_key = key_behind(*proof, fitting.stored_key);
+    for (const scram_stored_keys& other : verifier_.others) {
+        if (client_key) break;
+        fitting = other;
+        client_key = key_behind(*proof, other.stored_key);
+    }
+    const scram_key signature = scram_hmac(fitting.server_key, auth_message_);
+    if (!client_key || verifier_.mock) return refuse(password_failed(user_));
+    recovered_ = {verifier_.salt, verifier_.iterations, {*client_key, fitting.server_key}};
     phase_ = phase::over;
     return {scram_status::done, "v=" + base64_encode(as_text(signature)), {}};
+}
+
+/// The ClientKey in `proof`, if it is the one that `stored_key` was made from.
+std::optional<scram_key> scram_server::key_behind(const scram_key& proof, const scram_key& stored_key) const {
+    const scram_key client_key = scram_mix(proof, scram_hmac(stored_key, auth_message_));
+    if (!scram_equal(scram_hash(as_text(client_key)), stored_key)) return std::nullopt;
+    return client_key;
 }
 
 scram_client::scram_client(
@@ -236,9 +249,15 @@ scram_client::scram_client(
 )
     : password_(password),
       nonce_(std::move(client_nonce)),
-      cache_(cache),
+      cache_(&cache),
       end_point_(end_point),
       max_iterations_(max_iterations) {}
+
+scram_client::scram_client(const scram_login_keys& keys, std::string client_nonce, std::string_view end_point)
+    : nonce_(std::move(client_nonce)),
+      login_keys_(&keys),
+      end_point_(end_point),
+      max_iterations_(scram_max_iterations) {}
 
 scram_client::~scram_client() { OPENSSL_cleanse(password_.data(), password_.size()); }
 
@@ -296,7 +315,11 @@ scram_step scram_client::server_first(std::string_view data) {
     if (failed != std::errc{} || stop != end || iterations == 0 || iterations > max_iterations_) {
         return refuse("malformed SCRAM message (invalid iteration count)");
     }
-    const scram_client_keys keys = cache_.get(password_, as_bytes(*salt), iterations);
+    if (login_keys_ != nullptr && (login_keys_->salt != *salt || login_keys_->iterations != iterations)) {
+        return refuse("the server's SCRAM verifier is not the one that the client's keys belong to");
+    }
+    const scram_client_keys keys =
+        login_keys_ != nullptr ? login_keys_->keys : cache_->get(password_, as_bytes(*salt), iterations);
     std::string final_message =
         "c=" + base64_encode(gs2_header_ + (plus_ ? end_point_ : std::string{})) + ",r=" + std::string(nonce);
     std::string auth_message = client_first_bare_ + ',';

@@ -61,6 +61,9 @@ public:
 
     scram_step initial_response(const sasl_initial_response& first);
     scram_step response(std::string_view data);
+    /// Once `done`: the client's proof gives away what it proved itself with, enough to log in to a server
+    /// that keeps the same verifier.
+    const std::optional<scram_login_keys>& recovered() const noexcept { return recovered_; }
 
 private:
     enum class phase : std::uint8_t { start, client_first, client_final, over };
@@ -68,6 +71,7 @@ private:
     std::optional<auth_error> read_gs2_header(std::string_view data, std::size_t& size);
     scram_step client_first(std::string_view data);
     scram_step client_final(std::string_view data);
+    std::optional<scram_key> key_behind(const scram_key& proof, const scram_key& stored_key) const;
     scram_step refuse(auth_error error);
 
     scram_verifier verifier_;
@@ -76,6 +80,7 @@ private:
     std::string end_point_;
     std::string gs2_header_;
     std::string auth_message_;  ///< client-first-bare, server-first
+    std::optional<scram_login_keys> recovered_;
     phase phase_ = phase::start;
     bool plus_ = false;
 };
@@ -88,6 +93,9 @@ public:
         std::string_view password, std::string client_nonce, scram_key_cache& cache,
         std::string_view end_point = {}, std::uint32_t max_iterations = scram_max_iterations
     );
+    /// Without the password: `keys` do instead, where the server's salt and rounds are theirs. `keys` outlive
+    /// the machine.
+    scram_client(const scram_login_keys& keys, std::string client_nonce, std::string_view end_point = {});
     ~scram_client();
     scram_client(const scram_client&) = delete;
     scram_client& operator=(const scram_client&) = delete;
@@ -95,6 +103,7 @@ public:
     /// From the body of AuthenticationSASL behind its code: the mechanisms offered. The reply is
     /// client-first, to be sent with `mechanism()`.
     scram_step mechanisms(byte_view offered);
+    bool bound() const noexcept { return plus_; }
     std::string_view mechanism() const noexcept { return plus_ ? scram_sha_256_plus : scram_sha_256; }
     /// AuthenticationSASLContinue; the reply is client-final.
     scram_step server_first(std::string_view data);
@@ -108,7 +117,8 @@ private:
 
     std::string password_;
     std::string nonce_;  ///< our part, then both
-    scram_key_cache& cache_;
+    scram_key_cache* cache_ = nullptr;
+    const scram_login_keys* login_keys_ = nullptr;
     std::string end_point_;
     std::string gs2_header_;
     std::string client_first_bare_;

@@ -136,6 +136,11 @@ scram_verifier derive_scram_verifier(std::string_view password, byte_view salt, 
     return verifier;
 }
 
+std::string scram_salt_for(byte_view process_secret, std::string_view user) {
+    const scram_key salt = scram_hmac(scram_hash(as_text(process_secret)), user);
+    return std::string(as_text(salt).substr(0, mock_salt_size));
+}
+
 scram_verifier mock_scram_verifier(
     byte_view process_secret, std::string_view user, std::uint32_t iterations
 ) {
@@ -143,7 +148,7 @@ scram_verifier mock_scram_verifier(
     scram_verifier verifier;
     verifier.mock = true;
     verifier.iterations = iterations;
-    verifier.salt = as_text(scram_hmac(secret, user)).substr(0, mock_salt_size);
+    verifier.salt = scram_salt_for(process_secret, user);
     verifier.stored_key = scram_hash(as_text(secret));
     verifier.server_key = verifier.stored_key;
     return verifier;

@@ -36,6 +36,12 @@ bool scram_equal(const scram_key& left, const scram_key& right) noexcept;
 /// Strict base64 of exactly 32 bytes.
 std::optional<scram_key> decode_scram_key(std::string_view text);
 
+/// One password as a server keeps it.
+struct scram_stored_keys {
+    scram_key stored_key;
+    scram_key server_key;
+};
+
 /// What a server keeps instead of a password.
 struct scram_verifier {
     std::uint32_t iterations = 0;
@@ -43,6 +49,8 @@ struct scram_verifier {
     scram_key stored_key;
     scram_key server_key;
     bool mock = false;  ///< for a user who does not exist: the exchange looks the same and always fails
+    /// Further passwords that are good as well, under the same salt and rounds: while one is being replaced.
+    std::vector<scram_stored_keys> others = {};
 
     /// Reads `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`, base64 where bytes.
     static std::optional<scram_verifier> parse(std::string_view text);
@@ -52,7 +60,10 @@ struct scram_verifier {
 /// From a plain password; takes `iterations` rounds of HMAC, so do it once when the secret is loaded.
 scram_verifier derive_scram_verifier(std::string_view password, byte_view salt, std::uint32_t iterations);
 
-/// For a user who does not exist: the salt stays the same for the same name as long as `process_secret` does.
+/// A salt for `user` that stays the same as long as `process_secret` does, and tells nothing else.
+std::string scram_salt_for(byte_view process_secret, std::string_view user);
+
+/// For a user who does not exist, with the salt of `scram_salt_for`.
 scram_verifier mock_scram_verifier(byte_view process_secret, std::string_view user, std::uint32_t iterations);
 
 /// Checks a plain password (authentication method `password`) against a verifier. Takes its iterations.
@@ -62,6 +73,13 @@ bool scram_verify_password(const scram_verifier& verifier, std::string_view pass
 struct scram_client_keys {
     scram_key client_key;
     scram_key server_key;
+};
+
+/// The same, good only where the server's salt and rounds are these.
+struct scram_login_keys {
+    std::string salt;  ///< raw bytes
+    std::uint32_t iterations = 0;
+    scram_client_keys keys;
 };
 
 /// Keys by (password, salt, iterations), so that only the first login to a server derives them. Bounded; the
