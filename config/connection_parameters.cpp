@@ -8,7 +8,7 @@ namespace pgmend::config {
 namespace {
 
 /// The parameters that libpq gets to see; it knows them all since long before version 15.
-constexpr std::array<std::string_view, 16> understood = {
+constexpr std::array<std::string_view, 23> understood = {
     "host",
     "hostaddr",
     "port",
@@ -19,6 +19,13 @@ constexpr std::array<std::string_view, 16> understood = {
     "sslcert",
     "sslkey",
     "sslrootcert",
+    "sslcrl",
+    "sslsni",
+    "ssl_min_protocol_version",
+    "ssl_max_protocol_version",
+    "channel_binding",
+    "passfile",
+    "service",
     "options",
     "connect_timeout",
     "application_name",
@@ -26,19 +33,19 @@ constexpr std::array<std::string_view, 16> understood = {
     "client_encoding",
     "target_session_attrs"};
 
-/// A parameter under another name: of JDBC, Prisma, Rails, node-postgres.
+/// A parameter under another name (of JDBC, Prisma, Rails, node-postgres), or one that libpq 15 is not shown.
 struct alias {
     std::string_view name;
     std::string_view meaning;
 };
 constexpr std::array aliases = {
-    alias{"ApplicationName", "application_name"},
-    alias{"ssl", "sslmode"},
-    alias{"encoding", "client_encoding"},
-    alias{"schema", "search_path"},
-    alias{"currentSchema", "search_path"},
-    alias{"search_path", "search_path"},
-    alias{"targetServerType", "target_session_attrs"}};
+    alias{"ApplicationName", "application_name"}, alias{"ssl", "sslmode"},
+    alias{"encoding", "client_encoding"}, alias{"schema", "search_path"},
+    alias{"currentSchema", "search_path"}, alias{"search_path", "search_path"},
+    alias{"targetServerType", "target_session_attrs"}, alias{"sslNegotiation", "sslnegotiation"},
+    alias{"channelBinding", "channel_binding"}, alias{"requireAuth", "require_auth"},
+    // libpq knows these two from version 17 and 16 on.
+    alias{"sslnegotiation", "sslnegotiation"}, alias{"require_auth", "require_auth"}};
 
 /// A known parameter without effect. `silent`: values that ask for nothing, comma-separated.
 struct inert {
@@ -50,17 +57,10 @@ constexpr std::string_view system_decides = "the operating system's values are u
 constexpr std::string_view pool_decides = "pgmend pools connections, see pool.*";
 constexpr std::string_view tls_decides = "see upstream.tls";
 constexpr std::array inert_parameters = {
-    inert{"sslnegotiation", "postgres", "TLS is negotiated the PostgreSQL way"},
-    inert{"require_auth", "", "every method the server asks for is answered"},
     inert{"load_balance_hosts", "disable", "servers are tried in the order given"},
-    inert{"channel_binding", "prefer,disable", "it is not enforced"},
     inert{"min_protocol_version", "3.0,latest", "servers are spoken to in protocol 3.0"},
     inert{"max_protocol_version", "3.0,3.2,latest", "servers are spoken to in protocol 3.0"},
-    inert{"ssl_min_protocol_version", "TLSv1,TLSv1.1,TLSv1.2", tls_decides},
-    inert{"ssl_max_protocol_version", "", tls_decides},
     inert{"sslcompression", "0", tls_decides},
-    inert{"sslsni", "1", tls_decides},
-    inert{"sslcrl", "", tls_decides},
     inert{"sslcrldir", "", tls_decides},
     inert{"sslpassword", "", "keys with a passphrase are not supported"},
     inert{"sslcertmode", "allow", tls_decides},
@@ -70,8 +70,6 @@ constexpr std::array inert_parameters = {
     inert{"gsslib", "", "GSSAPI is not supported"},
     inert{"gssdelegation", "0", "GSSAPI is not supported"},
     inert{"requirepeer", "", "it is not enforced"},
-    inert{"passfile", "", "password files are not read, give the password"},
-    inert{"service", "", "service files are not read"},
     inert{"replication", "false,off,no,0", "each client asks for replication itself"},
     inert{"keepalives", "1", system_decides},
     inert{"keepalives_idle", "", system_decides},

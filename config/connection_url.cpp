@@ -10,6 +10,7 @@
 
 #include "config/connection_parameters.hpp"
 #include "config/connection_text.hpp"
+#include "config/libpq_files.hpp"
 
 namespace pgmend::config {
 
@@ -124,19 +125,58 @@ private:
             PQfreemem(message);
             return false;
         }
+        const service served = read_service(options.get());
         for (const PQconninfoOption* each = options.get(); each->keyword != nullptr; ++each) {
             const std::string name = each->keyword;
             if (judge_parameter(name, {}).use != parameter_use::libpq) continue;
-            if (each->val != nullptr) {
-                values_[name] = {name, each->val};
-            } else if (const auto found = mapped_.find(name); found != mapped_.end()) {
-                values_[name] = found->second;
-            } else if (each->envvar != nullptr) {
-                if (auto value = environment_(each->envvar))
-                    values_[name] = {each->envvar, std::move(*value)};
-            }
+            choose(name, each->val, each->envvar == nullptr ? "" : each->envvar, served);
         }
+        // These two are younger than the libpq at hand.
+        choose("sslnegotiation", nullptr, "PGSSLNEGOTIATION", served);
+        choose("require_auth", nullptr, "PGREQUIREAUTH", served);
         return true;
+    }
+
+    using service = std::map<std::string, std::string>;
+
+    /// The value of one parameter: as given, else as its service says, else from the environment.
+    void choose(
+        const std::string& name, const char* value, const std::string& variable, const service& served
+    ) {
+        if (value != nullptr) {
+            values_[name] = {name, value};
+        } else if (const auto mapped = mapped_.find(name); mapped != mapped_.end()) {
+            values_[name] = mapped->second;
+        } else if (const auto found = served.find(name); found != served.end()) {
+            values_[name] = {name, found->second};
+        } else if (!variable.empty()) {
+            if (auto set = environment_(variable)) values_[name] = {variable, std::move(*set)};
+        }
+    }
+
+    /// What the service that is named says, from the files libpq would look into.
+    service read_service(const PQconninfoOption* options) {
+        std::optional<std::string> name;
+        for (const PQconninfoOption* each = options; each->keyword != nullptr; ++each) {
+            if (std::string_view(each->keyword) == "service" && each->val != nullptr) name = each->val;
+        }
+        if (!name) name = environment_("PGSERVICE");
+        if (!name || name->empty()) return {};
+        std::vector<std::string> paths;
+        if (const auto file = environment_("PGSERVICEFILE")) {
+            paths.push_back(*file);
+        } else if (const auto home = environment_("HOME")) {
+            paths.push_back(*home + "/.pg_service.conf");
+        }
+        const auto shared = environment_("PGSYSCONFDIR");
+        paths.push_back((shared ? *shared : "/etc/postgresql-common") + "/pg_service.conf");
+        for (const std::string& path : paths) {
+            const auto text = read_small_file(path);
+            if (!text.value) continue;
+            if (auto found = find_service(*text.value, *name)) return std::move(*found);
+        }
+        target_.problems.push_back("names a service that no service file defines");
+        return {};
     }
 
     const given* find(const std::string& name) const {
@@ -159,6 +199,9 @@ private:
         copy("dbname", "upstream.database");
         copy("user", "upstream.user");
         copy("password", "upstream.password");
+        copy("passfile", "upstream.passfile");
+        copy("channel_binding", "upstream.channel_binding");
+        copy("require_auth", "upstream.require_auth");
         copy(
             find("application_name") ? "application_name" : "fallback_application_name",
             "upstream.application_name"
@@ -214,6 +257,13 @@ private:
     void read_tls() {
         copy("sslcert", "upstream.tls.cert");
         copy("sslkey", "upstream.tls.key");
+        copy("sslcrl", "upstream.tls.crl");
+        copy("sslnegotiation", "upstream.tls.negotiation");
+        copy_version("ssl_min_protocol_version", "upstream.tls.min_version");
+        copy_version("ssl_max_protocol_version", "upstream.tls.max_version");
+        if (const given* sni = find("sslsni"))
+            target_.values.push_back({"upstream.tls.sni", sni->parameter, sni->text == "0" ? "false" : "true"}
+            );
         const given* mode = find("sslmode");
         const given* ca = find("sslrootcert");
         std::string word = mode == nullptr ? std::string() : mode->text;
@@ -230,6 +280,18 @@ private:
             if (const auto home = environment_("HOME"))
                 target_.values.push_back({"upstream.tls.ca", "sslrootcert", *home + "/.postgresql/root.crt"});
         }
+    }
+
+    void copy_version(const std::string& parameter, std::string key) {
+        const given* value = find(parameter);
+        if (value == nullptr) return;
+        // These two are never spoken: as lower bounds they ask for nothing.
+        const bool older = value->text == "TLSv1" || value->text == "TLSv1.1";
+        if (older && parameter.find("max") != parameter.npos) {
+            target_.problems.push_back(parameter + " is a version that is not spoken any more");
+            return;
+        }
+        target_.values.push_back({std::move(key), value->parameter, older ? "any" : value->text});
     }
 
     /// Whole seconds; libpq takes 0 and less for "no limit", which is not offered here.

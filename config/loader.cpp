@@ -1,5 +1,6 @@
 #include "config/loader.hpp"
 
+#include <pg_config_manual.h>
 #include <pwd.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <set>
 #include <system_error>
 
+#include "config/libpq_files.hpp"
 #include "config/validation.hpp"
 
 namespace pgmend::config {
@@ -244,6 +246,7 @@ private:
         // As libpq does: the user of the operating system, and a database of the same name.
         if (upstream.user().empty()) upstream.user.set(sources_.os_user);
         if (upstream.database().empty()) upstream.database.set(upstream.user());
+        read_passfile();
         auto& tls = candidate_->listen.tls;
         if (tls.mode.source() == value_source::built_in && !tls.cert().empty() && !tls.key().empty())
             tls.mode.set(client_tls_mode::prefer);
@@ -255,6 +258,38 @@ private:
         }
         for (std::string& each : doubts(*candidate_))
             result_.warnings.push_back(std::move(each));
+    }
+
+    std::string variable(const std::string& name) const {
+        const auto found = sources_.environment.find(name);
+        return found == sources_.environment.end() ? std::string() : found->second;
+    }
+
+    /// The password of last resort, as in libpq.
+    void read_passfile() {
+        auto& upstream = candidate_->upstream;
+        if (!upstream.password().empty() || !upstream.password_file().empty() || upstream.servers().empty())
+            return;
+        std::string path = upstream.passfile();
+        if (path.empty()) path = variable("PGPASSFILE");
+        if (path.empty() && !variable("HOME").empty()) path = variable("HOME") + "/.pgpass";
+        if (path.empty()) return;
+        const auto text = read_small_file(path);
+        if (!text.value) {
+            if (!upstream.passfile().empty()) result_.warnings.push_back("upstream.passfile " + text.problem);
+            return;
+        }
+        if (is_open_to_others(path)) {
+            result_.warnings.push_back(
+                "password file '" + path + "' is left alone: others may read it; permissions should be 0600"
+            );
+            return;
+        }
+        const server_address& server = upstream.servers().front();
+        std::string host = server.host.empty() ? server.address : server.host;
+        if (host == DEFAULT_PGSOCKET_DIR) host = "localhost";
+        if (auto found = find_password(*text.value, host, server.port, upstream.database(), upstream.user()))
+            upstream.password.set(std::move(*found), value_source::file);
     }
 
     const load_sources& sources_;

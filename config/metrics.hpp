@@ -22,11 +22,13 @@ enum class refusal : std::uint8_t {
     protocol,      ///< what came was not a startup packet
     tls_required,  ///< plain text where TLS is asked for
     descriptors,   ///< the process has no file descriptor left
+    login_limit,   ///< pushed out by others on their way in
+    rule,          ///< no rule lets it in, or one rejects it
 };
-inline constexpr std::array<words, 6> refusal_words{"client_limit", "wait_timeout", "draining",
-                                                    "protocol",     "tls_required", "descriptors"};
+inline constexpr std::array<words, 8> refusal_words{"client_limit", "wait_timeout", "draining",    "protocol",
+                                                    "tls_required", "descriptors",  "login_limit", "rule"};
 constexpr const auto& label_words(refusal) { return refusal_words; }
-static_assert(label_word(refusal::descriptors) == "descriptors");
+static_assert(label_word(refusal::rule) == "rule");
 
 /// How a client's login ended.
 enum class login_result : std::uint8_t {

@@ -22,22 +22,67 @@ constexpr auto words(pool_mode) {
 }
 
 /// How a client proves who it is.
-enum class auth_method { trust, password, md5, scram_sha_256 };
+enum class auth_method { trust, password, md5, scram_sha_256, cert, reject };
 constexpr auto words(auth_method) {
     return std::array{
-        word<auth_method>{auth_method::trust, "trust"}, word<auth_method>{auth_method::password, "password"},
+        word<auth_method>{auth_method::trust, "trust"},
+        word<auth_method>{auth_method::password, "password"},
         word<auth_method>{auth_method::md5, "md5"},
-        word<auth_method>{auth_method::scram_sha_256, "scram-sha-256"}};
+        word<auth_method>{auth_method::scram_sha_256, "scram-sha-256"},
+        word<auth_method>{auth_method::cert, "cert"},
+        word<auth_method>{auth_method::reject, "reject"}};
+}
+
+/// Which name in a client's certificate is the user's, or is mapped to it.
+enum class certificate_name { cn, dn, san };
+constexpr auto words(certificate_name) {
+    return std::array{
+        word<certificate_name>{certificate_name::cn, "cn"},
+        word<certificate_name>{certificate_name::dn, "dn"},
+        word<certificate_name>{certificate_name::san, "san"}};
+}
+
+/// Whether a thing is done.
+enum class yes_no { no, yes };
+constexpr auto words(yes_no) {
+    return std::array{word<yes_no>{yes_no::no, "false"}, word<yes_no>{yes_no::yes, "true"}};
+}
+
+/// libpq's sslnegotiation.
+enum class tls_negotiation { postgres, direct };
+constexpr auto words(tls_negotiation) {
+    return std::array{
+        word<tls_negotiation>{tls_negotiation::postgres, "postgres"},
+        word<tls_negotiation>{tls_negotiation::direct, "direct"}};
+}
+
+/// A bound on the version of TLS.
+enum class tls_bound { any, tls_1_2, tls_1_3 };
+constexpr auto words(tls_bound) {
+    return std::array{
+        word<tls_bound>{tls_bound::any, "any"}, word<tls_bound>{tls_bound::tls_1_2, "TLSv1.2"},
+        word<tls_bound>{tls_bound::tls_1_3, "TLSv1.3"}};
+}
+
+/// libpq's channel_binding.
+enum class channel_binding { disable, prefer, require };
+constexpr auto words(channel_binding) {
+    return std::array{
+        word<channel_binding>{channel_binding::disable, "disable"},
+        word<channel_binding>{channel_binding::prefer, "prefer"},
+        word<channel_binding>{channel_binding::require, "require"}};
 }
 
 /// What clients are offered when they ask for TLS.
-enum class client_tls_mode { disable, allow, prefer, require };
+enum class client_tls_mode { disable, allow, prefer, require, verify_ca, verify_full };
 constexpr auto words(client_tls_mode) {
     return std::array{
         word<client_tls_mode>{client_tls_mode::disable, "disable"},
         word<client_tls_mode>{client_tls_mode::allow, "allow"},
         word<client_tls_mode>{client_tls_mode::prefer, "prefer"},
-        word<client_tls_mode>{client_tls_mode::require, "require"}};
+        word<client_tls_mode>{client_tls_mode::require, "require"},
+        word<client_tls_mode>{client_tls_mode::verify_ca, "verify-ca"},
+        word<client_tls_mode>{client_tls_mode::verify_full, "verify-full"}};
 }
 
 /// libpq's sslmode, with its meaning.

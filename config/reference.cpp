@@ -22,7 +22,8 @@ struct sample {
 constexpr std::array samples = {
     sample{"upstream.url", "postgres://app:secret@127.0.0.1:5432/app"},
     sample{"upstream.servers", "[\"127.0.0.1:5432\", \"[::1]:5432\", \"/var/run/postgresql:5432\"]"},
-    sample{"users", "[{name: app, password: secret}]"}};
+    sample{"users", "[{name: app, password: secret}]"},
+    sample{"auth.hba", "[\"host all all 127.0.0.1/32 scram-sha-256\", {type: local, method: trust}]"}};
 
 constexpr std::string_view example_head =
     "# Every setting of pgmend, with its default. Generated from config/settings.hpp; do not edit.\n"

@@ -8,7 +8,9 @@
 #include <type_traits>
 #include <utility>
 
+#include "config/auth_requirement.hpp"
 #include "config/connection_url.hpp"
+#include "config/hba_rules.hpp"
 #include "config/modes.hpp"
 #include "config/registry.hpp"
 #include "config/units.hpp"
@@ -217,6 +219,34 @@ struct codec<connection_string> : scalar_codec {
 };
 
 template <>
+struct codec<auth_requirement> : scalar_codec {
+    static parsed<auth_requirement> parse(std::string_view text) { return parse_auth_requirement(text); }
+    static std::string print(const auth_requirement& value) { return value.text; }
+    static std::string allowed() {
+        return "a list of password, md5, scram-sha-256, gss, sspi, none, each or none with a '!' before it";
+    }
+};
+
+template <>
+struct codec<hba_lines> {
+    static constexpr bool list = true;
+    static constexpr bool structured = true;
+    static constexpr bool redacts = false;
+    static bool read(const document_node& node, std::string_view key, hba_lines& into, problems& found) {
+        return read_hba(node, key, into, found);
+    }
+    static std::string print(const hba_lines& value) {
+        std::string list;
+        for (const std::string& each : value.lines)
+            list.append(list.empty() ? "" : "; ").append(each);
+        return list;
+    }
+    static std::string allowed() {
+        return "a list of lines of pg_hba.conf, or of {type, database, user, address, method}";
+    }
+};
+
+template <>
 struct codec<server_list> {
     static constexpr bool list = true;
     static constexpr bool structured = false;
@@ -237,7 +267,9 @@ struct codec<user_list> {
         return read_users(node, key, into, found);
     }
     static std::string print(const user_list& value) { return print_users(value); }
-    static std::string allowed() { return "a list of {name: text, password: text}"; }
+    static std::string allowed() {
+        return "a list of {name: text, password: text} or {name: text, password_file: path}";
+    }
 };
 
 }  // namespace pgmend::config

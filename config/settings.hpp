@@ -16,8 +16,11 @@ struct client_tls_settings : section {
     using section::section;
     setting<client_tls_mode> mode{
         this, "listen.tls.mode", client_tls_mode::disable, reload_class::new_sessions,
-        "TLS toward clients: refuse it, accept it where asked for (allow, prefer), or insist on it. "
-        "Becomes `prefer` by itself when `cert` and `key` are given."};
+        "TLS toward clients: refuse it, accept it where asked for (allow, prefer), insist on it (require), "
+        "and "
+        "on a certificate of the client's (verify-ca) in the name of its user (verify-full, see "
+        "`auth.cert_name`). Becomes `prefer` by itself when `cert` and `key` are given. Unix sockets never "
+        "carry TLS. Files are read again when they change."};
     setting<std::string> cert{
         this, "listen.tls.cert", "", reload_class::new_sessions,
         "Certificate chain shown to clients, a PEM file."};
@@ -27,6 +30,15 @@ struct client_tls_settings : section {
     setting<std::string> ca{
         this, "listen.tls.ca", "", reload_class::new_sessions,
         "Authorities that client certificates are checked against, a PEM file. Empty: none is asked for."};
+    setting<std::string> crl{
+        this, "listen.tls.crl", "", reload_class::new_sessions,
+        "Revoked client certificates, a PEM file with a list for every authority of `listen.tls.ca`."};
+    setting<tls_bound> min_version{
+        this, "listen.tls.min_version", tls_bound::tls_1_2, reload_class::new_sessions,
+        "The oldest TLS spoken with clients; nothing before TLSv1.2 ever is."};
+    setting<tls_bound> max_version{
+        this, "listen.tls.max_version", tls_bound::any, reload_class::new_sessions,
+        "The newest TLS spoken with clients."};
 };
 
 struct listen_settings : section {
@@ -68,7 +80,29 @@ struct listen_settings : section {
         between(100ms, 1h),
         reload_class::new_sessions,
         "Longest time from accepting a client to the end of its authentication."};
+    setting<std::uint32_t> max_logins{
+        this,
+        "listen.max_logins",
+        4'096,
+        between(1, 1'000'000),
+        reload_class::live,
+        "Clients that may be on their way in, not yet authenticated, at one time. One more pushes out the "
+        "one "
+        "that has been at it the longest; each holds at most 10 kB that it sent."};
     client_tls_settings tls{owner()};
+};
+
+struct file_settings : section {
+    using section::section;
+    setting<milliseconds> check_interval{
+        this,
+        "files.check_interval",
+        1s,
+        between(50ms, 1h),
+        reload_class::restart,
+        "How often certificates, password files and rules are looked at for changes. A file that is not good "
+        "is "
+        "not taken: what was read before stays in force."};
 };
 
 struct http_settings : section {
@@ -99,6 +133,26 @@ struct server_tls_settings : section {
     setting<std::string> key{
         this, "upstream.tls.key", "", reload_class::new_sessions,
         "Private key of `upstream.tls.cert`, a PEM file."};
+    setting<std::string> crl{
+        this, "upstream.tls.crl", "", reload_class::new_sessions,
+        "Revoked server certificates, a PEM file with a list for every authority of `upstream.tls.ca`; "
+        "libpq's "
+        "sslcrl."};
+    setting<tls_negotiation> negotiation{
+        this, "upstream.tls.negotiation", tls_negotiation::postgres, reload_class::new_sessions,
+        "libpq's sslnegotiation. `direct` begins TLS with the first byte, for servers from PostgreSQL 17 on, "
+        "and "
+        "needs mode `require` or stricter."};
+    setting<yes_no> sni{
+        this, "upstream.tls.sni", yes_no::yes, reload_class::new_sessions,
+        "Whether the server is told which host name is meant; libpq's sslsni."};
+    setting<tls_bound> min_version{
+        this, "upstream.tls.min_version", tls_bound::tls_1_2, reload_class::new_sessions,
+        "The oldest TLS spoken with servers; nothing before TLSv1.2 ever is. libpq's "
+        "ssl_min_protocol_version."};
+    setting<tls_bound> max_version{
+        this, "upstream.tls.max_version", tls_bound::any, reload_class::new_sessions,
+        "The newest TLS spoken with servers; libpq's ssl_max_protocol_version."};
 };
 
 struct upstream_settings : section {
@@ -131,6 +185,24 @@ struct upstream_settings : section {
         reload_class::restart,
         "Password of `upstream.user`, toward servers and from clients.",
         secrecy::secret};
+    setting<std::string> password_file{
+        this, "upstream.password_file", "", reload_class::live,
+        "File with the password of `upstream.user`, one a line: several are tried in turn, which makes a "
+        "rotation without a gap. Read again when it changes."};
+    setting<std::string> passfile{
+        this, "upstream.passfile", "", reload_class::restart,
+        "Password file in libpq's format (host:port:database:user:password), asked when nothing else gives a "
+        "password of `upstream.user`. Empty: what PGPASSFILE names, or ~/.pgpass."};
+    setting<channel_binding> binding{
+        this, "upstream.channel_binding", channel_binding::prefer, reload_class::new_sessions,
+        "Whether SCRAM is bound to the TLS connection (SCRAM-SHA-256-PLUS), with libpq's meaning: `require` "
+        "refuses a server that cannot."};
+    setting<auth_requirement> require_auth{
+        this,
+        "upstream.require_auth",
+        {},
+        reload_class::new_sessions,
+        "Ways of authentication that a server may ask for, with libpq's meaning; empty: any."};
     setting<session_attributes> target_session_attrs{
         this, "upstream.target_session_attrs", session_attributes::any, reload_class::restart,
         "Which of several servers will do, with libpq's meaning."};
@@ -154,8 +226,50 @@ struct auth_settings : section {
     using section::section;
     setting<auth_method> method{
         this, "auth.method", auth_method::scram_sha_256, reload_class::new_sessions,
-        "How clients prove who they are. A user whose password is only known as an md5 hash or a SCRAM "
-        "verifier needs the method that fits it."};
+        "How clients prove who they are, where no rules are given. `scram-sha-256` is bound to the TLS "
+        "connection where the client can; `md5` asks for SCRAM where a SCRAM verifier is known, as "
+        "PostgreSQL; "
+        "`cert` needs a client certificate (`listen.tls.ca`)."};
+    setting<hba_lines> hba{
+        this,
+        "auth.hba",
+        {},
+        reload_class::new_sessions,
+        "Rules in place of `auth.method`, each a line of pg_hba.conf or the same in YAML; the first that "
+        "fits "
+        "decides, and without one that fits nobody comes in."};
+    setting<std::string> hba_file{
+        this, "auth.hba_file", "", reload_class::live,
+        "The same as a file in the format of pg_hba.conf; its rules come after those of `auth.hba`. Read "
+        "again "
+        "when it changes."};
+    setting<std::string> ident_file{
+        this, "auth.ident_file", "", reload_class::live,
+        "User name maps in the format of pg_ident.conf, for rules with `map=`. Read again when it changes."};
+    setting<certificate_name> cert_name{
+        this, "auth.cert_name", certificate_name::cn, reload_class::new_sessions,
+        "Which name of a client's certificate has to be the user's: its common name, its distinguished name, "
+        "or one of its alternative names. Rules may say otherwise with clientname=CN, DN or SAN."};
+    setting<std::uint32_t> failure_burst{
+        this,
+        "auth.failure_burst",
+        50,
+        between(1, 1'000'000),
+        reload_class::live,
+        "Failed logins that one address has free in a minute. Every further one hears of it only after "
+        "`auth.failure_delay`; who knows the password is never delayed."};
+    setting<milliseconds> failure_delay{
+        this,
+        "auth.failure_delay",
+        1s,
+        between(0ms, 1min),
+        reload_class::live,
+        "How long the answer to a failed login is held back when there were too many; 0: not at all."};
+    setting<std::string> userlist{
+        this, "auth.userlist", "", reload_class::live,
+        "PgBouncer's userlist.txt: lines of `\"user\" \"secret\"`. Asked for users that `users` does not "
+        "name. "
+        "Read again when it changes."};
 };
 
 struct pool_settings : section {
@@ -405,7 +519,9 @@ struct settings : registry {
         "users",
         {},
         reload_class::new_sessions,
-        "Who may log in besides `upstream.user`: name and password (plain text, md5 hash or SCRAM verifier).",
+        "Who may log in besides `upstream.user`: name and password (plain text, md5 hash or SCRAM verifier), "
+        "or "
+        "a password_file with such secrets, one a line, which is read again when it changes.",
         secrecy::secret};
     setting<std::uint32_t> workers{
         this,
@@ -416,6 +532,7 @@ struct settings : registry {
         "Threads that carry clients. One is right for a sidecar with one neighbour."};
     listen_settings listen{owner()};
     http_settings http{owner()};
+    file_settings files{owner()};
     upstream_settings upstream{owner()};
     auth_settings auth{owner()};
     pool_settings pool{owner()};

@@ -65,10 +65,18 @@ bool read_user(const document_node& node, const std::string& key, user_entry& in
             good = read_text(member, key, into.name, found) && good;
         } else if (member.key == "password") {
             good = read_text(member, key, into.password, found) && good;
+        } else if (member.key == "password_file") {
+            good = read_text(member, key, into.password_file, found) && good;
         } else {
-            found.push_back({member.at, key + "." + member.key, "unknown; known are name, password"});
+            found.push_back(
+                {member.at, key + "." + member.key, "unknown; known are name, password, password_file"}
+            );
             good = false;
         }
+    }
+    if (good && !into.password.empty() && !into.password_file.empty()) {
+        found.push_back({node.at, key + ".password_file", "stands beside 'password'; only one may be given"});
+        good = false;
     }
     if (good && into.name.empty()) {
         found.push_back({node.at, key + ".name", "is missing"});
@@ -183,7 +191,9 @@ bool read_users(const document_node& node, std::string_view key, user_list& into
 std::string print_users(const user_list& users) {
     std::string list;
     for (const user_entry& each : users)
-        list.append(list.empty() ? "" : ", ").append(each.name).append(each.password.empty() ? "" : ":***");
+        list.append(list.empty() ? "" : ", ")
+            .append(each.name)
+            .append(each.password.empty() && each.password_file.empty() ? "" : ":***");
     return list;
 }
 

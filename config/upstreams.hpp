@@ -35,7 +35,8 @@ std::string print_server(const server_address& server);
 /// Somebody who may log in to pgmend.
 struct user_entry {
     std::string name;
-    std::string password;  ///< plain text, `md5` + 32 hex digits, or a SCRAM-SHA-256 verifier
+    std::string password;       ///< plain text, `md5` + 32 hex digits, or a SCRAM-SHA-256 verifier
+    std::string password_file;  ///< of such secrets, one a line; instead of `password`
     auto operator<=>(const user_entry&) const = default;
 };
 using user_list = std::vector<user_entry>;
@@ -51,7 +52,7 @@ struct connection_string {
 bool read_servers(const document_node& node, std::string_view key, server_list& into, problems& found);
 std::string print_servers(const server_list& servers);
 
-/// Reads a sequence of `{name, password}`.
+/// Reads a sequence of `{name, password}` or `{name, password_file}`.
 bool read_users(const document_node& node, std::string_view key, user_list& into, problems& found);
 /// Names only: every password is `***`.
 std::string print_users(const user_list& users);

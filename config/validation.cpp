@@ -28,9 +28,25 @@ void check_pair(const setting<std::string>& cert, const setting<std::string>& ke
     check_file(key, found);
 }
 
+void check_crl(const setting<std::string>& crl, const setting<std::string>& ca, problems& found) {
+    check_file(crl, found);
+    if (!crl().empty() && ca().empty()) complain(crl, "needs '" + std::string(ca.key()) + "' as well", found);
+}
+
+void check_versions(const setting<tls_bound>& lowest, const setting<tls_bound>& highest, problems& found) {
+    if (lowest() == tls_bound::tls_1_3 && highest() == tls_bound::tls_1_2)
+        complain(lowest, "is newer than '" + std::string(highest.key()) + "'", found);
+}
+
 void check_client_tls(const client_tls_settings& tls, problems& found) {
     check_pair(tls.cert, tls.key, found);
-    check_file(tls.ca, found);
+    if (tls.ca() != "system") check_file(tls.ca, found);
+    check_crl(tls.crl, tls.ca, found);
+    check_versions(tls.min_version, tls.max_version, found);
+    const bool verifies =
+        tls.mode() == client_tls_mode::verify_ca || tls.mode() == client_tls_mode::verify_full;
+    if (verifies && tls.ca().empty())
+        complain(tls.mode, "'" + tls.mode.shown() + "' needs 'listen.tls.ca'", found);
     if (tls.mode() != client_tls_mode::disable && tls.cert().empty())
         complain(tls.mode, "'" + tls.mode.shown() + "' needs 'listen.tls.cert' and 'listen.tls.key'", found);
 }
@@ -38,6 +54,16 @@ void check_client_tls(const client_tls_settings& tls, problems& found) {
 void check_server_tls(const server_tls_settings& tls, problems& found) {
     check_pair(tls.cert, tls.key, found);
     if (tls.ca() != "system") check_file(tls.ca, found);
+    check_crl(tls.crl, tls.ca, found);
+    check_versions(tls.min_version, tls.max_version, found);
+    // As libpq: whoever would go on without TLS cannot begin with it.
+    if (tls.negotiation() == tls_negotiation::direct && tls.mode() < server_tls_mode::require)
+        complain(
+            tls.negotiation, "'direct' needs 'upstream.tls.mode' to be require, verify-ca or verify-full",
+            found
+        );
+    if (tls.ca() == "system" && tls.mode() != server_tls_mode::verify_full)
+        complain(tls.ca, "'system' needs 'upstream.tls.mode' to be verify-full", found);
     const bool verifies =
         tls.mode() == server_tls_mode::verify_ca || tls.mode() == server_tls_mode::verify_full;
     if (verifies && tls.ca().empty())
@@ -65,8 +91,15 @@ void check_loop(const settings& candidate, problems& found) {
     }
 }
 
-void check_users(const settings& candidate, problems& found) {
-    if (candidate.auth.method() != auth_method::scram_sha_256) return;
+void check_auth(const settings& candidate, problems& found) {
+    const auto& auth = candidate.auth;
+    check_file(auth.userlist, found);
+    check_file(auth.hba_file, found);
+    check_file(auth.ident_file, found);
+    if (auth.method() == auth_method::cert && candidate.listen.tls.ca().empty())
+        complain(auth.method, "'cert' needs 'listen.tls.ca'", found);
+    const bool rules = !auth.hba().lines.empty() || !auth.hba_file().empty();
+    if (auth.method() != auth_method::scram_sha_256 || rules) return;
     for (const user_entry& user : candidate.users()) {
         if (user.password.size() == 35 && user.password.starts_with("md5"))
             complain(
@@ -104,16 +137,23 @@ void validate(const settings& candidate, problems& found) {
         );
     check_client_tls(candidate.listen.tls, found);
     check_server_tls(upstream.tls, found);
+    check_file(upstream.password_file, found);
     check_loop(candidate, found);
-    check_users(candidate, found);
+    check_auth(candidate, found);
 }
 
 std::vector<std::string> doubts(const settings& candidate) {
     std::vector<std::string> sentences;
-    const bool has_password =
-        !candidate.upstream.password().empty() ||
-        std::ranges::any_of(candidate.users(), [](const user_entry& user) { return !user.password.empty(); });
-    if (candidate.auth.method() != auth_method::trust && !has_password) {
+    const bool has_password = !candidate.upstream.password().empty() ||
+                              !candidate.upstream.password_file().empty() ||
+                              !candidate.auth.userlist().empty() ||
+                              std::ranges::any_of(candidate.users(), [](const user_entry& user) {
+                                  return !user.password.empty() || !user.password_file.empty();
+                              });
+    const auth_method method = candidate.auth.method();
+    const bool asks =
+        method != auth_method::trust && method != auth_method::cert && method != auth_method::reject;
+    if (asks && !has_password) {
         sentences.push_back(
             "no user has a password, so nobody can log in with auth.method " + candidate.auth.method.shown()
         );

@@ -1,6 +1,8 @@
 #include "config/connection_url.hpp"
 
 #include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <random>
 #include <string>
@@ -138,20 +140,19 @@ TEST_CASE("connection_url: TLS follows libpq, also where it is younger than 15",
 
 TEST_CASE("connection_url: what libpq 15 does not know is taken out and named once", "[config]") {
     const auto target = parse(
-        "postgres://u:pw@h/d?sslnegotiation=direct&require_auth=scram-sha-256&load_balance_hosts=random"
+        "postgres://u:pw@h/d?sslcertmode=disable&load_balance_hosts=random"
         "&connection_limit=5&connection_limit=6&min_protocol_version=3.2&frobnicate=1&sslmode=require"
     );
     CHECK(target.problems.empty());
     CHECK(value_of(target, "upstream.tls.mode") == "require");
     const std::vector<std::string> expected = {
-        "parameter 'sslnegotiation' has no effect: TLS is negotiated the PostgreSQL way",
-        "parameter 'require_auth' has no effect: every method the server asks for is answered",
+        "parameter 'sslcertmode' has no effect: see upstream.tls",
         "parameter 'load_balance_hosts' has no effect: servers are tried in the order given",
         "parameter 'connection_limit' has no effect: pgmend pools connections, see pool.*",
         "parameter 'min_protocol_version' has no effect: servers are spoken to in protocol 3.0",
         "parameter 'frobnicate' is not known and has no effect"};
     CHECK(target.warnings == expected);
-    CHECK(parse("host=h sslnegotiation=direct frobnicate='a b' user=u").warnings.size() == 2);
+    CHECK(parse("host=h sslcertmode=require frobnicate='a b' user=u").warnings.size() == 2);
 }
 
 TEST_CASE(
@@ -172,6 +173,54 @@ TEST_CASE("connection_url: values that ask for nothing are not worth a word", "[
     );
     CHECK(target.problems.empty());
     CHECK(target.warnings.empty());
+}
+
+TEST_CASE("connection_url: what a connection is to be secured by is taken over", "[config]") {
+    const auto target = parse(
+        "postgres://h/d?sslmode=verify-full&sslrootcert=r&sslcrl=c&sslnegotiation=direct&sslsni=0"
+        "&ssl_min_protocol_version=TLSv1.3&ssl_max_protocol_version=TLSv1.3&channel_binding=require"
+        "&require_auth=scram-sha-256&passfile=/p"
+    );
+    CHECK(target.problems.empty());
+    CHECK(target.warnings.empty());
+    CHECK(value_of(target, "upstream.tls.crl") == "c");
+    CHECK(value_of(target, "upstream.tls.negotiation") == "direct");
+    CHECK(value_of(target, "upstream.tls.sni") == "false");
+    CHECK(value_of(target, "upstream.tls.min_version") == "TLSv1.3");
+    CHECK(value_of(target, "upstream.tls.max_version") == "TLSv1.3");
+    CHECK(value_of(target, "upstream.channel_binding") == "require");
+    CHECK(value_of(target, "upstream.require_auth") == "scram-sha-256");
+    CHECK(value_of(target, "upstream.passfile") == "/p");
+    CHECK(
+        value_of(parse("postgres://h/d?ssl_min_protocol_version=TLSv1"), "upstream.tls.min_version") == "any"
+    );
+    CHECK(parse("postgres://h/d?ssl_max_protocol_version=TLSv1.1").problems.size() == 1);
+    const variables environment{{"PGREQUIREAUTH", "!password"}, {"PGCHANNELBINDING", "disable"}};
+    CHECK(value_of(parse("postgres://h/d", environment), "upstream.require_auth") == "!password");
+    CHECK(value_of(parse("postgres://h/d", environment), "upstream.channel_binding") == "disable");
+}
+
+TEST_CASE("connection_url: a service fills in what the string leaves open", "[config]") {
+    std::string folder = (std::filesystem::temp_directory_path() / "pgmend-service-XXXXXX").string();
+    REQUIRE(mkdtemp(folder.data()) != nullptr);
+    const std::string file = folder + "/services";
+    std::ofstream(file
+    ) << "# of ours\n[other]\nhost=wrong\n[mine]\nhost=db.example\nport = 6000\nuser=of_service\n"
+      << "sslnegotiation=direct\n\n[last]\nhost=wrong\n";
+    const variables environment{
+        {"PGSERVICEFILE", file}, {"PGUSER", "of_environment"}, {"PGSYSCONFDIR", folder}};
+    const auto target = parse("dbname=app service=mine port=7000", environment);
+    CHECK(target.problems.empty());
+    REQUIRE(target.servers.size() == 1);
+    CHECK(target.servers.front().host == "db.example");
+    CHECK(target.servers.front().port == 7000);
+    CHECK(value_of(target, "upstream.user") == "of_service");
+    CHECK(value_of(target, "upstream.tls.negotiation") == "direct");
+    CHECK(parse("service=nowhere", environment).problems.size() == 1);
+    variables named = environment;
+    named["PGSERVICE"] = "mine";
+    CHECK(parse("dbname=app", named).servers.front().port == 6000);
+    std::filesystem::remove_all(folder);
 }
 
 TEST_CASE("connection_url: framework parameters with a meaning are mapped", "[config]") {

@@ -187,7 +187,8 @@ TEST_CASE("loader: lists may come from the environment", "[config]") {
     );
     CHECK(
         errors_of("", {{"PGMEND_USERS", "[{nam: app}]"}}) ==
-        lines{"environment: PGMEND_USERS: key 'users[0].nam': unknown; known are name, password"}
+        lines{
+            "environment: PGMEND_USERS: key 'users[0].nam': unknown; known are name, password, password_file"}
     );
     CHECK(
         errors_of("", {{"PGMEND_USERS", "[{name: app"}}) ==
@@ -215,9 +216,9 @@ TEST_CASE("loader: each wrong value has its place, its key and what is allowed",
          "allowed: a size 16KiB..1GiB"},
         {"pool: {mode: statement}\n",
          "p.yaml:1:14: key 'pool.mode': 'statement' is not known; allowed: one of transaction, session"},
-        {"auth: {method: cert}\n",
-         "p.yaml:1:16: key 'auth.method': 'cert' is not known; allowed: one of trust, password, md5, "
-         "scram-sha-256"},
+        {"auth: {method: peer}\n",
+         "p.yaml:1:16: key 'auth.method': 'peer' is not known; allowed: one of trust, password, md5, "
+         "scram-sha-256, cert, reject"},
         {"listen: {unix_socket_mode: 0999}\n",
          "p.yaml:1:28: key 'listen.unix_socket_mode': '0999' is not an octal number; allowed: octal "
          "permission bits "
@@ -243,7 +244,7 @@ TEST_CASE("loader: each wrong value has its place, its key and what is allowed",
          "p.yaml:1:25: key 'upstream.servers[1]': must be text such as \"host:5432\""},
         {"upstream: {servers: {a: b}}\n", "p.yaml:1:21: key 'upstream.servers': must be a list of host:port"},
         {"users:\n  - {name: app, pasword: hunter2}\n",
-         "p.yaml:2:17: key 'users[0].pasword': unknown; known are name, password"},
+         "p.yaml:2:17: key 'users[0].pasword': unknown; known are name, password, password_file"},
         {"users:\n  - {password: hunter2}\n", "p.yaml:2:5: key 'users[0].name': is missing"},
         {"users: [{name: a}, {name: a}]\n", "p.yaml:1:20: key 'users[1].name': 'a' appears twice"},
         {"users: [{name: a, password: [x]}]\n", "p.yaml:1:29: key 'users[0].password': must be text"},
