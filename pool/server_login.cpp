@@ -7,7 +7,6 @@
 #include "pool/tls_stream.hpp"
 #include "protocol/error_response.hpp"
 #include "protocol/frame.hpp"
-#include "protocol/md5_auth.hpp"
 #include "protocol/message_writer.hpp"
 #include "protocol/sqlstate.hpp"
 #include "protocol/startup.hpp"
@@ -20,16 +19,6 @@ constexpr event_mask readable = 1;
 constexpr event_mask writable = 2;
 constexpr event_mask timed_out = 4;
 constexpr std::size_t longest_login_message = 1 << 20;
-
-/// Codes of Authentication messages (PostgreSQL protocol, "Message Formats").
-enum authentication_code : std::uint32_t {
-    auth_ok = 0,
-    auth_cleartext = 3,
-    auth_md5 = 5,
-    auth_sasl = 10,
-    auth_sasl_continue = 11,
-    auth_sasl_final = 12,
-};
 
 login_outcome failed(connect_result result, std::string_view sqlstate, std::string message) {
     return {result, std::string{sqlstate}, std::move(message), {}};
@@ -48,13 +37,28 @@ public:
           gate_(context.env),
           deadline_(context.env, gate_, timed_out) {}
 
+    /// Each credential in turn, as long as the server refuses them for what they are.
     task<login_outcome> run() {
         deadline_.after(settings_.timeout);
-        const bool tls_possible = settings_.tls != nullptr && !server_.where.is_unix_socket();
-        const tls_mode mode = tls_possible ? settings_.tls->mode() : tls_mode::disable;
+        tls_ = server_.where.is_unix_socket() ? nullptr : settings_.source->tls();
+        std::vector<server_credential> credentials = settings_.source->credentials(settings_.user);
+        if (credentials.empty()) credentials.emplace_back();
+        login_outcome outcome;
+        for (const server_credential& credential : credentials) {
+            credential_ = &credential;
+            outcome = co_await attempts();
+            if (outcome.result == connect_result::ok) settings_.source->accepted(settings_.user, credential);
+            if (outcome.result != connect_result::login_failed) break;
+        }
+        co_return outcome;
+    }
+
+private:
+    /// As libpq: `allow` tries TLS when the server refuses clear text, `prefer` the other way round.
+    task<login_outcome> attempts() {
+        const tls_mode mode = tls_ ? tls_->mode() : tls_mode::disable;
         const bool tls_first = mode != tls_mode::disable && mode != tls_mode::allow;
         login_outcome outcome = co_await attempt(tls_first);
-        // As libpq: `allow` tries TLS when the server refuses clear text, `prefer` the other way round.
         const bool other_way = outcome.result != connect_result::ok &&
                                outcome.result != connect_result::refused &&
                                outcome.result != connect_result::timeout;
@@ -65,13 +69,12 @@ public:
         co_return outcome;
     }
 
-private:
     task<login_outcome> attempt(bool with_tls) {
         server_.in.clear();
         server_.out.clear();
         consumed_ = 0;
-        server_proven_ = false;
         used_tls_ = false;
+        secured_ = false;
         server_.io = context_.net.connect(server_.where);
         server_.io->watch(gate_, {readable, writable});
         login_outcome outcome = co_await connect();
@@ -98,7 +101,12 @@ private:
         co_return login_outcome{};
     }
 
-    task<login_outcome> start_tls() {
+    /// Asks the server for TLS, unless both know that it begins at once. `used_tls_` says what it answered.
+    task<login_outcome> ask_for_tls() {
+        if (tls_->direct()) {
+            used_tls_ = true;
+            co_return login_outcome{};
+        }
         std::vector<std::byte> request;
         protocol::append_ssl_request(request);
         if (!send(request)) co_return lost();
@@ -112,21 +120,31 @@ private:
         const char code = static_cast<char>(answer[0]);
         if (code != 'S') {
             // 'N', or an old server's error message: no TLS here.
-            if (settings_.tls->mode() == tls_mode::prefer && code == 'N') co_return login_outcome{};
+            if (tls_->mode() == tls_mode::prefer && code == 'N') co_return login_outcome{};
             co_return failed(
                 connect_result::tls_failed, protocol::sqlstate::connection_failure,
                 "the server does not support TLS, but TLS is required"
             );
         }
+        // Only the one byte was read: what somebody put behind it in clear becomes a broken handshake
+        // (CVE-2021-23222).
         used_tls_ = true;
-        auto secured = std::make_unique<tls_stream>(std::move(server_.io), settings_.tls, server_.where.host);
+        co_return login_outcome{};
+    }
+
+    task<login_outcome> start_tls() {
+        login_outcome asked = co_await ask_for_tls();
+        if (asked.result != connect_result::ok || !used_tls_) co_return asked;
+        auto secured = std::make_unique<tls_stream>(
+            std::move(server_.io), tls_, settings_.source->tls_name(server_.where)
+        );
         tls_stream& tls = *secured;
         server_.io = std::move(secured);
         tls.watch(gate_, {readable, writable});
         tls.arm(interest::read);
         for (;;) {
             const io_result result = tls.handshake();
-            if (result.status == io_status::ok) co_return login_outcome{};
+            if (result.status == io_status::ok) break;
             if (result.status != io_status::would_block) {
                 co_return failed(
                     connect_result::tls_failed, protocol::sqlstate::connection_failure,
@@ -135,6 +153,14 @@ private:
             }
             if ((co_await gate_.wait() & timed_out) != 0) co_return timeout();
         }
+        if (tls_->direct() && !tls.protocol_agreed()) {
+            co_return failed(
+                connect_result::tls_failed, protocol::sqlstate::connection_failure,
+                "direct SSL connection was established without ALPN protocol negotiation extension"
+            );
+        }
+        secured_ = true;
+        co_return login_outcome{};
     }
 
     task<login_outcome> authenticate() {
@@ -146,81 +172,32 @@ private:
         std::vector<std::byte> packet;
         protocol::append_startup(packet, 0, parameters);
         if (!send(packet)) co_return lost();
-        std::unique_ptr<protocol::scram_client> scram;
+        const auto* const tls = secured_ ? static_cast<const tls_stream*>(server_.io.get()) : nullptr;
+        authentication_facts facts{settings_.user, *credential_, settings_.rules};
+        facts.encrypted = tls != nullptr;
+        if (tls != nullptr) facts.end_point = tls->end_point();
+        for (std::uint64_t& word : facts.random)
+            word = context_.env.random();
+        server_authentication authentication{std::move(facts), context_.scram_keys};
         for (;;) {
             login_outcome outcome = co_await next_message();
             if (outcome.result != connect_result::ok) co_return outcome;
             if (type_ == 'N' || type_ == 'v') continue;
             if (type_ == 'E') co_return server_error();
             if (type_ != 'R') co_return out_of_step();
-            protocol::byte_reader reader{body_};
-            const std::uint32_t code = reader.u32();
-            if (code == auth_ok) {
-                // A server that has not proven that it knows the password may be anybody.
-                if (scram && !server_proven_) co_return out_of_step();
-                co_return login_outcome{};
+            const authentication_step step = authentication.answer(body_);
+            switch (step.what) {
+                case authentication_step::kind::done:
+                    co_return login_outcome{};
+                case authentication_step::kind::wait:
+                    break;
+                case authentication_step::kind::failed:
+                    co_return failed(connect_result::login_failed, step.sqlstate, step.message);
+                case authentication_step::kind::reply:
+                    if (!send(step.bytes)) co_return lost();
+                    break;
             }
-            outcome = answer(code, reader.rest(), scram);
-            if (outcome.result != connect_result::ok) co_return outcome;
         }
-    }
-
-    /// Answers one authentication request of the server.
-    login_outcome answer(
-        std::uint32_t code, protocol::byte_view data, std::unique_ptr<protocol::scram_client>& scram
-    ) {
-        if (settings_.password.empty()) {
-            return failed(
-                connect_result::login_failed, protocol::sqlstate::invalid_password,
-                "the server asks for a password, and none is known for user \"" + settings_.user + "\""
-            );
-        }
-        std::vector<std::byte> out;
-        protocol::message_writer writer{out};
-        switch (code) {
-            case auth_cleartext:
-                writer.password(settings_.password);
-                break;
-            case auth_md5: {
-                protocol::md5_salt salt{};
-                if (data.size() != salt.size()) return out_of_step();
-                std::copy(data.begin(), data.end(), salt.begin());
-                writer.password(protocol::md5_response(settings_.password, settings_.user, salt));
-                break;
-            }
-            case auth_sasl: {
-                const std::array<std::uint64_t, 3> random{
-                    context_.env.random(), context_.env.random(), context_.env.random()};
-                scram = std::make_unique<protocol::scram_client>(
-                    settings_.password, protocol::scram_nonce(random), context_.scram_keys
-                );
-                const protocol::scram_step step = scram->mechanisms(data);
-                if (step.status == protocol::scram_status::refused) return refused(step);
-                writer.sasl_initial_response(scram->mechanism(), step.message);
-                break;
-            }
-            case auth_sasl_continue:
-            case auth_sasl_final: {
-                if (!scram) return out_of_step();
-                const auto text = protocol::as_text(data);
-                const protocol::scram_step step =
-                    code == auth_sasl_continue ? scram->server_first(text) : scram->server_final(text);
-                if (step.status == protocol::scram_status::refused) return refused(step);
-                if (step.status == protocol::scram_status::done) {
-                    server_proven_ = true;
-                    return {};
-                }
-                writer.sasl_response(step.message);
-                break;
-            }
-            default:
-                return failed(
-                    connect_result::login_failed, protocol::sqlstate::invalid_authorization,
-                    "the server asks for authentication method " + std::to_string(code) +
-                        ", which is not supported"
-                );
-        }
-        return send(out) ? login_outcome{} : lost();
     }
 
     task<login_outcome> greeting() {
@@ -308,9 +285,6 @@ private:
         outcome.error_frame.assign(begin, begin + protocol::frame_header_size + body_.size());
         return outcome;
     }
-    static login_outcome refused(const protocol::scram_step& step) {
-        return failed(connect_result::login_failed, step.error.sqlstate, step.error.message);
-    }
     login_outcome timeout() const {
         return failed(
             connect_result::timeout, protocol::sqlstate::cannot_connect_now,
@@ -339,8 +313,10 @@ private:
     char type_ = 0;
     protocol::byte_view body_;
     std::size_t consumed_ = 0;
+    std::shared_ptr<const tls_context> tls_;  ///< of this login; null: none
+    const server_credential* credential_ = nullptr;
     bool used_tls_ = false;
-    bool server_proven_ = false;
+    bool secured_ = false;  ///< server_.io is a tls_stream with its handshake done
 };
 
 }  // namespace

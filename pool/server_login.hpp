@@ -8,21 +8,38 @@
 #include <vector>
 
 #include "config/metrics.hpp"
+#include "pool/server_authentication.hpp"
 #include "pool/server_connection.hpp"
 #include "pool/task.hpp"
 #include "pool/tls_context.hpp"
-#include "protocol/scram.hpp"
 
 namespace pgmend::pool {
 
 using config::metrics::connect_result;
 
+/// What changes while the process lives: asked anew for each login. Implemented above the pool, which knows
+/// no files. One worker thread.
+class login_source {
+public:
+    /// Null when TLS is disabled.
+    virtual std::shared_ptr<const tls_context> tls() const = 0;
+    /// The name a server at `where` must have a certificate for.
+    virtual std::string tls_name(const endpoint& where) const = 0;
+    /// What `user` may prove itself with, best first; empty when nothing is known.
+    virtual std::vector<server_credential> credentials(const std::string& user) = 0;
+    /// A server let `user` in with this one: it is the best from now on.
+    virtual void accepted(const std::string& user, const server_credential& credential) = 0;
+
+protected:
+    ~login_source() = default;
+};
+
 /// Who we are towards servers, and how we get there.
 struct login_settings {
     std::string database;
     std::string user;
-    std::string password;                    ///< empty when none is known
-    std::shared_ptr<const tls_context> tls;  ///< null when TLS is disabled
+    login_source* source = nullptr;  ///< never null; outlives the pool
+    login_rules rules;
     config::duration timeout = std::chrono::seconds{15};
 };
 

@@ -5,6 +5,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <system_error>
@@ -44,12 +45,36 @@ std::string openssl_reason() {
     throw tls_load_error("could not load " + std::string(what) + " \"" + file + "\": " + openssl_reason());
 }
 
+int native_version(tls_version version) noexcept {
+    switch (version) {
+        case tls_version::any:
+            return 0;
+        case tls_version::tls_1_2:
+            return TLS1_2_VERSION;
+        case tls_version::tls_1_3:
+            return TLS1_3_VERSION;
+    }
+    return 0;
+}
+
+/// The wire form of our one protocol: its length and its name.
+constexpr std::array<unsigned char, 11> alpn_wire{10, 'p', 'o', 's', 't', 'g', 'r', 'e', 's', 'q', 'l'};
+
+int choose_protocol(SSL*, const unsigned char** chosen, unsigned char* size, const unsigned char* offered, unsigned count, void*) {
+    unsigned char* found = nullptr;
+    const int outcome =
+        SSL_select_next_proto(&found, size, alpn_wire.data(), alpn_wire.size(), offered, count);
+    *chosen = found;
+    return outcome == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
 /// What both roles have in common.
-native_context base(const SSL_METHOD* method) {
+native_context base(const SSL_METHOD* method, const tls_rules& rules) {
     ERR_clear_error();
     native_context native(SSL_CTX_new(method), &SSL_CTX_free);
     if (!native) throw tls_load_error("could not set up TLS: " + openssl_reason());
-    SSL_CTX_set_min_proto_version(native.get(), TLS1_2_VERSION);
+    SSL_CTX_set_min_proto_version(native.get(), std::max(TLS1_2_VERSION, native_version(rules.lowest)));
+    SSL_CTX_set_max_proto_version(native.get(), native_version(rules.highest));
     SSL_CTX_set_options(native.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     // Idle connections give their buffers back; what the stream below has is read in one call, not header by
     // header.
@@ -68,8 +93,16 @@ void load_certificate(SSL_CTX* native, const tls_files& files) {
     if (SSL_CTX_check_private_key(native) != 1) fail("private key", files.key);
 }
 
-void load_authorities(SSL_CTX* native, const std::string& ca) {
-    if (SSL_CTX_load_verify_locations(native, ca.c_str(), nullptr) != 1) fail("root certificate", ca);
+void load_authorities(SSL_CTX* native, const tls_files& files) {
+    if (files.ca == "system") {
+        if (SSL_CTX_set_default_verify_paths(native) != 1) fail("root certificates", files.ca);
+    } else if (SSL_CTX_load_verify_locations(native, files.ca.c_str(), nullptr) != 1) {
+        fail("root certificate", files.ca);
+    }
+    if (files.crl.empty()) return;
+    X509_STORE* const store = SSL_CTX_get_cert_store(native);
+    if (X509_STORE_load_file(store, files.crl.c_str()) != 1) fail("revocation list", files.crl);
+    X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
 }
 
 bool is_address(const std::string& host) noexcept {
@@ -109,8 +142,11 @@ tls_files with_libpq_defaults(tls_files given, const std::string& home, tls_mode
     return given;
 }
 
-std::shared_ptr<const tls_context> tls_context::towards_clients(const tls_files& files, tls_mode mode) {
-    native_context native = base(TLS_server_method());
+std::shared_ptr<const tls_context> tls_context::towards_clients(
+    const tls_files& files, tls_mode mode, const tls_rules& rules
+) {
+    native_context native = base(TLS_server_method(), rules);
+    SSL_CTX_set_alpn_select_cb(native.get(), &choose_protocol, nullptr);
     load_certificate(native.get(), files);
     SSL_CTX_set_options(native.get(), SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_dh_auto(native.get(), 1);
@@ -121,29 +157,37 @@ std::shared_ptr<const tls_context> tls_context::towards_clients(const tls_files&
     constexpr unsigned char id[] = "pgmend";
     SSL_CTX_set_session_id_context(native.get(), id, sizeof id - 1);
     if (!files.ca.empty()) {
-        load_authorities(native.get(), files.ca);
-        STACK_OF(X509_NAME)* names = SSL_load_client_CA_file(files.ca.c_str());
-        if (names == nullptr) fail("root certificate", files.ca);
-        SSL_CTX_set_client_CA_list(native.get(), names);
+        load_authorities(native.get(), files);
+        // Which authorities are meant is told to the client; the system's are too many to name.
+        if (files.ca != "system") {
+            STACK_OF(X509_NAME)* names = SSL_load_client_CA_file(files.ca.c_str());
+            if (names == nullptr) fail("root certificate", files.ca);
+            SSL_CTX_set_client_CA_list(native.get(), names);
+        }
         const int demand = verifies(mode) ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0;
         SSL_CTX_set_verify(native.get(), SSL_VERIFY_PEER | demand, nullptr);
     } else if (verifies(mode)) {
         throw tls_load_error("a root certificate file must be given to verify clients");
     }
-    return std::make_shared<tls_context>(native.release(), mode, true);
+    return std::make_shared<tls_context>(native.release(), mode, true, rules);
 }
 
-std::shared_ptr<const tls_context> tls_context::towards_servers(const tls_files& files, tls_mode mode) {
-    native_context native = base(TLS_client_method());
+std::shared_ptr<const tls_context> tls_context::towards_servers(
+    const tls_files& files, tls_mode mode, const tls_rules& rules
+) {
+    native_context native = base(TLS_client_method(), rules);
+    if (SSL_CTX_set_alpn_protos(native.get(), alpn_wire.data(), alpn_wire.size()) != 0) {
+        throw tls_load_error("could not set up TLS: " + openssl_reason());
+    }
     if (!files.cert.empty()) load_certificate(native.get(), files);
     if (!files.ca.empty()) {
-        load_authorities(native.get(), files.ca);
+        load_authorities(native.get(), files);
         SSL_CTX_set_verify(native.get(), SSL_VERIFY_PEER, nullptr);
     } else if (verifies(mode)) {
         throw tls_load_error("a root certificate file must be given to verify servers");
     }
     SSL_CTX_set_session_cache_mode(native.get(), SSL_SESS_CACHE_OFF);
-    return std::make_shared<tls_context>(native.release(), mode, false);
+    return std::make_shared<tls_context>(native.release(), mode, false, rules);
 }
 
 tls_context::~tls_context() { SSL_CTX_free(native_); }
@@ -158,7 +202,8 @@ ssl_st* tls_context::make(const std::string& host) const noexcept {
     SSL_set_connect_state(ssl.get());
     const bool address = is_address(host);
     // Addresses are no server names: RFC 6066.
-    if (!host.empty() && !address && !set_server_name(ssl.get(), host)) return nullptr;
+    const bool tell = rules_.server_name && !host.empty() && !address;
+    if (tell && !set_server_name(ssl.get(), host)) return nullptr;
     if (mode_ != tls_mode::verify_full) return ssl.release();
     X509_VERIFY_PARAM* const rules = SSL_get0_param(ssl.get());
     X509_VERIFY_PARAM_set_hostflags(rules, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);

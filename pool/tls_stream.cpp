@@ -91,6 +91,7 @@ struct tls_bio {
         auto& self = *static_cast<tls_stream*>(BIO_get_data(bio));
         BIO_clear_retry_flags(bio);
         if (size <= 0) return 0;
+        if (!self.early_.empty()) return self.take_early(into, static_cast<std::size_t>(size));
         const io_result got =
             self.below_->read_some({reinterpret_cast<std::byte*>(into), static_cast<std::size_t>(size)});
         switch (got.status) {
@@ -248,6 +249,14 @@ io_result tls_stream::handshake() noexcept {
 io_result tls_stream::connected() noexcept {
     if (failed_) return {io_status::error, 0, error_};
     return {established_ ? io_status::ok : io_status::would_block};
+}
+
+int tls_stream::take_early(char* into, std::size_t size) noexcept {
+    const std::size_t count = std::min(size, early_.size());
+    std::memcpy(into, early_.data(), count);
+    early_.erase(early_.begin(), early_.begin() + static_cast<std::ptrdiff_t>(count));
+    if (early_.empty()) early_.shrink_to_fit();
+    return static_cast<int>(count);
 }
 
 std::string tls_stream::version() const { return established_ ? SSL_get_version(ssl_) : std::string(); }

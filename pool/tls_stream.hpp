@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,13 @@
 struct ssl_st;
 
 namespace pgmend::pool {
+
+/// The names in a certificate. A name with a zero byte in it is left out: it is a trick.
+struct tls_identity {
+    std::string common_name;
+    std::string distinguished_name;              ///< RFC 2253, as PostgreSQL's clientname=DN
+    std::vector<std::string> alternative_names;  ///< DNS names, e-mail addresses and URIs
+};
 
 class tls_stream final : public stream, private event_sink {
 public:
@@ -33,6 +41,16 @@ public:
     io_result handshake() noexcept;
     /// Why the stream is broken, in OpenSSL's words; empty otherwise.
     const std::string& failure() const noexcept { return failure_; }
+    /// Bytes of the peer's that were read before there was TLS (direct TLS: the first byte tells it from
+    /// PostgreSQL's protocol). Before the first call of `handshake`.
+    void begin_with(std::span<const std::byte> early) { early_.assign(early.begin(), early.end()); }
+    /// The tls-server-end-point data that SCRAM binds to: a hash of the server's certificate. Empty where
+    /// there is none. Source: RFC 5929, section 4.1.
+    std::string end_point() const;
+    /// Whether ALPN agreed on PostgreSQL's protocol.
+    bool protocol_agreed() const noexcept;
+    /// What the peer's verified certificate says of it; empty without one.
+    std::optional<tls_identity> peer() const;
     /// `TLSv1.3` and the like, for SHOW; empty before the handshake is done.
     std::string version() const;
 
@@ -52,6 +70,7 @@ private:
     friend struct tls_bio;
 
     void notify(event_mask bits) noexcept override;
+    int take_early(char* into, std::size_t size) noexcept;
     io_result send(std::span<std::byte> fresh) noexcept;
     io_result flush() noexcept;
     io_result result_of(int outcome) noexcept;
@@ -61,6 +80,7 @@ private:
     std::unique_ptr<stream> below_;
     std::shared_ptr<const tls_context> context_;
     ssl_st* ssl_ = nullptr;
+    std::vector<std::byte> early_;
     std::vector<std::byte> unsent_;  ///< ciphertext; empty nearly always
     std::string failure_;
     event_sink* sink_ = nullptr;
