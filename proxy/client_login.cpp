@@ -1,14 +1,10 @@
 #include "proxy/client_login.hpp"
 
 #include <algorithm>
-#include <array>
 
 #include "config/log.hpp"
-#include "pool/tls_stream.hpp"
 #include "protocol/frame.hpp"
-#include "protocol/md5_auth.hpp"
 #include "protocol/message_writer.hpp"
-#include "protocol/scram.hpp"
 #include "protocol/sqlstate.hpp"
 #include "proxy/worker_core.hpp"
 
@@ -20,12 +16,6 @@ using protocol::startup_kind;
 
 namespace {
 
-constexpr std::uint32_t auth_ok = 0;
-constexpr std::uint32_t auth_cleartext = 3;
-constexpr std::uint32_t auth_md5 = 5;
-constexpr std::uint32_t auth_sasl = 10;
-constexpr std::uint32_t auth_sasl_continue = 11;
-constexpr std::uint32_t auth_sasl_final = 12;
 constexpr std::size_t longest_login_message = 10'000;  // a password or a SASL message
 
 }  // namespace
@@ -40,40 +30,17 @@ client_login::client_login(client_session& session)
       worker_(session.worker_),
       deadline_(worker_.env(), session.gate_, client_session::timed_out) {}
 
+void client_login::push_out() noexcept {
+    leave_the_line();
+    worker_.metrics().clients_refused.add(metrics::refusal::login_limit);
+    session_.kill();
+}
+
 pool::task<login_end> client_login::run() {
     using kind = login_end::kind;
     deadline_.after(worker_.settings().listen.login_timeout());
-    for (bool asked_tls = false, asked_gss = false;;) {
-        const got first = co_await read_first_packet();
-        if (first == got::timed_out) worker_.metrics().client_logins.add(login_result::timeout);
-        if (first == got::gone) worker_.metrics().client_logins.add(login_result::vanished);
-        if (first != got::message) co_return login_end{kind::gone};
-        if (packet_.kind == startup_kind::cancel_request) {
-            worker_.cancel(packet_.cancel.pid, packet_.cancel.key);
-            co_return login_end{kind::cancelled};
-        }
-        if (packet_.kind == startup_kind::violation) {
-            worker_.metrics().clients_refused.add(metrics::refusal::protocol);
-            refuse(packet_.error, login_result::protocol);
-            co_return login_end{kind::refused};
-        }
-        if (packet_.kind == startup_kind::startup) break;
-        bool& asked = packet_.kind == startup_kind::ssl_request ? asked_tls : asked_gss;
-        if (std::exchange(asked, true)) {
-            refuse(
-                protocol::sqlstate::protocol_violation, "unsupported frontend protocol",
-                login_result::protocol
-            );
-            co_return login_end{kind::refused};
-        }
-        session_.in_.consume(packet_.size);
-        const bool tls = packet_.kind == startup_kind::ssl_request && !secure_ &&
-                         worker_.options().tls_towards_clients != nullptr;
-        send({tls ? std::byte{'S'} : std::byte{'N'}});
-        if (tls && !co_await start_tls()) co_return login_end{kind::gone};
-    }
-    remember(packet_.startup);
-    session_.in_.consume(packet_.size);
+    worker_.login_begins(*this);
+    if (const kind what = co_await reach_startup(); what != kind::welcome) co_return login_end{what};
     if (!may_enter()) co_return login_end{kind::refused};
     if (negotiate_) {
         std::vector<std::byte> frame;
@@ -82,6 +49,7 @@ pool::task<login_end> client_login::run() {
         send(frame);
     }
     if (!co_await authenticate()) co_return login_end{kind::refused};
+    leave_the_line();
     // From here on it is a server that is waited for, and the pool that sets the limits.
     deadline_.stop();
     session_.pool_ = &worker_.pool_for(database_, user_);
@@ -97,10 +65,56 @@ pool::task<login_end> client_login::run() {
     co_return login_end{kind::welcome};
 }
 
+bool client_login::wants_tls() const {
+    return tls_ == nullptr && !session_.local_ && worker_.live().towards_clients != nullptr;
+}
+
+/// Up to the startup packet, through TLS where the client asks for it. `welcome` means that it was read.
+pool::task<login_end::kind> client_login::reach_startup() {
+    using kind = login_end::kind;
+    for (bool asked_tls = false, asked_gss = false;;) {
+        const got first = co_await read_first_packet();
+        if (first == got::timed_out) worker_.metrics().client_logins.add(login_result::timeout);
+        if (first == got::gone) worker_.metrics().client_logins.add(login_result::vanished);
+        if (first == got::tls_hello) {
+            // Direct TLS: both sides know the protocol by ALPN, or it is somebody else's client.
+            if (!co_await start_tls() || !tls_->protocol_agreed()) co_return kind::gone;
+            continue;
+        }
+        if (first != got::message) co_return kind::gone;
+        if (packet_.kind == startup_kind::cancel_request) {
+            worker_.cancel(packet_.cancel.pid, packet_.cancel.key);
+            co_return kind::cancelled;
+        }
+        if (packet_.kind == startup_kind::violation) {
+            worker_.metrics().clients_refused.add(metrics::refusal::protocol);
+            refuse(packet_.error, login_result::protocol);
+            co_return kind::refused;
+        }
+        if (packet_.kind == startup_kind::startup) break;
+        bool& asked = packet_.kind == startup_kind::ssl_request ? asked_tls : asked_gss;
+        if (std::exchange(asked, true)) {
+            refuse(
+                protocol::sqlstate::protocol_violation, "unsupported frontend protocol",
+                login_result::protocol
+            );
+            co_return kind::refused;
+        }
+        session_.in_.consume(packet_.size);
+        const bool tls = packet_.kind == startup_kind::ssl_request && wants_tls();
+        send({tls ? std::byte{'S'} : std::byte{'N'}});
+        // Clear text behind the request may be somebody else's (CVE-2021-23214).
+        if (tls && (!session_.in_.empty() || !co_await start_tls())) co_return kind::gone;
+    }
+    remember(packet_.startup);
+    session_.in_.consume(packet_.size);
+    co_return kind::welcome;
+}
+
 /// Whether this client is let in at all, whoever it is; if not, it has been told why.
 bool client_login::may_enter() {
-    const auto& tls = worker_.options().tls_towards_clients;
-    if (!secure_ && !session_.local_ && tls != nullptr && tls->mode() >= pool::tls_mode::require) {
+    const auto& tls = worker_.live().towards_clients;
+    if (tls_ == nullptr && !session_.local_ && tls != nullptr && tls->mode() >= pool::tls_mode::require) {
         worker_.metrics().clients_refused.add(metrics::refusal::tls_required);
         refuse(
             protocol::sqlstate::invalid_authorization, "TLS is required for this connection",
@@ -136,6 +150,7 @@ void client_login::remember(const protocol::startup_message& startup) {
     negotiate_ = startup.needs_negotiation();
     unknown_options_.assign(startup.protocol_options.begin(), startup.protocol_options.end());
     partition_key_ = protocol::startup_partition_key(startup);
+    physical_replication_ = startup.replication == protocol::replication_mode::physical;
     if (startup.replication != protocol::replication_mode::none) replication_ = startup.find("replication");
     for (const auto& [name, value] : startup.parameters) {
         if (name == "application_name") application_name_ = protocol::kept_application_name(value);
@@ -159,7 +174,11 @@ void client_login::remember(const protocol::startup_message& startup) {
 
 pool::task<client_login::got> client_login::read_first_packet() {
     for (;;) {
-        packet_ = protocol::parse_startup(session_.in_.bytes());
+        // No startup packet begins like this: its length would be far beyond the limit.
+        constexpr std::byte tls_handshake{0x16};
+        const auto bytes = session_.in_.bytes();
+        if (!bytes.empty() && bytes[0] == tls_handshake && wants_tls()) co_return got::tls_hello;
+        packet_ = protocol::parse_startup(bytes);
         if (packet_.kind != startup_kind::need_more) co_return got::message;
         const pool::io_result result = session_.in_.fill(*session_.io_, packet_.size);
         session_.in_.keep();
@@ -204,10 +223,11 @@ pool::task<client_login::got> client_login::read_message() {
 }
 
 pool::task<bool> client_login::start_tls() {
-    if (!session_.in_.empty()) co_return false;  // clear text behind the request may be somebody else's
     auto secured =
-        std::make_unique<pool::tls_stream>(std::move(session_.io_), worker_.options().tls_towards_clients);
+        std::make_unique<pool::tls_stream>(std::move(session_.io_), worker_.live().towards_clients);
     pool::tls_stream& tls = *secured;
+    tls.begin_with(session_.in_.bytes());
+    session_.in_.consume(session_.in_.size());
     session_.io_ = std::move(secured);
     tls.watch(session_.gate_, {client_session::client_readable, client_session::client_writable});
     tls.arm(pool::interest::read);
@@ -221,110 +241,8 @@ pool::task<bool> client_login::start_tls() {
         const auto bits = co_await session_.gate_.wait();
         if ((bits & (client_session::killed | client_session::timed_out)) != 0) co_return false;
     }
-    secure_ = true;
+    tls_ = &tls;
     co_return true;
-}
-
-pool::task<bool> client_login::authenticate() {
-    bool good = false;
-    switch (worker_.settings().auth.method()) {
-        case config::auth_method::trust:
-            good = true;
-            break;
-        case config::auth_method::password:
-            good = co_await check_password();
-            break;
-        case config::auth_method::md5: {
-            // As in PostgreSQL, a user with a SCRAM verifier is asked for SCRAM.
-            const std::string* secret = worker_.users().secret(user_);
-            const bool scram = secret != nullptr && secret->starts_with("SCRAM-SHA-256$");
-            if (scram) {
-                good = co_await check_scram();
-            } else {
-                good = co_await check_md5();
-            }
-            break;
-        }
-        case config::auth_method::scram_sha_256:
-            good = co_await check_scram();
-            break;
-    }
-    if (!good) co_return false;
-    std::vector<std::byte> frame;
-    protocol::message_writer{frame}.authentication(auth_ok);
-    send(frame);
-    co_return true;
-}
-
-pool::task<bool> client_login::check_password() {
-    std::vector<std::byte> frame;
-    protocol::message_writer{frame}.authentication(auth_cleartext);
-    send(frame);
-    if (co_await read_message() != got::message) co_return refuse_unread();
-    const std::string* secret = worker_.users().secret(user_);
-    std::string_view given = protocol::as_text(message_);
-    if (!given.empty() && given.back() == '\0') given.remove_suffix(1);
-    const std::array<std::uint64_t, 2> random{worker_.env().random(), worker_.env().random()};
-    const auto verifier = worker_.users().verifier(user_, std::as_bytes(std::span{random}));
-    const bool md5 = secret != nullptr && protocol::is_md5_hash(*secret);
-    const bool good = md5 ? protocol::md5_hash(given, user_) == *secret
-                          : protocol::scram_verify_password(verifier, given) && !verifier.mock;
-    if (!good) co_return refuse(protocol::password_failed(user_), login_result::wrong_password);
-    co_return true;
-}
-
-pool::task<bool> client_login::check_md5() {
-    protocol::md5_salt salt{};
-    const std::uint64_t random = worker_.env().random();
-    std::memcpy(salt.data(), &random, salt.size());
-    std::vector<std::byte> frame;
-    protocol::message_writer{frame}.authentication(auth_md5, salt);
-    send(frame);
-    if (co_await read_message() != got::message) co_return refuse_unread();
-    std::string_view given = protocol::as_text(message_);
-    if (!given.empty() && given.back() == '\0') given.remove_suffix(1);
-    const std::string* secret = worker_.users().secret(user_);
-    const bool good =
-        protocol::md5_verify(secret == nullptr ? "" : *secret, user_, salt, given) && secret != nullptr;
-    if (!good) co_return refuse(protocol::password_failed(user_), login_result::wrong_password);
-    co_return true;
-}
-
-pool::task<bool> client_login::check_scram() {
-    auto& env = worker_.env();
-    std::vector<std::byte> frame;
-    const std::string mechanisms = std::string{protocol::scram_sha_256} + '\0' + '\0';
-    protocol::message_writer{frame}.authentication(auth_sasl, protocol::as_bytes(mechanisms));
-    send(frame);
-    const std::array<std::uint64_t, 2> random{env.random(), env.random()};
-    const std::array<std::uint64_t, 3> nonce{env.random(), env.random(), env.random()};
-    auto verifier = worker_.users().verifier(user_, std::as_bytes(std::span{random}));
-    protocol::scram_server scram{std::move(verifier), user_, protocol::scram_nonce(nonce)};
-    for (bool first = true;; first = false) {
-        if (co_await read_message() != got::message) co_return refuse_unread();
-        protocol::scram_step step{protocol::scram_status::refused, {}, {}};
-        if (first) {
-            const auto initial = protocol::parse_sasl_initial_response(message_);
-            if (!initial) {
-                co_return refuse(
-                    protocol::sqlstate::protocol_violation, "malformed SASL message", login_result::protocol
-                );
-            }
-            step = scram.initial_response(*initial);
-        } else {
-            step = scram.response(protocol::as_text(message_));
-        }
-        if (step.status == protocol::scram_status::refused) {
-            co_return refuse(step.error, login_result::wrong_password);
-        }
-        const bool over = step.status == protocol::scram_status::done;
-        frame.clear();
-        protocol::message_writer{frame}.authentication(
-            over ? auth_sasl_final : auth_sasl_continue, protocol::as_bytes(step.message)
-        );
-        send(frame);
-        if (over) co_return true;
-    }
 }
 
 /// Makes sure that a server has been logged in to with these parameters once: its word decides whether the
@@ -468,13 +386,6 @@ bool client_login::refuse(
     );
     send(frame);
     return false;
-}
-
-/// The client sent nothing fit, or went away.
-bool client_login::refuse_unread() {
-    return refuse(
-        protocol::sqlstate::protocol_violation, "expected password response", login_result::protocol
-    );
 }
 
 }  // namespace pgmend::proxy

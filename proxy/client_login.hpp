@@ -9,9 +9,12 @@
 
 #include "config/metrics.hpp"
 #include "pool/channel.hpp"
+#include "pool/intrusive_list.hpp"
 #include "pool/server_pool.hpp"
 #include "pool/task.hpp"
+#include "pool/tls_stream.hpp"
 #include "protocol/startup.hpp"
+#include "proxy/access_rules.hpp"
 #include "proxy/client_key.hpp"
 
 namespace pgmend::proxy {
@@ -35,22 +38,36 @@ struct login_end {
 /// The whole way in, in a frame of its own that is gone when the client is.
 pool::task<login_end> log_in_client(client_session& session);
 
-class client_login {
+class client_login final : public pool::list_node<client_login> {
 public:
     explicit client_login(client_session& session);
+    ~client_login() { leave_the_line(); }
     pool::task<login_end> run();
+    /// Too many are on their way in, and this one has been for the longest.
+    void push_out() noexcept;
 
 private:
     /// Bytes of the login's own events on the session's gate.
-    enum class got : std::uint8_t { message, gone, timed_out, too_long };
+    enum class got : std::uint8_t { message, gone, timed_out, too_long, tls_hello };
 
     pool::task<got> read_first_packet();
     pool::task<got> read_message();
     pool::task<bool> start_tls();
+    pool::task<login_end::kind> reach_startup();
+    bool wants_tls() const;
+
+    // client_authentication.cpp
     pool::task<bool> authenticate();
+    pool::task<bool> check(const config::hba_rule& rule);
     pool::task<bool> check_password();
     pool::task<bool> check_md5();
     pool::task<bool> check_scram();
+    bool check_certificate(const config::hba_rule& rule);
+    bool refuse_by_rule(const config::hba_rule* rule);
+    /// Tells the client that it has not proven itself; late when its address has done so too often.
+    pool::task<bool> refuse_proof(const protocol::auth_error& error);
+    std::string_view address() const;
+
     pool::task<bool> find_server();
     pool::task<bool> open_replication();
     void welcome();
@@ -65,6 +82,7 @@ private:
     }
     bool refuse_unread();
     bool may_enter();
+    void leave_the_line() noexcept { pool::intrusive_list<client_login>::remove(*this); }
     void remember(const protocol::startup_message& startup);
 
     client_session& session_;
@@ -77,9 +95,12 @@ private:
     pool::startup_parameters parameters_;
     std::optional<std::string> application_name_;  ///< where the client gives one
     std::string replication_;
+    bool physical_replication_ = false;
     std::vector<std::byte> message_;  ///< body of the last message read
+    /// The session's stream once it is one of TLS; the session owns it.
+    const pool::tls_stream* tls_ = nullptr;
+    std::shared_ptr<const access_rules> access_;
     std::uint16_t minor_ = 0;
-    bool secure_ = false;
     bool negotiate_ = false;
     std::vector<std::string> unknown_options_;
 };

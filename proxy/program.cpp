@@ -8,7 +8,7 @@
 #include "config/loader.hpp"
 #include "config/log.hpp"
 #include "config/reference.hpp"
-#include "pool/tls_context.hpp"
+#include "proxy/live_files.hpp"
 #include "proxy/server.hpp"
 
 namespace pgmend::proxy {
@@ -112,12 +112,12 @@ int check(const config::load_result& loaded) {
     for (const auto& warning : loaded.warnings) {
         complain("warning: " + warning);
     }
-    try {
-        load_tls(*loaded.value);
-    } catch (const pool::tls_load_error& error) {
-        complain(error.what());
-        return 1;
+    live_facts facts;
+    const auto problems = read_live_facts(*loaded.value, facts);
+    for (const auto& problem : problems) {
+        complain(problem);
     }
+    if (!problems.empty()) return 1;
     print("the settings are good\n");
     return 0;
 }

@@ -46,56 +46,7 @@ std::string joined(const std::vector<std::string>& words) {
     return text;
 }
 
-pool::tls_mode mode_of(config::client_tls_mode mode) {
-    switch (mode) {
-        case config::client_tls_mode::disable:
-            return pool::tls_mode::disable;
-        case config::client_tls_mode::allow:
-            return pool::tls_mode::allow;
-        case config::client_tls_mode::prefer:
-            return pool::tls_mode::prefer;
-        case config::client_tls_mode::require:
-            return pool::tls_mode::require;
-    }
-    return pool::tls_mode::disable;
-}
-
-pool::tls_mode mode_of(config::server_tls_mode mode) {
-    switch (mode) {
-        case config::server_tls_mode::disable:
-            return pool::tls_mode::disable;
-        case config::server_tls_mode::allow:
-            return pool::tls_mode::allow;
-        case config::server_tls_mode::prefer:
-            return pool::tls_mode::prefer;
-        case config::server_tls_mode::require:
-            return pool::tls_mode::require;
-        case config::server_tls_mode::verify_ca:
-            return pool::tls_mode::verify_ca;
-        case config::server_tls_mode::verify_full:
-            return pool::tls_mode::verify_full;
-    }
-    return pool::tls_mode::disable;
-}
-
 }  // namespace
-
-tls_contexts load_tls(const config::settings& settings) {
-    tls_contexts contexts;
-    const auto& client = settings.listen.tls;
-    if (client.mode() != config::client_tls_mode::disable) {
-        contexts.towards_clients = pool::tls_context::towards_clients(
-            {client.cert(), client.key(), client.ca()}, mode_of(client.mode())
-        );
-    }
-    const auto& server = settings.upstream.tls;
-    if (server.mode() != config::server_tls_mode::disable) {
-        contexts.towards_servers = pool::tls_context::towards_servers(
-            {server.cert(), server.key(), server.ca()}, mode_of(server.mode())
-        );
-    }
-    return contexts;
-}
 
 server::server(std::shared_ptr<const config::settings> settings)
     : settings_(std::move(settings)),
@@ -107,16 +58,12 @@ server::server(std::shared_ptr<const config::settings> settings)
       ),
       signals_(control_),
       deadline_(control_),
-      poll_(control_) {}
+      poll_(control_),
+      files_(control_, settings_, [this](const live_facts& facts) { spread(facts); }) {}
 
 std::string server::open() {
     descriptor_limit_ = raise_descriptor_limit();
-    tls_contexts tls;
-    try {
-        tls = load_tls(*settings_);
-    } catch (const pool::tls_load_error& error) {
-        return error.what();
-    }
+    if (auto problem = files_.open(); !problem.empty()) return problem;
     if (auto error = listener_.open(settings_->listen); !error.empty()) return error;
     if (const auto error = http_.open(settings_->http.host(), settings_->http.port())) {
         return "cannot serve http on " + settings_->http.host() + ":" +
@@ -137,8 +84,7 @@ std::string server::open() {
         options.workers = workers;
         options.process_secret = secret;
         options.schema_changes = schema_changes;
-        options.tls_towards_clients = tls.towards_clients;
-        options.tls_towards_servers = tls.towards_servers;
+        options.live = files_.facts();
         options.life = life_;
         options.evidence = [this](std::size_t node, health::traffic_evidence what) {
             boost::asio::post(control_, [this, node, what] { monitor_->traffic(node, what); });
@@ -152,6 +98,12 @@ std::string server::open() {
         );
     }
     return {};
+}
+
+void server::spread(const live_facts& facts) {
+    for (const auto& worker : workers_) {
+        worker->post([facts](worker_core& core) { core.replace(facts); });
+    }
 }
 
 void server::run() {
@@ -169,6 +121,7 @@ void server::run() {
         worker->start();
     }
     announce();
+    files_.start();
     control_.run();
     monitor_->stop();
     for (const auto& worker : workers_) {
@@ -261,6 +214,7 @@ void server::wait_for_signal() {
 
 void server::on_signal(int signal) {
     if (signal == SIGHUP) {
+        files_.read_again();
         log::warning("reload_not_supported", {{"hint", "restart pgmend to apply changed settings"}});
         return;
     }

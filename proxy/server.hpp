@@ -15,16 +15,10 @@
 #include "proxy/address_resolver.hpp"
 #include "proxy/http_endpoint.hpp"
 #include "proxy/listener.hpp"
+#include "proxy/live_files.hpp"
 #include "proxy/worker.hpp"
 
 namespace pgmend::proxy {
-
-/// The certificates and rules of both sides, loaded; throws pool::tls_load_error with what is wrong.
-struct tls_contexts {
-    std::shared_ptr<const pool::tls_context> towards_clients;  ///< null: no TLS
-    std::shared_ptr<const pool::tls_context> towards_servers;
-};
-tls_contexts load_tls(const config::settings& settings);
 
 class server {
 public:
@@ -40,6 +34,7 @@ private:
 
     void watch_servers();
     void wait_for_first_look();
+    void spread(const live_facts& facts);
     void announce() const;
     void wait_for_signal();
     void on_signal(int signal);
@@ -57,6 +52,7 @@ private:
     boost::asio::signal_set signals_;
     boost::asio::steady_timer deadline_;
     boost::asio::steady_timer poll_;
+    live_files files_;
     listener listener_;
     std::shared_ptr<config::metrics::cells> health_cells_ = std::make_shared<config::metrics::cells>();
     std::shared_ptr<life_signs> life_;

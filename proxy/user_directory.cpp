@@ -1,52 +1,130 @@
 #include "proxy/user_directory.hpp"
 
-#include "protocol/md5_auth.hpp"
+#include <openssl/crypto.h>
+
+#include <algorithm>
 
 namespace pgmend::proxy {
 
 namespace {
+
+constexpr std::size_t most_learnt = 10'000;
+
 bool is_verifier(std::string_view secret) { return secret.starts_with("SCRAM-SHA-256$"); }
+
+const std::vector<std::string>& accepted_of(const secret_book& book, std::string_view user) {
+    static const std::vector<std::string> none;
+    const user_secrets* known = book.find(user);
+    return known == nullptr ? none : known->accepted;
+}
+
 }  // namespace
 
-user_directory::user_directory(const config::settings& settings, std::string process_secret)
-    : process_secret_(std::move(process_secret)) {
-    if (!settings.upstream.password().empty()) {
-        secrets_.insert_or_assign(settings.upstream.user(), settings.upstream.password());
-    }
-    for (const auto& user : settings.users()) {
-        secrets_.insert_or_assign(user.name, user.password);
-    }
+void user_directory::replace(std::shared_ptr<const secret_book> book) {
+    const auto changed = [&](const auto& item) {
+        return accepted_of(*book, item.first) != accepted_of(*book_, item.first);
+    };
+    std::erase_if(derived_, changed);
+    std::erase_if(learnt_, changed);
+    book_ = std::move(book);
 }
 
-const std::string* user_directory::secret(std::string_view user) const noexcept {
-    const auto it = secrets_.find(std::string{user});
-    return it == secrets_.end() ? nullptr : &it->second;
+bool user_directory::has_verifier(std::string_view user) const {
+    return std::ranges::any_of(accepted_of(*book_, user), is_verifier);
 }
 
-protocol::scram_verifier user_directory::verifier(const std::string& user, protocol::byte_view random_salt) {
+protocol::scram_verifier user_directory::verifier(const std::string& user) {
     if (const auto it = derived_.find(user); it != derived_.end()) return it->second;
-    const std::string* known = secret(user);
-    if (known == nullptr || protocol::is_md5_hash(*known)) {
-        return protocol::mock_scram_verifier(
-            protocol::as_bytes(process_secret_), user, protocol::scram_default_iterations
-        );
+    const auto& secrets = accepted_of(*book_, user);
+    std::optional<protocol::scram_verifier> verifier;
+    const auto stored = std::ranges::find_if(secrets, is_verifier);
+    if (stored != secrets.end()) verifier = protocol::scram_verifier::parse(*stored);
+    const std::string salt =
+        verifier ? verifier->salt : protocol::scram_salt_for(protocol::as_bytes(process_secret_), user);
+    const std::uint32_t rounds = verifier ? verifier->iterations : protocol::scram_default_iterations;
+    for (const std::string& secret : secrets) {
+        if (is_verifier(secret) || protocol::is_md5_hash(secret)) continue;
+        auto made = protocol::derive_scram_verifier(secret, protocol::as_bytes(salt), rounds);
+        if (made.mock) continue;
+        if (verifier) {
+            verifier->others.push_back({made.stored_key, made.server_key});
+        } else {
+            verifier = std::move(made);
+        }
     }
-    auto verifier =
-        is_verifier(*known)
-            ? protocol::scram_verifier::parse(*known)
-            : protocol::derive_scram_verifier(*known, random_salt, protocol::scram_default_iterations);
+    // Not remembered: there is no end of names.
     if (!verifier) {
         return protocol::mock_scram_verifier(
             protocol::as_bytes(process_secret_), user, protocol::scram_default_iterations
         );
     }
-    derived_.emplace(user, *verifier);
-    return *verifier;
+    return derived_.emplace(user, std::move(*verifier)).first->second;
 }
 
-std::string user_directory::server_password(std::string_view user) const {
-    const std::string* known = secret(user);
-    return known == nullptr || is_verifier(*known) ? std::string{} : *known;
+bool user_directory::check_md5(const std::string& user, protocol::md5_salt salt, std::string_view response)
+    const {
+    const auto& secrets = accepted_of(*book_, user);
+    bool good = false;
+    for (const std::string& secret : secrets) {
+        good = good || (!is_verifier(secret) && protocol::md5_verify(secret, user, salt, response));
+    }
+    // The same work for a user who does not exist.
+    if (secrets.empty()) protocol::md5_verify(process_secret_, user, salt, response);
+    return good;
+}
+
+bool user_directory::check_password(const std::string& user, std::string_view given) {
+    const auto& secrets = accepted_of(*book_, user);
+    const bool hashed = std::ranges::any_of(secrets, [&](const std::string& secret) {
+        return protocol::is_md5_hash(secret) && protocol::md5_hash(given, user) == secret;
+    });
+    protocol::scram_verifier known = verifier(user);
+    bool good = protocol::scram_verify_password(known, given);
+    for (const auto& other : known.others) {
+        known.stored_key = other.stored_key;
+        known.server_key = other.server_key;
+        good = protocol::scram_verify_password(known, given) || good;
+    }
+    return good || hashed;
+}
+
+void user_directory::learn(const std::string& user, const protocol::scram_login_keys& keys) {
+    // Who is known by a password needs nothing else.
+    const user_secrets* known = book_->find(user);
+    if (known != nullptr && !std::ranges::all_of(known->offered, is_verifier)) return;
+    const auto it = learnt_.find(user);
+    if (it == learnt_.end() && learnt_.size() >= most_learnt) learnt_.erase(learnt_.begin());
+    const bool same = it != learnt_.end() && it->second->salt == keys.salt &&
+                      protocol::scram_equal(it->second->keys.client_key, keys.keys.client_key);
+    if (!same) learnt_[user] = std::make_shared<const protocol::scram_login_keys>(keys);
+}
+
+std::vector<pool::server_credential> user_directory::credentials(const std::string& user) const {
+    std::vector<pool::server_credential> found;
+    const user_secrets* known = book_->find(user);
+    if (known != nullptr) {
+        for (const std::string& secret : known->offered) {
+            if (!is_verifier(secret)) found.push_back({secret, nullptr});
+        }
+    }
+    if (const auto it = worked_.find(user); it != worked_.end()) {
+        const auto place = std::ranges::find(found, it->second, &pool::server_credential::password);
+        if (place == found.end()) {
+            found.push_back({it->second, nullptr});
+        } else {
+            std::rotate(found.begin(), place, place + 1);
+        }
+    }
+    if (const auto it = learnt_.find(user); it != learnt_.end()) found.push_back({{}, it->second});
+    return found;
+}
+
+void user_directory::accepted(const std::string& user, const pool::server_credential& credential) {
+    if (credential.password.empty()) return;
+    std::string& worked = worked_[user];
+    if (worked == credential.password) return;
+    OPENSSL_cleanse(worked.data(), worked.size());
+    worked = credential.password;
 }
 
 }  // namespace pgmend::proxy

@@ -1,5 +1,6 @@
 #include "proxy/worker_core.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <unordered_set>
 
@@ -13,13 +14,13 @@ constexpr std::size_t scram_keys_kept = 256;
 constexpr std::size_t unused_statements_kept = 1000;
 
 pool::login_settings login_for(
-    const worker_options& options, user_directory& users, const std::string& database, const std::string& user
+    const worker_options& options, server_logins& logins, const std::string& database, const std::string& user
 ) {
     pool::login_settings login;
     login.database = database;
     login.user = user;
-    login.password = users.server_password(user);
-    login.tls = options.tls_towards_servers;
+    login.source = &logins;
+    login.rules = {options.settings->upstream.binding(), options.settings->upstream.require_auth()};
     login.timeout = options.settings->upstream.connect_timeout();
     return login;
 }
@@ -74,7 +75,8 @@ worker_core::worker_core(
           doubts_,
           options_.settings->limits.held_message().bytes,
           options_.settings->limits.client_prepared_statements()},
-      users_(*options_.settings, options_.process_secret),
+      users_(options_.live.secrets, options_.process_secret),
+      logins_(*options_.settings, users_, options_.live.towards_servers),
       cluster_(*options_.settings, env_),
       pool_context_{env_, net, buffers_, parameters_, scram_keys_, metrics_, cluster_, to_client_} {
     cluster_.connect_monitor(options_.evidence, options_.life);
@@ -92,6 +94,18 @@ void worker_core::accept(std::unique_ptr<pool::stream> client, std::string peer,
     auto* session = new client_session(*this, std::move(client), std::move(peer), local);
     sessions_.push_back(*session);
     session->start();
+}
+
+void worker_core::replace(const live_facts& live) {
+    options_.live = live;
+    users_.replace(live.secrets);
+    logins_.replace(live.towards_servers);
+}
+
+void worker_core::login_begins(client_login& login) {
+    logins_under_way_.push_back(login);
+    const auto limit = share_of(options_.settings->listen.max_logins(), options_.index, options_.workers);
+    if (logins_under_way_.size() > std::max<std::size_t>(limit, 1)) logins_under_way_.front()->push_out();
 }
 
 void worker_core::finished(client_session& session) noexcept {
@@ -197,7 +211,7 @@ pool::server_pool& worker_core::pool_for(const std::string& database, const std:
     auto& pool = pools_[{database, user}];
     if (!pool) {
         pool = std::make_unique<pool::server_pool>(
-            pool_context_, login_for(options_, users_, database, user), options_for(options_)
+            pool_context_, login_for(options_, logins_, database, user), options_for(options_)
         );
     }
     return *pool;

@@ -13,6 +13,9 @@
 #include "proxy/backend_cluster.hpp"
 #include "proxy/client_session.hpp"
 #include "proxy/database_catalog.hpp"
+#include "proxy/live_files.hpp"
+#include "proxy/login_throttle.hpp"
+#include "proxy/server_logins.hpp"
 #include "proxy/user_directory.hpp"
 
 namespace pgmend::proxy {
@@ -22,8 +25,7 @@ struct worker_options {
     unsigned index = 0;
     unsigned workers = 1;        ///< not more than there are server connections to a pool
     std::string process_secret;  ///< of all workers of one process
-    std::shared_ptr<const pool::tls_context> tls_towards_clients;  ///< null: none
-    std::shared_ptr<const pool::tls_context> tls_towards_servers;
+    live_facts live;             ///< at the start; `secrets` and `access` are never null
     evidence_sink evidence;            ///< for the health monitor; may be empty
     std::shared_ptr<life_signs> life;  ///< one for each server; may be null
     /// Shared by all workers of one process; null: this worker is the only one.
@@ -44,6 +46,8 @@ public:
 
     /// A client has connected. `peer` is for logs.
     void accept(std::unique_ptr<pool::stream> client, std::string peer, bool local);
+    /// Files have changed. Who is in stays in; logins under way go on with what they began with.
+    void replace(const live_facts& live);
     /// SIGTERM: clients are closed at safe points, new ones are refused.
     void drain();
     /// Ends all sessions now; their servers are cleaned or closed.
@@ -72,6 +76,10 @@ public:
     const config::settings& settings() const noexcept { return *options_.settings; }
     const worker_options& options() const noexcept { return options_; }
     user_directory& users() noexcept { return users_; }
+    const live_facts& live() const noexcept { return options_.live; }
+    login_throttle& throttle() noexcept { return throttle_; }
+    /// A login begins; the oldest one has to go when there are too many.
+    void login_begins(client_login& login);
     std::size_t held_message() const noexcept { return relay_.held_message; }
     bool draining() const noexcept { return draining_; }
     backend_cluster& cluster() noexcept { return cluster_; }
@@ -101,6 +109,9 @@ private:
     std::uint64_t doubts_ = 0;
     relay_context relay_;
     user_directory users_;
+    server_logins logins_;
+    login_throttle throttle_;
+    pool::intrusive_list<client_login> logins_under_way_;  ///< oldest first
     backend_cluster cluster_;
     pool::pool_context pool_context_;
     std::map<std::pair<std::string, std::string>, std::unique_ptr<pool::server_pool>> pools_;

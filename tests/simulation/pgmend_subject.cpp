@@ -35,6 +35,7 @@ public:
     explicit pgmend_subject(const subject_setup& setup) : env_(setup.env), network_(setup.network) {
         proxy::worker_options options;
         options.settings = settings_for(setup);
+        proxy::read_live_facts(*options.settings, options.live);
         options.process_secret = "a secret of the simulation";
         core_ = std::make_unique<proxy::worker_core>(env_, network_, metrics_, std::move(options));
         network_.listen(

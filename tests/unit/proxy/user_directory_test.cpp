@@ -1,95 +1,120 @@
 #include "proxy/user_directory.hpp"
 
 #include <catch2/catch.hpp>
-#include <filesystem>
-#include <fstream>
-
-#include "config/loader.hpp"
-#include "protocol/md5_auth.hpp"
 
 using namespace pgmend::proxy;
 using namespace pgmend::protocol;
-namespace config = pgmend::config;
+using pgmend::pool::server_credential;
 
 namespace {
 
-constexpr std::string_view md5_secret = "md5a3556571e93b0d20722ba62be61e8c2d";
+const std::string md5_secret = "md5a3556571e93b0d20722ba62be61e8c2d";
 
-std::string verifier_text() {
-    const auto salt = as_bytes("0123456789abcdef");
-    return derive_scram_verifier("secret", salt, scram_default_iterations).to_string();
+std::string verifier_text(std::string_view password) {
+    return derive_scram_verifier(password, as_bytes("0123456789abcdef"), 4096).to_string();
 }
 
-std::shared_ptr<const config::settings> settings_with(const std::string& users) {
-    std::string name = (std::filesystem::temp_directory_path() / "pgmend-users-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    const std::filesystem::path file = std::filesystem::path{name} / "p.yaml";
-    std::ofstream(file) << "upstream:\n  servers: 'h:1'\n  user: admin\n  password: adminpw\n" << users;
-    const config::load_result loaded = config::load({file, {}, "os_user"});
-    std::filesystem::remove_all(name);
-    for (const auto& error : loaded.errors) {
-        UNSCOPED_INFO(error);
-    }
-    REQUIRE(loaded.value);
-    return loaded.value;
+using secrets = std::vector<std::pair<std::string, std::vector<std::string>>>;
+
+std::shared_ptr<const secret_book> book_of(const secrets& users) {
+    auto book = std::make_shared<secret_book>();
+    for (const auto& [user, words] : users)
+        book->add(user, words);
+    return book;
 }
+
+std::vector<std::string> passwords(const std::vector<server_credential>& credentials) {
+    std::vector<std::string> words;
+    for (const auto& each : credentials)
+        words.push_back(each.keys ? "keys" : each.password);
+    return words;
+}
+using list = std::vector<std::string>;
+
+scram_login_keys some_keys() { return {"0123456789abcdef", 4096, {}}; }
 
 }  // namespace
 
-TEST_CASE("user directory: it knows the user of the servers and those of the settings") {
-    const auto settings =
-        settings_with("users: [{name: app, password: apppw}, {name: admin, password: other}]\n");
-    const user_directory users{*settings, "process"};
-    REQUIRE(users.secret("app") != nullptr);
-    CHECK(*users.secret("app") == "apppw");
-    // Said of that user last.
-    CHECK(*users.secret("admin") == "other");
-    CHECK(users.secret("App") == nullptr);
-    CHECK(users.secret("") == nullptr);
-    CHECK(users.server_password("app") == "apppw");
-    CHECK(users.server_password("nobody").empty());
-}
-
-TEST_CASE("user directory: a verifier is derived once, and proves the password it was made from") {
-    const auto settings = settings_with("");
-    user_directory users{*settings, "process"};
-    const scram_verifier first = users.verifier("admin", as_bytes("0123456789abcdef"));
+TEST_CASE("user directory: a verifier is derived with the same salt in every worker") {
+    user_directory users{book_of({{"app", {"secret"}}}), "process"};
+    user_directory worker{book_of({{"app", {"secret"}}}), "process"};
+    const scram_verifier first = users.verifier("app");
     CHECK_FALSE(first.mock);
-    CHECK(first.salt == "0123456789abcdef");
-    CHECK(scram_verify_password(first, "adminpw"));
-    CHECK_FALSE(scram_verify_password(first, "adminpw "));
-    const scram_verifier second = users.verifier("admin", as_bytes("another salt 123"));
-    CHECK(second.salt == first.salt);
-}
-
-TEST_CASE("user directory: a verifier that was configured is used as it is, and proves nothing to a server") {
-    const std::string text = verifier_text();
-    const auto settings = settings_with("users: [{name: app, password: '" + text + "'}]\n");
-    user_directory users{*settings, "process"};
-    const scram_verifier verifier = users.verifier("app", as_bytes("unused salt 1234"));
-    CHECK(verifier.to_string() == text);
-    CHECK_FALSE(verifier.mock);
-    CHECK(users.server_password("app").empty());
+    CHECK(scram_verify_password(first, "secret"));
+    CHECK_FALSE(scram_verify_password(first, "secret "));
+    CHECK(worker.verifier("app").salt == first.salt);
+    CHECK(users.verifier("app").salt == first.salt);
 }
 
 TEST_CASE("user directory: who cannot log in by SCRAM meets an exchange that looks the same and fails") {
-    const auto settings = settings_with(
-        "auth: {method: md5}\nusers: [{name: old, password: '" + std::string{md5_secret} + "'}]\n"
-    );
-    user_directory users{*settings, "process"};
-    user_directory other{*settings, "another process"};
-    const auto salt = as_bytes("0123456789abcdef");
+    user_directory users{book_of({{"old", {md5_secret}}, {"app", {"secret"}}}), "process"};
+    user_directory other{book_of({}), "another process"};
     for (const std::string user : {"old", "nobody", "nobody2"}) {
-        const scram_verifier mock = users.verifier(user, salt);
+        const scram_verifier mock = users.verifier(user);
         CHECK(mock.mock);
         CHECK(mock.iterations == scram_default_iterations);
-        CHECK(mock.salt.size() == 16);
-        CHECK(mock.salt != "0123456789abcdef");
+        CHECK(mock.salt.size() == users.verifier("app").salt.size());
         // The same on every try, another for every name and every process.
-        CHECK(users.verifier(user, as_bytes("another salt 123")).salt == mock.salt);
-        CHECK(other.verifier(user, salt).salt != mock.salt);
+        CHECK(users.verifier(user).salt == mock.salt);
+        CHECK(other.verifier(user).salt != mock.salt);
     }
-    CHECK(users.verifier("nobody", salt).salt != users.verifier("nobody2", salt).salt);
-    // An md5 hash does prove something to a server that asks for md5.
-    CHECK(users.server_password("old") == md5_secret);
+    CHECK(users.verifier("nobody").salt != users.verifier("nobody2").salt);
+}
+
+TEST_CASE("user directory: several secrets are good at the same time, under one salt") {
+    user_directory users{book_of({{"app", {"new", verifier_text("old"), "newer", md5_secret}}}), "process"};
+    CHECK(users.has_verifier("app"));
+    const scram_verifier verifier = users.verifier("app");
+    CHECK(verifier.salt == "0123456789abcdef");
+    CHECK(verifier.others.size() == 2);
+    for (const std::string good : {"new", "old", "newer"})
+        CHECK(users.check_password("app", good));
+    CHECK_FALSE(users.check_password("app", "bad"));
+    CHECK_FALSE(users.check_password("nobody", "new"));
+    const md5_salt salt{std::byte{1}, std::byte{2}, std::byte{3}, std::byte{4}};
+    CHECK(users.check_md5("app", salt, md5_response("newer", "app", salt)));
+    CHECK_FALSE(users.check_md5("app", salt, md5_response("old", "app", salt)));
+    CHECK_FALSE(users.check_md5("nobody", salt, md5_response("process", "nobody", salt)));
+}
+
+TEST_CASE("user directory: what was configured proves something to a server, but for a verifier") {
+    user_directory users{book_of({{"app", {verifier_text("x"), "b", md5_secret}}}), "process"};
+    CHECK(passwords(users.credentials("app")) == list{"b", md5_secret});
+    CHECK(users.credentials("nobody").empty());
+}
+
+TEST_CASE("user directory: the credential that a server took comes first from then on") {
+    user_directory users{book_of({{"app", {"a", "b", "c"}}}), "process"};
+    users.accepted("app", {"b", nullptr});
+    CHECK(passwords(users.credentials("app")) == list{"b", "a", "c"});
+    // Gone from the file, it is still tried when nothing else helps: the server may be behind.
+    users.replace(book_of({{"app", {"new"}}}));
+    CHECK(passwords(users.credentials("app")) == list{"new", "b"});
+    users.accepted("app", {"new", nullptr});
+    CHECK(passwords(users.credentials("app")) == list{"new"});
+}
+
+TEST_CASE("user directory: keys are learnt where no password is known, and forgotten with the verifier") {
+    const std::string stored = verifier_text("x");
+    user_directory users{book_of({{"app", {stored}}, {"plain", {"x"}}}), "process"};
+    users.learn("app", some_keys());
+    users.learn("plain", some_keys());
+    users.learn("elsewhere", some_keys());
+    CHECK(passwords(users.credentials("app")) == list{"keys"});
+    CHECK(passwords(users.credentials("plain")) == list{"x"});
+    CHECK(passwords(users.credentials("elsewhere")) == list{"keys"});
+    users.replace(book_of({{"app", {stored}}}));
+    CHECK(passwords(users.credentials("app")) == list{"keys"});
+    users.replace(book_of({{"app", {verifier_text("y")}}}));
+    CHECK(users.credentials("app").empty());
+}
+
+TEST_CASE("user directory: a secret that changed is what clients are checked against") {
+    user_directory users{book_of({{"app", {"one"}}}), "process"};
+    CHECK(users.check_password("app", "one"));
+    users.replace(book_of({{"app", {"two"}}}));
+    CHECK_FALSE(users.check_password("app", "one"));
+    CHECK(users.check_password("app", "two"));
+    users.replace(book_of({}));
+    CHECK_FALSE(users.check_password("app", "two"));
 }
