@@ -246,6 +246,8 @@ private:
         // As libpq does: the user of the operating system, and a database of the same name.
         if (upstream.user().empty()) upstream.user.set(sources_.os_user);
         if (upstream.database().empty()) upstream.database.set(upstream.user());
+        auto& query = candidate_->auth.query;
+        if (query.database().empty()) query.database.set(upstream.database());
         read_passfile();
         auto& tls = candidate_->listen.tls;
         if (tls.mode.source() == value_source::built_in && !tls.cert().empty() && !tls.key().empty())

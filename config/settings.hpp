@@ -1,45 +1,19 @@
 #pragma once
-// The declaration of every setting: one member, one place. From it come the YAML key, the environment
-// variable, parsing, validation, the generated documents and --print-config. A snapshot is a
-// `std::shared_ptr<const settings>`: built by the loader, then shared by all threads and never changed.
+// The declaration of every setting (with auth_settings.hpp and tls_settings.hpp): one member, one place. From
+// it come the YAML key, the environment variable, parsing, validation, the generated documents and
+// --print-config. A snapshot is a `std::shared_ptr<const settings>`: built by the loader, then shared by all
+// threads and never changed.
 
 #include <cstdint>
 #include <string>
 
+#include "config/auth_settings.hpp"
 #include "config/setting.hpp"
+#include "config/tls_settings.hpp"
 
 namespace pgmend::config {
 
 using namespace std::chrono_literals;
-
-struct client_tls_settings : section {
-    using section::section;
-    setting<client_tls_mode> mode{
-        this, "listen.tls.mode", client_tls_mode::disable, reload_class::new_sessions,
-        "TLS toward clients: refuse it, accept it where asked for (allow, prefer), insist on it (require), "
-        "and "
-        "on a certificate of the client's (verify-ca) in the name of its user (verify-full, see "
-        "`auth.cert_name`). Becomes `prefer` by itself when `cert` and `key` are given. Unix sockets never "
-        "carry TLS. Files are read again when they change."};
-    setting<std::string> cert{
-        this, "listen.tls.cert", "", reload_class::new_sessions,
-        "Certificate chain shown to clients, a PEM file."};
-    setting<std::string> key{
-        this, "listen.tls.key", "", reload_class::new_sessions,
-        "Private key of `listen.tls.cert`, a PEM file."};
-    setting<std::string> ca{
-        this, "listen.tls.ca", "", reload_class::new_sessions,
-        "Authorities that client certificates are checked against, a PEM file. Empty: none is asked for."};
-    setting<std::string> crl{
-        this, "listen.tls.crl", "", reload_class::new_sessions,
-        "Revoked client certificates, a PEM file with a list for every authority of `listen.tls.ca`."};
-    setting<tls_bound> min_version{
-        this, "listen.tls.min_version", tls_bound::tls_1_2, reload_class::new_sessions,
-        "The oldest TLS spoken with clients; nothing before TLSv1.2 ever is."};
-    setting<tls_bound> max_version{
-        this, "listen.tls.max_version", tls_bound::any, reload_class::new_sessions,
-        "The newest TLS spoken with clients."};
-};
 
 struct listen_settings : section {
     using section::section;
@@ -118,43 +92,6 @@ struct http_settings : section {
         "Port of /metrics, /live and /ready. 0 takes any free port."};
 };
 
-struct server_tls_settings : section {
-    using section::section;
-    setting<server_tls_mode> mode{
-        this, "upstream.tls.mode", server_tls_mode::prefer, reload_class::new_sessions,
-        "TLS toward servers, with the meaning of libpq's sslmode."};
-    setting<std::string> ca{
-        this, "upstream.tls.ca", "", reload_class::new_sessions,
-        "Authorities that server certificates are checked against: a PEM file, or `system` for those of the "
-        "operating system."};
-    setting<std::string> cert{
-        this, "upstream.tls.cert", "", reload_class::new_sessions,
-        "Certificate shown to servers, a PEM file."};
-    setting<std::string> key{
-        this, "upstream.tls.key", "", reload_class::new_sessions,
-        "Private key of `upstream.tls.cert`, a PEM file."};
-    setting<std::string> crl{
-        this, "upstream.tls.crl", "", reload_class::new_sessions,
-        "Revoked server certificates, a PEM file with a list for every authority of `upstream.tls.ca`; "
-        "libpq's "
-        "sslcrl."};
-    setting<tls_negotiation> negotiation{
-        this, "upstream.tls.negotiation", tls_negotiation::postgres, reload_class::new_sessions,
-        "libpq's sslnegotiation. `direct` begins TLS with the first byte, for servers from PostgreSQL 17 on, "
-        "and "
-        "needs mode `require` or stricter."};
-    setting<yes_no> sni{
-        this, "upstream.tls.sni", yes_no::yes, reload_class::new_sessions,
-        "Whether the server is told which host name is meant; libpq's sslsni."};
-    setting<tls_bound> min_version{
-        this, "upstream.tls.min_version", tls_bound::tls_1_2, reload_class::new_sessions,
-        "The oldest TLS spoken with servers; nothing before TLSv1.2 ever is. libpq's "
-        "ssl_min_protocol_version."};
-    setting<tls_bound> max_version{
-        this, "upstream.tls.max_version", tls_bound::any, reload_class::new_sessions,
-        "The newest TLS spoken with servers; libpq's ssl_max_protocol_version."};
-};
-
 struct upstream_settings : section {
     using section::section;
     setting<connection_string> url{
@@ -220,56 +157,6 @@ struct upstream_settings : section {
         this, "upstream.options", "", reload_class::new_sessions,
         "Command-line options for the server session, such as `-c search_path=app`."};
     server_tls_settings tls{owner()};
-};
-
-struct auth_settings : section {
-    using section::section;
-    setting<auth_method> method{
-        this, "auth.method", auth_method::scram_sha_256, reload_class::new_sessions,
-        "How clients prove who they are, where no rules are given. `scram-sha-256` is bound to the TLS "
-        "connection where the client can; `md5` asks for SCRAM where a SCRAM verifier is known, as "
-        "PostgreSQL; "
-        "`cert` needs a client certificate (`listen.tls.ca`)."};
-    setting<hba_lines> hba{
-        this,
-        "auth.hba",
-        {},
-        reload_class::new_sessions,
-        "Rules in place of `auth.method`, each a line of pg_hba.conf or the same in YAML; the first that "
-        "fits "
-        "decides, and without one that fits nobody comes in."};
-    setting<std::string> hba_file{
-        this, "auth.hba_file", "", reload_class::live,
-        "The same as a file in the format of pg_hba.conf; its rules come after those of `auth.hba`. Read "
-        "again "
-        "when it changes."};
-    setting<std::string> ident_file{
-        this, "auth.ident_file", "", reload_class::live,
-        "User name maps in the format of pg_ident.conf, for rules with `map=`. Read again when it changes."};
-    setting<certificate_name> cert_name{
-        this, "auth.cert_name", certificate_name::cn, reload_class::new_sessions,
-        "Which name of a client's certificate has to be the user's: its common name, its distinguished name, "
-        "or one of its alternative names. Rules may say otherwise with clientname=CN, DN or SAN."};
-    setting<std::uint32_t> failure_burst{
-        this,
-        "auth.failure_burst",
-        50,
-        between(1, 1'000'000),
-        reload_class::live,
-        "Failed logins that one address has free in a minute. Every further one hears of it only after "
-        "`auth.failure_delay`; who knows the password is never delayed."};
-    setting<milliseconds> failure_delay{
-        this,
-        "auth.failure_delay",
-        1s,
-        between(0ms, 1min),
-        reload_class::live,
-        "How long the answer to a failed login is held back when there were too many; 0: not at all."};
-    setting<std::string> userlist{
-        this, "auth.userlist", "", reload_class::live,
-        "PgBouncer's userlist.txt: lines of `\"user\" \"secret\"`. Asked for users that `users` does not "
-        "name. "
-        "Read again when it changes."};
 };
 
 struct pool_settings : section {

@@ -96,6 +96,9 @@ void check_auth(const settings& candidate, problems& found) {
     check_file(auth.userlist, found);
     check_file(auth.hba_file, found);
     check_file(auth.ident_file, found);
+    check_file(auth.query.password_file, found);
+    if (auth.query.sql().find("$1") == std::string::npos)
+        complain(auth.query.sql, "has no $1, where the user's name goes", found);
     if (auth.method() == auth_method::cert && candidate.listen.tls.ca().empty())
         complain(auth.method, "'cert' needs 'listen.tls.ca'", found);
     const bool rules = !auth.hba().lines.empty() || !auth.hba_file().empty();

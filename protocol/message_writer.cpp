@@ -88,6 +88,19 @@ void message_writer::parse(std::string_view name, std::string_view text, byte_vi
     frame('P', {as_bytes(name), zero, as_bytes(text), zero, types});
 }
 
+void message_writer::bind_text(std::string_view value) {
+    // Portal, statement, no formats, one parameter; behind its value, results as text.
+    constexpr std::byte head[]{{}, {}, {}, {}, {}, std::byte{1}};
+    constexpr std::byte tail[2]{};
+    const u32_bytes length{static_cast<std::uint32_t>(value.size())};
+    frame('B', {byte_view{head}, length, as_bytes(value), byte_view{tail}});
+}
+
+void message_writer::execute_all() {
+    const u32_bytes no_limit{0};
+    frame('E', {zero, no_limit});
+}
+
 void message_writer::close_statement(std::string_view name) {
     frame('C', {as_bytes("S"), as_bytes(name), zero});
 }

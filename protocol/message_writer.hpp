@@ -49,6 +49,9 @@ public:
     void query(std::string_view text);
     /// `types` is the wire form of the parameter types: a count and that many OIDs.
     void parse(std::string_view name, std::string_view text, byte_view types);
+    /// The unnamed portal of the unnamed statement with one parameter, as text; all of its rows.
+    void bind_text(std::string_view value);
+    void execute_all();
     void close_statement(std::string_view name);
     void copy_fail(std::string_view reason);
     void sync() { empty('S'); }

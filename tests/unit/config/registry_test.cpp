@@ -62,7 +62,10 @@ TEST_CASE("registry: secrets are the settings that may hold one", "[config]") {
     std::set<std::string_view> secrets;
     for (const setting_base* each : all.all())
         if (each->secret()) secrets.insert(each->key());
-    CHECK(secrets == std::set<std::string_view>{"upstream.url", "upstream.password", "users"});
+    CHECK(
+        secrets ==
+        std::set<std::string_view>{"upstream.url", "upstream.password", "users", "auth.query.password"}
+    );
 }
 
 TEST_CASE("registry: sections are known by their settings", "[config]") {
