@@ -50,6 +50,9 @@ public:
             if (outcome.result == connect_result::ok) settings_.source->accepted(settings_.user, credential);
             if (outcome.result != connect_result::login_failed) break;
         }
+        if (outcome.result == connect_result::login_failed && !outcome.error_frame.empty()) {
+            outcome.may_pass = settings_.source->refused(settings_.user, context_.env.now());
+        }
         co_return outcome;
     }
 

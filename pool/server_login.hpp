@@ -29,6 +29,9 @@ public:
     virtual std::vector<server_credential> credentials(const std::string& user) = 0;
     /// A server let `user` in with this one: it is the best from now on.
     virtual void accepted(const std::string& user, const server_credential& credential) = 0;
+    /// No credential of `user` was taken. True when that may pass: some were taken before, and a password is
+    /// perhaps just being changed.
+    virtual bool refused(const std::string& user, config::time_point now) = 0;
 
 protected:
     ~login_source() = default;
@@ -52,6 +55,8 @@ struct login_outcome {
     std::string message;
     /// The server's own ErrorResponse, to be passed on as it is; empty when it said none.
     std::vector<std::byte> error_frame;
+    /// The credentials were refused and may be good again in a moment: those who wait go on waiting.
+    bool may_pass = false;
     /// Whether another attempt may go better by itself: the server is starting, full, or away.
     bool worth_retrying() const noexcept;
 };

@@ -15,6 +15,8 @@ namespace {
 /// While there is no server to connect to: asked again only as a precaution, a new picture comes by itself.
 constexpr config::duration unheard_of = std::chrono::seconds{1};
 
+constexpr config::duration password_pause = std::chrono::milliseconds{250};
+
 metrics::server_state metric_of(server_state state) noexcept {
     switch (state) {
         case server_state::connecting:
@@ -361,8 +363,11 @@ detached server_pool::open(partition_id id) {
         if (outcome.worth_retrying()) {
             ledger_.connect_failed(now, now + pause, actions);
         } else {
-            refuse_all(id, outcome);
-            ledger_.login_refused(now, now + pause, actions);
+            if (!outcome.may_pass) refuse_all(id, outcome);
+            // The server is not to be asked in a loop whether the password is right by now.
+            ledger_.login_refused(
+                now, now + (outcome.may_pass ? std::max(pause, password_pause) : pause), actions
+            );
         }
     }
     carry_out(actions);

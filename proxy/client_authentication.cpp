@@ -87,6 +87,9 @@ pool::task<bool> client_login::authenticate() {
 }
 
 pool::task<bool> client_login::check(const config::hba_rule& rule) {
+    const bool by_secret = rule.method == auth_method::password || rule.method == auth_method::md5 ||
+                           rule.method == auth_method::scram_sha_256;
+    if (by_secret && !co_await find_secret()) co_return false;
     switch (rule.method) {
         case auth_method::trust:
         case auth_method::cert:
@@ -102,6 +105,27 @@ pool::task<bool> client_login::check(const config::hba_rule& rule) {
             break;
     }
     co_return co_await check_scram();
+}
+
+/// Asks the database for the secret of a user whom nothing else names.
+pool::task<bool> client_login::find_secret() {
+    auth_query& query = worker_.asking();
+    if (!query.enabled() || worker_.users().knows(user_)) co_return true;
+    auth_asker asker{session_.gate_, client_session::server_granted};
+    query.ask(user_, asker);
+    while (asker.outcome() == auth_asker::state::waiting) {
+        const auto bits = co_await session_.gate_.wait();
+        if ((bits & client_session::drained) != 0) session_.draining_ = true;
+        if ((bits & (client_session::killed | client_session::timed_out)) != 0) break;
+        // What the client says meanwhile is read when it was asked for.
+        if ((bits & client_session::client_readable) != 0) session_.io_->arm(pool::interest::none);
+    }
+    session_.io_->arm(pool::interest::read);
+    if (asker.outcome() == auth_asker::state::answered) co_return true;
+    co_return refuse(
+        protocol::sqlstate::cannot_connect_now, "the database could not be asked for authentication",
+        login_result::unavailable
+    );
 }
 
 bool client_login::check_certificate(const config::hba_rule& rule) {

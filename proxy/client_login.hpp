@@ -59,6 +59,7 @@ private:
     // client_authentication.cpp
     pool::task<bool> authenticate();
     pool::task<bool> check(const config::hba_rule& rule);
+    pool::task<bool> find_secret();
     pool::task<bool> check_password();
     pool::task<bool> check_md5();
     pool::task<bool> check_scram();

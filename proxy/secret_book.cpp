@@ -82,15 +82,21 @@ const user_secrets* secret_book::find(std::string_view user) const {
 
 void secret_book::add(const std::string& user, std::vector<std::string> secrets) {
     std::erase_if(secrets, [](const std::string& secret) { return secret.empty(); });
+    offer(user, secrets);
     user_secrets& known = users_[user];
-    for (const std::string& secret : secrets) {
-        const bool repeated = std::ranges::find(known.offered, secret) != known.offered.end();
-        if (!repeated && known.offered.size() < most_secrets_of_a_user) known.offered.push_back(secret);
-    }
     if (known.accepted.empty()) {
         known.accepted = std::move(secrets);
     } else {
         wipe(secrets);
+    }
+}
+
+void secret_book::offer(const std::string& user, const std::vector<std::string>& secrets) {
+    user_secrets& known = users_[user];
+    for (const std::string& secret : secrets) {
+        const bool repeated = std::ranges::find(known.offered, secret) != known.offered.end();
+        const bool room = known.offered.size() < most_secrets_of_a_user;
+        if (!secret.empty() && !repeated && room) known.offered.push_back(secret);
     }
 }
 
@@ -146,6 +152,17 @@ secret_book_result read_secrets(const config::settings& settings) {
     }
     if (!upstream.password().empty()) own.push_back(upstream.password());
     if (!own.empty()) book->add(upstream.user(), std::move(own));
+    const auto& query = settings.auth.query;
+    if (query.user().empty()) return {std::move(book), {}};
+    std::vector<std::string> asking;
+    if (const std::string& path = query.password_file(); !path.empty()) {
+        auto lines = read_password_file(path);
+        if (!lines.value) return {nullptr, std::move(lines.problem)};
+        asking = std::move(*lines.value);
+    }
+    asking.push_back(query.password());
+    book->offer(query.user(), asking);
+    wipe(asking);
     return {std::move(book), {}};
 }
 
@@ -158,6 +175,7 @@ std::vector<std::string> secret_paths(const config::settings& settings) {
         add(user.password_file);
     add(settings.auth.userlist());
     add(settings.upstream.password_file());
+    add(settings.auth.query.password_file());
     return paths;
 }
 

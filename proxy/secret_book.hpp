@@ -1,7 +1,7 @@
 #pragma once
 // Every secret that the configuration and its files give, by user. Built on the control plane, immutable
 // afterwards, wiped when the last worker lets go of it. Where several places know a user, the order is:
-// `users`, `auth.userlist`, `upstream.password` and `upstream.password_file`.
+// `users`, `auth.userlist`, `upstream.password_file` and `upstream.password`.
 
 #include <memory>
 #include <string>
@@ -32,6 +32,8 @@ public:
     const user_secrets* find(std::string_view user) const;
     /// The secrets of one place. Empty ones are left out; a place that comes later adds to what is offered.
     void add(const std::string& user, std::vector<std::string> secrets);
+    /// Secrets that servers are shown and that let no client in.
+    void offer(const std::string& user, const std::vector<std::string>& secrets);
 
 private:
     std::unordered_map<std::string, user_secrets> users_;

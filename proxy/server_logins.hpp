@@ -29,6 +29,9 @@ public:
     void accepted(const std::string& user, const pool::server_credential& credential) override {
         users_.accepted(user, credential);
     }
+    bool refused(const std::string& user, config::time_point now) override {
+        return users_.refused(user, now, settings_.auth.rotation_grace());
+    }
 
 private:
     const config::settings& settings_;

@@ -1,7 +1,8 @@
 #pragma once
 // Who may log in, and what proves it; what each of them logs in to servers with. Holds a book of secrets,
-// which is replaced when its files change, and beside it what a worker derives or learns: verifiers, the
-// keys that clients' proofs gave away, which credential a server took last. One worker thread.
+// which is replaced when its files change, what the database said of other users, and beside it what a worker
+// derives or learns: verifiers, the keys that clients' proofs gave away, which credential a server took last.
+// One worker thread.
 
 #include <memory>
 #include <optional>
@@ -10,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "config/environment.hpp"
 #include "pool/server_authentication.hpp"
 #include "protocol/md5_auth.hpp"
 #include "protocol/scram.hpp"
@@ -25,8 +27,13 @@ public:
 
     /// Files have changed. What was derived from secrets that are gone is forgotten.
     void replace(std::shared_ptr<const secret_book> book);
-    /// Whether the book names the user.
-    bool knows(std::string_view user) const { return book_->find(user) != nullptr; }
+    /// Whether the book says how the user comes in; if not, the database may be asked.
+    bool knows(std::string_view user) const;
+    /// What the database said of a user; an empty secret means that there is none. At most `capacity` such
+    /// answers are kept.
+    void asked(const std::string& user, std::string secret, config::time_point now, std::size_t capacity);
+    /// Whether it was asked at most so long ago.
+    bool asked_within(const std::string& user, config::time_point now, config::duration age) const;
     /// A SCRAM verifier is known: then `md5` asks for SCRAM, as in PostgreSQL.
     bool has_verifier(std::string_view user) const;
 
@@ -44,12 +51,24 @@ public:
     /// learnt.
     std::vector<pool::server_credential> credentials(const std::string& user) const;
     void accepted(const std::string& user, const pool::server_credential& credential);
+    /// A server takes none of them. Whether one that worked before may work again: for `grace` from the first
+    /// refusal on.
+    bool refused(const std::string& user, config::time_point now, config::duration grace);
 
 private:
+    struct answer {
+        std::vector<std::string> secrets;
+        config::time_point at{};
+    };
+    const std::vector<std::string>& accepted_of(std::string_view user) const;
+    void forget(const std::string& user);
+
     std::shared_ptr<const secret_book> book_;
+    std::unordered_map<std::string, answer> answers_;  ///< of the database
     std::unordered_map<std::string, protocol::scram_verifier> derived_;
     std::unordered_map<std::string, std::shared_ptr<const protocol::scram_login_keys>> learnt_;
     std::unordered_map<std::string, std::string> worked_;  ///< by user; kept when a file no longer has it
+    std::unordered_map<std::string, config::time_point> refused_since_;  ///< by user, who is in worked_
     std::string process_secret_;
 };
 

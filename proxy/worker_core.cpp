@@ -126,7 +126,7 @@ void worker_core::bury() noexcept {
 
 /// A database or user that nobody connects to any more, or that turned out not to exist, is forgotten.
 void worker_core::drop_unused_pools() {
-    if (sessions_.size() != 0) return;
+    if (sessions_.size() != 0 || asking_.pending() != 0) return;
     std::erase_if(pools_, [](const auto& item) {
         const auto& pool = *item.second;
         // While no server can be asked, what one has said is kept for the next client to be greeted with.
@@ -182,6 +182,7 @@ void worker_core::update(health::topology_snapshot picture) {
 
 void worker_core::close_pools() {
     closing_ = true;
+    asking_.stop();
     for (auto& [name, pool] : pools_) {
         pool->close();
     }
@@ -192,7 +193,7 @@ std::size_t worker_core::max_sessions() const noexcept {
 }
 
 bool worker_core::quiet() const noexcept {
-    if (sessions() != 0) return false;
+    if (sessions() != 0 || asking_.pending() != 0) return false;
     for (const auto& [name, pool] : pools_) {
         if (pool->busy() || pool->burying() || !pool->servers().empty()) return false;
     }
@@ -227,6 +228,21 @@ database_catalog& worker_core::catalog_of(const std::string& database) {
         );
     }
     return *catalog;
+}
+
+pool::server_pool& worker_core::auth_pool() {
+    const auto& query = options_.settings->auth.query;
+    // No user has such a name: it has a zero byte in it.
+    auto& pool = pools_[{query.database(), query.user() + std::string("\0auth_query", 11)}];
+    if (!pool) {
+        pool::pool_options options = options_for(options_);
+        options.limits.size = query.connections();
+        options.limits.min_size = options.limits.reserve_size = 0;
+        options.limits.wait_timeout = query.timeout();
+        auto login = login_for(options_, logins_, query.database(), query.user());
+        pool = std::make_unique<pool::server_pool>(pool_context_, std::move(login), options);
+    }
+    return *pool;
 }
 
 client_key worker_core::register_key(client_session& session, std::uint32_t pid, bool long_secret) {

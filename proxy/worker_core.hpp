@@ -10,6 +10,7 @@
 
 #include "config/settings.hpp"
 #include "pool/server_pool.hpp"
+#include "proxy/auth_query.hpp"
 #include "proxy/backend_cluster.hpp"
 #include "proxy/client_session.hpp"
 #include "proxy/database_catalog.hpp"
@@ -23,9 +24,9 @@ namespace pgmend::proxy {
 struct worker_options {
     std::shared_ptr<const config::settings> settings;
     unsigned index = 0;
-    unsigned workers = 1;        ///< not more than there are server connections to a pool
-    std::string process_secret;  ///< of all workers of one process
-    live_facts live;             ///< at the start; `secrets` and `access` are never null
+    unsigned workers = 1;              ///< not more than there are server connections to a pool
+    std::string process_secret;        ///< of all workers of one process
+    live_facts live;                   ///< at the start; `secrets` and `access` are never null
     evidence_sink evidence;            ///< for the health monitor; may be empty
     std::shared_ptr<life_signs> life;  ///< one for each server; may be null
     /// Shared by all workers of one process; null: this worker is the only one.
@@ -85,6 +86,9 @@ public:
     backend_cluster& cluster() noexcept { return cluster_; }
     pool::server_pool& pool_for(const std::string& database, const std::string& user);
     database_catalog& catalog_of(const std::string& database);
+    auth_query& asking() noexcept { return asking_; }
+    /// The connections that auth.query asks on: its own, of no client's.
+    pool::server_pool& auth_pool();
     /// A key that no other client of this worker has.
     client_key register_key(client_session& session, std::uint32_t pid, bool long_secret);
     void finished(client_session& session) noexcept;
@@ -119,6 +123,7 @@ private:
     pool::intrusive_list<client_session> sessions_;
     pool::intrusive_list<client_session> ended_;  ///< freed when the event under way is over
     std::unordered_map<std::uint32_t, client_session*> keys_;
+    auth_query asking_{*this};
     bool draining_ = false;
     bool closing_ = false;
 };

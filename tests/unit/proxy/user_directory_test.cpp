@@ -118,3 +118,46 @@ TEST_CASE("user directory: a secret that changed is what clients are checked aga
     users.replace(book_of({}));
     CHECK_FALSE(users.check_password("app", "two"));
 }
+
+TEST_CASE("user directory: a refusal may pass for a while, when a credential worked before") {
+    using namespace std::chrono_literals;
+    user_directory users{book_of({{"app", {"one"}}}), "process"};
+    const pgmend::config::time_point now{1h};
+    CHECK_FALSE(users.refused("app", now, 30s));
+    users.accepted("app", {"one", nullptr});
+    CHECK(users.refused("app", now, 30s));
+    CHECK(users.refused("app", now + 29s, 30s));
+    CHECK_FALSE(users.refused("app", now + 30s, 30s));
+    users.accepted("app", {"one", nullptr});
+    CHECK(users.refused("app", now + 31s, 30s));
+}
+
+TEST_CASE("user directory: what the database said counts where nothing else names the user") {
+    using namespace std::chrono_literals;
+    user_directory users{book_of({{"app", {"one"}}}), "process"};
+    pgmend::config::time_point now{1h};
+    CHECK(users.knows("app"));
+    CHECK_FALSE(users.knows("asked"));
+    CHECK_FALSE(users.asked_within("asked", now, 1s));
+    users.asked("asked", verifier_text("secret"), now, 2);
+    users.asked("app", verifier_text("never"), now, 2);
+    CHECK(users.asked_within("asked", now + 999ms, 1s));
+    CHECK_FALSE(users.asked_within("asked", now + 1s, 1s));
+    CHECK(users.has_verifier("asked"));
+    CHECK(users.check_password("asked", "secret"));
+    CHECK_FALSE(users.check_password("app", "never"));
+    users.learn("asked", some_keys());
+    CHECK(passwords(users.credentials("asked")) == list{"keys"});
+    // The same answer again changes nothing; another one does.
+    users.asked("asked", verifier_text("secret"), now + 1s, 2);
+    CHECK(passwords(users.credentials("asked")) == list{"keys"});
+    users.asked("asked", md5_secret, now + 2s, 2);
+    CHECK(passwords(users.credentials("asked")) == list{md5_secret});
+    users.asked("asked", "", now + 3s, 2);
+    CHECK(users.credentials("asked").empty());
+    CHECK(users.verifier("asked").mock);
+    // No more are remembered than may be: the oldest answer goes.
+    users.asked("third", "", now + 4s, 2);
+    CHECK_FALSE(users.asked_within("app", now + 4s, 1h));
+    CHECK(users.asked_within("asked", now + 4s, 1h));
+}
