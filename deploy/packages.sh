@@ -20,7 +20,8 @@ build_set=(
 server_set=(postgresql-15)
 test_set=(
     catch2 clang-format-14 shellcheck git openssl procps
-    python3 python3-psycopg python3-psycopg2 python3-asyncpg nodejs
+    python3 python3-psycopg python3-psycopg2 python3-asyncpg python3-sqlalchemy python3-django nodejs
+    perl libdbd-pg-perl ruby ruby-pg php-cli php-pgsql
     strace valgrind
 )
 bench_set=(pgbouncer haproxy)

@@ -18,7 +18,7 @@ import traceback
 import harness
 
 MODULES = ["clients", "node_clients", "differential", "isolation", "hidden", "vanish", "cancelling", "bulk", "crowd",
-           "hostile", "login", "secure", "access", "operation", "replication", "regressions", "healing"]
+           "hostile", "login", "secure", "access", "operation", "replication", "regressions", "healing", "drivers"]
 
 
 class OutOfTime(Exception):

@@ -1,0 +1,109 @@
+"""Programs in drivers/ that use one driver each as applications do: what they print through the subject is what they print
+direct, quietly and among neighbours that run short transactions on the same servers."""
+
+import dataclasses
+import difflib
+import re
+import subprocess
+import sys
+import typing
+
+from harness import HERE, PASSWORDS, ROOT, check, clean_environment, die_with_parent
+from registry import register
+
+TESTS = []
+test = register(TESTS)
+PROGRAMS = HERE / "drivers"
+BUILT = ROOT / "build" / "integration"
+# Of the neighbours, so that together with what a program pins there is always a server left to take turns on.
+NEIGHBOURS = 4
+
+
+@dataclasses.dataclass
+class Program:
+    driver: str  # in the test's name
+    command: typing.Callable  # of nothing: builds what is to be built, returns the command
+    environment: dict = dataclasses.field(default_factory=dict)
+    quick: bool = False  # runs in --quick too, quietly
+
+
+def fresh_database(t, name):
+    """A database of one kind of run, with nothing of the last program in it. It is kept, as are the servers pooled for it."""
+    if not t.admin(f"SELECT 1 FROM pg_database WHERE datname = '{name}'", "postgres"):
+        t.admin(f"CREATE DATABASE {name} OWNER app", "postgres")
+    with t.postgres.admin(name) as admin:
+        admin.execute("SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
+        for schema, in admin.execute("SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information)'").fetchall():
+            admin.execute(f'DROP SCHEMA "{schema}" CASCADE')
+        for publication, in admin.execute("SELECT pubname FROM pg_publication").fetchall():
+            admin.execute(f'DROP PUBLICATION "{publication}"')
+        admin.execute("CREATE SCHEMA public; GRANT ALL ON SCHEMA public TO app, PUBLIC")
+
+
+def start(t, program, place, database, output):
+    environment = clean_environment(PGHOST=place.host, PGPORT=str(place.port), PGUSER="app", PGDATABASE=database,
+                                    PGPASSWORD=PASSWORDS["app"], PGCONNECT_TIMEOUT="30", TZ="UTC", LC_ALL="C.UTF-8",
+                                    STREAMER_PASSWORD=PASSWORDS["streamer"], **program.environment)
+    with open(output, "wb") as file:
+        process = subprocess.Popen([str(part) for part in program.command()], env=environment, cwd=t.directory,
+                                   stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+                                   preexec_fn=die_with_parent())
+
+    def end():
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+    t.closing.callback(end)
+    return process
+
+
+def printed(program, process, output, timeout=100):
+    try:
+        status = process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        status = "no status within the time"
+    text = re.sub(r"driver_(direct|quiet|busy)", "driver_database", output.read_text("utf-8", "replace"))
+    lines = re.sub(r"pg_temp_\d+", "pg_temp", text).splitlines()
+    check(status == 0 and lines and lines[-1] == "-- the end",
+          f"{program.driver} ended with {status}\n" + "\n".join(lines[-15:]))
+    return lines
+
+
+def compare(t, program, database):
+    fresh_database(t, "driver_direct")
+    fresh_database(t, database)
+    outputs = [t.directory / "direct", t.directory / "through"]
+    processes = [start(t, program, t.postgres, "driver_direct", outputs[0]),
+                 start(t, program, t.subject, database, outputs[1])]
+    through = printed(program, processes[1], outputs[1])
+    direct = printed(program, processes[0], outputs[0])
+    if direct != through:
+        check(False, "\n".join(difflib.unified_diff(direct, through, "direct", "through", lineterm="", n=2)))
+    check(len(direct) > 20, f"only {len(direct)} lines")
+
+
+def python(name):
+    return lambda: [sys.executable, PROGRAMS / "python" / f"{name}_app.py"]
+
+
+ALL = [
+    Program("psycopg2", python("psycopg2"), quick=True),
+    Program("psycopg 3", python("psycopg3"), quick=True),
+    Program("asyncpg", python("asyncpg"), quick=True),
+    Program("SQLAlchemy", python("sqlalchemy")),
+    Program("Django", python("django")),
+    Program("Perl's DBD::Pg", lambda: ["perl", PROGRAMS / "perl" / "app.pl"]),
+]
+
+for each in ALL:
+
+    @test(f"drivers: {each.driver} prints the same as direct", slow=not each.quick, seconds=120)
+    def quietly(t, program=each):
+        compare(t, program, "driver_quiet")
+
+    @test(f"drivers: {each.driver} prints the same as direct among neighbours", slow=True, seconds=120)
+    def among_neighbours(t, program=each):
+        fresh_database(t, "driver_busy")
+        with t.neighbours(NEIGHBOURS, database="driver_busy"):
+            compare(t, program, "driver_busy")
