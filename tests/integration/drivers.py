@@ -83,6 +83,36 @@ def compare(t, program, database):
     check(len(direct) > 20, f"only {len(direct)} lines")
 
 
+def built(source, target, *command, environment=None):
+    """The program built from source, in a folder under build/integration; again when the source or the command changed."""
+    stamp = target / "built.from"
+    wanted = " ".join(map(str, command)) + "\n" + source.read_text()
+    if not stamp.exists() or stamp.read_text() != wanted:
+        target.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run([str(part) for part in command], env=clean_environment(**(environment or {})), cwd=target,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        check(done.returncode == 0, f"{source.name} is not built: {done.stdout[-3000:]}")
+        stamp.write_text(wanted)
+    return target
+
+
+def java():
+    source, target, driver = PROGRAMS / "java" / "App.java", BUILT / "java", "/usr/share/java/postgresql.jar"
+    built(source, target, "javac", "-encoding", "UTF-8", "-d", target, "-cp", driver, source)
+    return ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx512m", "-cp", f"{target}:{driver}", "App"]
+
+
+def go(name):
+    def command():
+        source, target = PROGRAMS / "go" / name / "main.go", BUILT / "go" / name
+        # Debian's libraries are a GOPATH; without modules nothing is asked of any network.
+        return [built(source, target, "go", "build", "-o", target / "app", source,
+                      environment={"GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOCACHE": str(BUILT / "go" / "cache")})
+                / "app"]
+
+    return command
+
+
 def python(name):
     return lambda: [sys.executable, PROGRAMS / "python" / f"{name}_app.py"]
 
@@ -93,6 +123,9 @@ ALL = [
     Program("asyncpg", python("asyncpg"), quick=True),
     Program("SQLAlchemy", python("sqlalchemy")),
     Program("Django", python("django")),
+    Program("JDBC", java),
+    Program("Go's lib/pq", go("pq")),
+    Program("pgx", go("pgx")),
     Program("Perl's DBD::Pg", lambda: ["perl", PROGRAMS / "perl" / "app.pl"]),
 ]
 
