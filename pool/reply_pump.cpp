@@ -121,6 +121,7 @@ private:
         if (reply.action == reply_action::substitute) return false;  // it was bound to fail
         advance(header, forwarding());
         if (expected == reply_kind::parse) confirm(reply);
+        if (reply.evicted != 0) server_.statements.closed(reply.evicted);
         server_.owed.pop();
         close_run_if_synthesized();
         return true;
@@ -301,10 +302,10 @@ private:
 
     /// The server did not do it after all.
     void take_back(const owed_reply& skipped) {
-        if (skipped.evicted != 0) server_.statements.still_there(skipped.evicted);
+        if (skipped.evicted != 0) server_.statements.skipped(skipped.evicted);
         if (!skipped.statement || skipped.kind != reply_kind::parse) return;
         if (skipped.named_on_server) {
-            server_.statements.skipped(skipped.statement->id, skipped.group);
+            server_.statements.skipped(skipped.statement->id);
         } else if (skipped.action != reply_action::synthesize) {
             server_.statements.drop_unnamed();
         }

@@ -1,7 +1,8 @@
 #pragma once
 // Which prepared statements one server connection has, least recently used first to go. It follows what was
-// sent, and knows what is certain: a Parse that was sent may yet be skipped together with its group (HEALING
-// section 5). Pure; one worker thread.
+// sent, and knows what is certain: a Parse or a Close that was sent may yet be skipped together with its
+// group (HEALING section 5). What was sent last counts until everything sent of a statement is answered; then
+// the answers alone count. Pure; one worker thread.
 
 #include <cstdint>
 #include <list>
@@ -18,7 +19,7 @@ enum class statement_presence : std::uint8_t {
     absent,
     present,
     pending,    ///< its Parse stands before this message in the same group: done or skipped together
-    uncertain,  ///< its Parse is under way in an earlier group, which may fail
+    uncertain,  ///< its Parse or Close is under way in an earlier group, which may fail
 };
 
 class server_statements {
@@ -30,40 +31,40 @@ public:
         if (!order_.empty() && order_.back().id == id) return presence(order_.back(), group);
         const auto it = places_.find(id);
         if (it == places_.end()) return statement_presence::absent;
-        order_.splice(order_.end(), order_, it->second);
-        return presence(*it->second, group);
+        const place& found = it->second;
+        if (found.expected) order_.splice(order_.end(), order_, found.at);
+        if (found.unanswered > 0 && found.group != group) return statement_presence::uncertain;
+        if (!found.expected) return statement_presence::absent;
+        return found.unanswered > 0 ? statement_presence::pending : statement_presence::present;
     }
     /// A Parse of it is sent in `group`.
     void insert(std::uint64_t id, std::uint32_t group) {
-        erase(id);
-        places_.emplace(id, order_.insert(order_.end(), {id, group, false}));
+        place& sent = send(id, group);
+        expect(sent, id, false);
+        expect(sent, id, true);  // also a use
     }
-    /// That Parse was carried out.
-    void confirm(std::uint64_t id) {
-        const auto it = places_.find(id);
-        if (it != places_.end()) it->second->certain = true;
-    }
-    /// That Parse was skipped, and no later one was sent.
-    void skipped(std::uint64_t id, std::uint32_t group) {
-        const auto it = places_.find(id);
-        if (it != places_.end() && it->second->group == group && !it->second->certain) erase(id);
-    }
-    /// A Close of it was skipped: it is still there.
-    void still_there(std::uint64_t id) {
-        if (places_.contains(id)) return;
-        places_.emplace(id, order_.insert(order_.begin(), {id, 0, true}));
-    }
-    /// The one to close before another is added; none while there is room. It is forgotten here.
-    std::optional<std::uint64_t> evict() {
+    /// A Close of it is sent in `group`.
+    void close(std::uint64_t id, std::uint32_t group) { expect(send(id, group), id, false); }
+    /// The one to close in `group` before another is added; none while there is room.
+    std::optional<std::uint64_t> evict(std::uint32_t group) {
         if (order_.size() < limit_) return std::nullopt;
-        const std::uint64_t id = order_.front().id;
-        erase(id);
+        const std::uint64_t id = order_.front();
+        close(id, group);
         return id;
     }
-    /// After DISCARD ALL or DEALLOCATE ALL.
+    /// The oldest unanswered Parse of it was carried out.
+    void confirm(std::uint64_t id) { answered(id, true); }
+    /// The oldest unanswered Close of it was carried out.
+    void closed(std::uint64_t id) { answered(id, false); }
+    /// The latest unanswered Parse or Close of it was skipped.
+    void skipped(std::uint64_t id) { answered(id, std::nullopt); }
+    /// DISCARD ALL or DEALLOCATE ALL was carried out: what was sent behind it is yet to come.
     void clear() noexcept {
-        order_.clear();
-        places_.clear();
+        order_.remove_if([this](std::uint64_t id) { return places_.at(id).unanswered == 0; });
+        for (auto it = places_.begin(); it != places_.end();) {
+            it->second.there = false;
+            it = it->second.unanswered == 0 ? places_.erase(it) : std::next(it);
+        }
         unnamed_ = {};
     }
     std::size_t size() const noexcept { return order_.size(); }
@@ -73,7 +74,7 @@ public:
 
     /// The same for the server's unnamed statement, which a new Parse simply replaces.
     bool unnamed_is(std::uint64_t id, std::uint32_t group) const noexcept {
-        return unnamed_.id == id && presence(unnamed_, group) != statement_presence::uncertain;
+        return unnamed_.id == id && (unnamed_.certain || unnamed_.group == group);
     }
     void set_unnamed(std::uint64_t id, std::uint32_t group) noexcept { unnamed_ = {id, group, false}; }
     void confirm_unnamed(std::uint64_t id) noexcept {
@@ -83,26 +84,52 @@ public:
     void drop_unnamed() noexcept { unnamed_ = {}; }
 
 private:
-    struct entry {
+    struct place {
+        std::list<std::uint64_t>::iterator at;  ///< in order_, while expected
+        std::uint32_t group = 0;                ///< of what was sent last
+        std::uint32_t unanswered = 0;           ///< Parses and Closes
+        bool expected = false;                  ///< there once all that was sent is carried out
+        bool there = false;                     ///< by the server's own answers
+    };
+    struct unnamed_place {
         std::uint64_t id = 0;
         std::uint32_t group = 0;
         bool certain = false;
     };
-    static statement_presence presence(const entry& what, std::uint32_t group) noexcept {
-        if (what.certain) return statement_presence::present;
-        return what.group == group ? statement_presence::pending : statement_presence::uncertain;
+
+    place& send(std::uint64_t id, std::uint32_t group) {
+        place& sent = places_[id];
+        sent.group = group;
+        ++sent.unanswered;
+        return sent;
     }
-    void erase(std::uint64_t id) {
+    void expect(place& where, std::uint64_t id, bool expected) {
+        if (where.expected == expected) return;
+        where.expected = expected;
+        if (expected) {
+            where.at = order_.insert(order_.end(), id);
+        } else {
+            order_.erase(where.at);
+        }
+    }
+    void answered(std::uint64_t id, std::optional<bool> there) {
         const auto it = places_.find(id);
         if (it == places_.end()) return;
-        order_.erase(it->second);
-        places_.erase(it);
+        place& found = it->second;
+        found.there = there.value_or(found.there);
+        if (found.unanswered > 0) --found.unanswered;
+        if (found.unanswered > 0) return;
+        const bool again = found.there && !found.expected;
+        expect(found, id, found.there);
+        if (again)
+            order_.splice(order_.begin(), order_, found.at);  // it was to go, and is the first to go now
+        if (!found.there) places_.erase(it);
     }
 
-    std::list<entry> order_;
-    std::unordered_map<std::uint64_t, std::list<entry>::iterator> places_;
+    std::list<std::uint64_t> order_;
+    std::unordered_map<std::uint64_t, place> places_;
     std::size_t limit_;
-    entry unnamed_;
+    unnamed_place unnamed_;
 };
 
 }  // namespace pgmend::pool

@@ -54,7 +54,7 @@ void request_relay::inject(const std::vector<std::byte>& frames) {
 
 /// Makes room for one more statement on the server.
 void request_relay::evict() {
-    const auto evicted = server_->statements.evict();
+    const auto evicted = server_->statements.evict(server_->owed.group());
     if (!evicted) return;
     std::vector<std::byte> closing;
     protocol::message_writer{closing}.close_statement(pool::server_statements::name_of(*evicted));
@@ -258,10 +258,10 @@ request_relay::outcome request_relay::parse_shared(std::string_view name, const 
         return outcome::done;
     }
     if (there) {
-        // Should this Close be skipped with its group, the statement is still there.
         std::vector<std::byte> closing;
         protocol::message_writer{closing}.close_statement(statement->server_name);
         inject(closing);
+        server_->statements.close(statement->id, group);
         owe(reply_kind::close, reply_action::swallow).evicted = statement->id;
     } else {
         evict();

@@ -323,6 +323,9 @@ TEST_CASE("reply pump: what was skipped is not believed to be done") {
     push(*server, std::move(unnamed));
     owed_reply closed = reply(reply_kind::close, swallow);
     closed.evicted = 99;
+    server->statements.insert(99, 0);
+    server->statements.confirm(99);
+    server->statements.close(99, server->owed.group());
     push(*server, std::move(closed));
     const auto group = server->owed.group();
     push(*server, reply(reply_kind::sync));

@@ -94,6 +94,7 @@ inline void answer_all(pool::server_connection& server) {
                 server.statements.confirm_unnamed(reply.statement->id);
             }
         }
+        if (reply.evicted != 0) server.statements.closed(reply.evicted);
         if (!server.owed.ready()) server.owed.pop();
     }
 }
