@@ -8,6 +8,7 @@ import subprocess
 import sys
 import typing
 
+import node_clients
 from harness import HERE, PASSWORDS, ROOT, check, clean_environment, die_with_parent
 from registry import register
 
@@ -37,7 +38,8 @@ def fresh_database(t, name):
             admin.execute(f'DROP SCHEMA "{schema}" CASCADE')
         for publication, in admin.execute("SELECT pubname FROM pg_publication").fetchall():
             admin.execute(f'DROP PUBLICATION "{publication}"')
-        admin.execute("CREATE SCHEMA public; GRANT ALL ON SCHEMA public TO app, PUBLIC")
+        admin.execute("CREATE SCHEMA public AUTHORIZATION pg_database_owner; GRANT ALL ON SCHEMA public TO PUBLIC; "
+                      "COMMENT ON SCHEMA public IS 'standard public schema'")
 
 
 def start(t, program, place, database, output):
@@ -113,6 +115,12 @@ def go(name):
     return command
 
 
+def node(library):
+    # Packages are looked for beside the program, and then where NODE_PATH says.
+    return lambda: ["env", f"NODE_PATH={node_clients.installed() / 'node_modules'}", "node", "--no-deprecation",
+                    PROGRAMS / "node" / "app.js", library]
+
+
 def python(name):
     return lambda: [sys.executable, PROGRAMS / "python" / f"{name}_app.py"]
 
@@ -120,13 +128,18 @@ def python(name):
 ALL = [
     Program("psycopg2", python("psycopg2"), quick=True),
     Program("psycopg 3", python("psycopg3"), quick=True),
-    Program("asyncpg", python("asyncpg"), quick=True),
+    Program("asyncpg", python("asyncpg")),
     Program("SQLAlchemy", python("sqlalchemy")),
     Program("Django", python("django")),
     Program("JDBC", java),
     Program("Go's lib/pq", go("pq")),
     Program("pgx", go("pgx")),
     Program("Perl's DBD::Pg", lambda: ["perl", PROGRAMS / "perl" / "app.pl"]),
+    Program("Ruby's pg", lambda: ["ruby", PROGRAMS / "ruby" / "app.rb"]),
+    Program("PHP's pdo_pgsql", lambda: ["php", PROGRAMS / "php" / "app.php"]),
+    Program("node's pg", node("pg")),
+    Program("node's pg-cursor", node("pg-cursor")),
+    Program("node's postgres", node("postgres")),
 ]
 
 for each in ALL:

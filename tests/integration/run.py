@@ -18,7 +18,8 @@ import traceback
 import harness
 
 MODULES = ["clients", "node_clients", "differential", "isolation", "hidden", "vanish", "cancelling", "bulk", "crowd",
-           "hostile", "login", "secure", "access", "operation", "replication", "regressions", "healing", "drivers"]
+           "hostile", "login", "secure", "access", "operation", "replication", "regressions", "healing", "pipelines",
+           "drivers", "postgres_tools"]
 
 
 class OutOfTime(Exception):
