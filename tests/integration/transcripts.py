@@ -178,9 +178,17 @@ def without_what_a_failed_block_hides(direct, through):
         same = len(found) - 2
         refused = (failed and same >= 0 and found[:same] == wanted[:same] and "'25P02'" in found[same]
                    and found[-1] == wanted[-1] == "Z b'E'")
-        if wanted != found and not refused:
+        if wanted != found and not refused and not two_mistakes(wanted, found):
             return False
     return True
+
+
+def two_mistakes(wanted, found):
+    """A Bind with the wrong number of values, of a statement that cannot be parsed under today's search_path: PostgreSQL
+    counts first, and where the statement has to be parsed on another server first, that mistake is met first."""
+    differing = [(left, right) for left, right in zip(wanted, found) if left != right]
+    return (len(wanted) == len(found) and len(differing) == 1 and "bind message supplies" in differing[0][0]
+            and differing[0][1].startswith("E [('C', '42"))
 
 
 def difference(direct, through):
