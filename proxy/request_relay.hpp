@@ -172,6 +172,7 @@ private:
     void note(const protocol::statement_traits& traits, std::string_view text);
     void evict();
     bool depends_on_answers(std::string_view name, const protocol::client_statement* known);
+    bool names_undecided(std::string_view text);
     outcome wait_for_answers() noexcept {
         undecided_ = true;
         return stop(request_result::too_many);

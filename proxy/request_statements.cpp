@@ -309,6 +309,14 @@ bool request_relay::depends_on_answers(std::string_view name, const protocol::cl
     return (name.empty() || known != nullptr) && server_->owed.undecided(known);
 }
 
+/// The same for the names that SQL mentions.
+bool request_relay::names_undecided(std::string_view text) {
+    const auto changes = protocol::session_changes(text);
+    return std::any_of(changes.begin(), changes.end(), [this](const auto& change) {
+        return !change.name.empty() && depends_on_answers(change.name, statements_.known(change.name));
+    });
+}
+
 /// A named Parse while the client has no server: a statement that a server has accepted under the same
 /// conditions needs none. (A client that prepares while others wait in their transactions would otherwise
 /// wait for them.)
@@ -351,8 +359,10 @@ request_relay::outcome request_relay::bind() {
         return forward(reply_kind::bind);  // the server's own error names it as the client does
     }
     const protocol::prepared_statement& prepared = **statement;
+    const bool names_others = has(prepared.traits.effects, speaks_of_statements);
+    if (names_others && names_undecided(prepared.text)) return wait_for_answers();
     if (!provide(*statement, !name.empty())) return wait_for_answers();
-    if (has(prepared.traits.effects, speaks_of_statements)) materialize(prepared.text, reply_action::swallow);
+    if (names_others) materialize(prepared.text, reply_action::swallow);
     if (portal.empty()) {
         portal_ = *statement;
     } else {

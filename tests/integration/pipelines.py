@@ -75,11 +75,11 @@ def shuffled(seed):
                 data += close("S", name) + (SYNC if pick.random() < 0.5 else b"")
                 count += data.endswith(SYNC)
             elif habit == 7:
-                data += SYNC + query(pick.choice(("DEALLOCATE ALL", "DISCARD ALL", "DISCARD PLANS", "SELECT 1/0",
-                                                  "SELECT 1")))
+                data += SYNC + query(pick.choice(("DEALLOCATE ALL", "DISCARD ALL", "DEALLOCATE s1", "DISCARD PLANS",
+                                                  "EXECUTE s2", "SELECT 1/0", "SELECT 1")))
                 count += 2
             elif habit == 8:
-                data += run(pick.choice(("DEALLOCATE ALL", "SELECT 1/0", "SELECT 2"))) + SYNC
+                data += run(pick.choice(("DEALLOCATE s2", "DEALLOCATE ALL", "SELECT 1/0", "SELECT 2"))) + SYNC
                 count += 1
             else:
                 data += describe("S", name) + FLUSH
