@@ -71,20 +71,22 @@ sub statements {
     my $insert = $handle->prepare('INSERT INTO pl (v, n) VALUES (?, ?) RETURNING id');
     $handle->begin_work;
     for my $number (1 .. 50) { $insert->execute("v$number", $number); $insert->fetchrow_array }
-    $handle->commit;
     tell_of('key', $handle->last_insert_id(undef, undef, 'pl', undef) > 0 ? 'is there' : 'is not');
+    $handle->commit;
     my @status;
     tell_of('array', scalar $handle->prepare('INSERT INTO pl (v) VALUES (?)')->execute_array({ ArrayTupleStatus => \@status },
         [map { "a$_" } 1 .. 100]));
     tell_of('count', $handle->selectrow_array('SELECT count(*), sum(n) FROM pl'));
     # DDL of another connection under a prepared statement
-    my $star = $handle->prepare('SELECT * FROM pl WHERE id = ?');
-    $star->execute(1);
-    tell_of('before', scalar(() = $star->fetchrow_array));
-    $handles[1]->do('ALTER TABLE pl ADD COLUMN more int');
-    my $again = $handle->prepare('SELECT * FROM pl WHERE id = ?');
-    $again->execute(1);
-    tell_of('after', scalar(() = $again->fetchrow_array));
+    if ($ENV{DRIVER_TEST_DDL}) {
+        my $star = $handle->prepare('SELECT * FROM pl WHERE id = ?');
+        $star->execute(1);
+        tell_of('before', scalar(() = $star->fetchrow_array));
+        $handles[1]->do('ALTER TABLE pl ADD COLUMN more int');
+        my $again = $handle->prepare('SELECT * FROM pl WHERE id = ?');
+        $again->execute(1);
+        tell_of('after', scalar(() = $again->fetchrow_array));
+    }
     $handle->do('DEALLOCATE ALL');
     failing('forgotten', $handle, sub { $named->execute(1) });
     $_->disconnect for @handles;
