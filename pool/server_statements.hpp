@@ -28,11 +28,14 @@ public:
 
     /// What a message of `group` will find; what is there is now the most recently used.
     statement_presence use(std::uint64_t id, std::uint32_t group) {
-        if (!order_.empty() && order_.back().id == id) return presence(order_.back(), group);
-        const auto it = places_.find(id);
-        if (it == places_.end()) return statement_presence::absent;
-        const place& found = it->second;
-        if (found.expected) order_.splice(order_.end(), order_, found.at);
+        if (id != last_id_) {
+            const auto it = places_.find(id);
+            if (it == places_.end()) return statement_presence::absent;
+            last_ = &it->second;
+            last_id_ = id;
+        }
+        const place& found = *last_;
+        if (found.expected && order_.back() != id) order_.splice(order_.end(), order_, found.at);
         if (found.unanswered > 0 && found.group != group) return statement_presence::uncertain;
         if (!found.expected) return statement_presence::absent;
         return found.unanswered > 0 ? statement_presence::pending : statement_presence::present;
@@ -66,6 +69,7 @@ public:
             it = it->second.unanswered == 0 ? places_.erase(it) : std::next(it);
         }
         unnamed_ = {};
+        last_id_ = 0;
     }
     std::size_t size() const noexcept { return order_.size(); }
     static std::string name_of(std::uint64_t id) {
@@ -123,11 +127,15 @@ private:
         expect(found, id, found.there);
         if (again)
             order_.splice(order_.begin(), order_, found.at);  // it was to go, and is the first to go now
-        if (!found.there) places_.erase(it);
+        if (found.there) return;
+        places_.erase(it);
+        last_id_ = 0;
     }
 
     std::list<std::uint64_t> order_;
     std::unordered_map<std::uint64_t, place> places_;
+    std::uint64_t last_id_ = 0;  ///< asked for last; no statement has the number 0
+    const place* last_ = nullptr;
     std::size_t limit_;
     unnamed_place unnamed_;
 };
