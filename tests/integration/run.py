@@ -18,8 +18,8 @@ import traceback
 import harness
 
 MODULES = ["clients", "node_clients", "differential", "isolation", "hidden", "vanish", "cancelling", "bulk", "crowd",
-           "hostile", "login", "secure", "access", "operation", "replication", "regressions", "healing", "pipelines",
-           "drivers", "postgres_tools"]
+           "hostile", "login", "secure", "access", "matrix", "operation", "replication", "regressions", "healing",
+           "pipelines", "drivers", "postgres_tools"]
 
 
 class OutOfTime(Exception):
