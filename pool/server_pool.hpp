@@ -178,7 +178,7 @@ private:
     std::string last_failure_;  ///< of a login, for those who wait in vain
     std::size_t tasks_ = 0;
     bool closing_ = false;
-    bool holding_ = false;  ///< as was told last
+    bool holding_ = false;               ///< as was told last
     pool_ledger::actions free_actions_;  ///< storage kept from one release to the next
 };
 
