@@ -91,15 +91,14 @@ bool client_session::progress(pool::event_mask bits) {
     return true;
 }
 
-/// What comes before reading.
-bool client_session::unusual_progress(pool::event_mask bits) {
+/// What comes before reading; may find that the server is to be read.
+bool client_session::unusual_progress(pool::event_mask& bits) {
     if ((bits & server_refused) != 0 && !request_refused()) return false;
     if ((bits & server_granted) != 0 && server_ != nullptr && phase_ == session_phase::waiting)
         take_server(*server_);
-    // After a loss another server may be in its place.
-    if ((bits & server_writable) != 0 && server_ != nullptr && !server_->out.drain(*server_->io) &&
-        !lost_server()) {
-        return false;
+    if ((bits & server_writable) != 0 && server_ != nullptr && !server_->out.drain(*server_->io)) {
+        server_->out.clear();     // nobody takes it any more
+        bits |= server_readable;  // the server's last words say more than the failed send
     }
     if ((bits & client_writable) != 0) {
         if (!out_.drain(*io_)) return false;

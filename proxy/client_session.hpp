@@ -100,7 +100,7 @@ private:
     /// Deals with one set of events; false when the session is over.
     bool step(pool::event_mask bits);
     bool progress(pool::event_mask bits);
-    bool unusual_progress(pool::event_mask bits);
+    bool unusual_progress(pool::event_mask& bits);
     bool step_blind(pool::event_mask bits);
     bool step_closing(pool::event_mask bits);
 

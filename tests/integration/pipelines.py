@@ -204,16 +204,19 @@ def copy_cancelled(t):
     same(wire.sqlstates(client.ready()), ["57014"])
     same(client.rows("SELECT count(*) FROM refused"), [["0"]])
     client.query("RESET statement_timeout")
-    client.query("BEGIN")
-    client.send(query("COPY refused FROM STDIN"))
-    client.until("G")
-    client.send(piece)
-    pid = t.servers("query LIKE 'COPY refused FROM STDIN%' AND state = 'active'")[0][0]
-    t.admin(f"SELECT pg_terminate_backend({pid})")
-    sent_until_error(client, piece, 2000 * MB)
-    fields = next(wire.error_fields(body) for kind, body in peeked(client) if kind == "E")
-    same((fields["V"], fields["C"]), ("FATAL", "57P01"))
-    check(client.at_end(), "the connection ends behind the FATAL")
+    # The server's last words reach the client although what it still writes can go nowhere; the one or the other is met first.
+    for _ in range(5 if t.quick else 60):
+        client = t.wire()
+        client.query("BEGIN")
+        client.send(query("COPY refused FROM STDIN"))
+        client.until("G")
+        client.send(piece)
+        pid = t.servers("query LIKE 'COPY refused FROM STDIN%' AND state = 'active'")[0][0]
+        t.admin(f"SELECT pg_terminate_backend({pid})")
+        sent_until_error(client, piece, 2000 * MB)
+        fields = next(wire.error_fields(body) for kind, body in peeked(client) if kind == "E")
+        same((fields["V"], fields["C"]), ("FATAL", "57P01"))
+        check(client.at_end(), "the connection ends behind the FATAL")
 
 
 @test("an error reaches a writer: huge Binds and Parses that are refused", seconds=90, subjects=MANY)
