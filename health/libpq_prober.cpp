@@ -75,13 +75,15 @@ std::string first_line(const char* message) {
 void libpq_prober::finish::operator()(pg_conn* connection) const noexcept { PQfinish(connection); }
 
 libpq_prober::libpq_prober(
-    asio::io_context& control, probe_parameters parameters, address_source addresses, clock_source clock
+    asio::io_context& control, probe_parameters parameters, address_source addresses, clock_source clock,
+    secret_source secrets
 )
     : control_(control),
       deadline_(control),
       parameters_(std::move(parameters)),
       addresses_(std::move(addresses)),
-      clock_(clock) {}
+      clock_(clock),
+      secrets_(std::move(secrets)) {}
 
 libpq_prober::~libpq_prober() = default;
 
@@ -139,6 +141,10 @@ asio::awaitable<observation> libpq_prober::connect() {
         }
         given.emplace_back("hostaddr", addresses[next_address_++ % addresses.size()]);
     }
+    if (secrets_) {
+        for (auto& secret : secrets_(refusals_))
+            given.push_back(std::move(secret));
+    }
     std::vector<const char*> keywords;
     std::vector<const char*> values;
     for (const auto& [keyword, value] : given) {
@@ -166,7 +172,12 @@ asio::awaitable<observation> libpq_prober::connect() {
         }
         next = PQconnectPoll(connection);
     }
-    if (next == PGRES_POLLING_FAILED) co_return failure({});
+    if (next == PGRES_POLLING_FAILED) {
+        observation refused = failure({});
+        // Another password may do, where there is one.
+        if (refused.result == probe_result::rejected) ++refusals_;
+        co_return refused;
+    }
     PQsetnonblocking(connection, 1);
     next_address_ = next_address_ == 0 ? 0 : next_address_ - 1;  // this one is good
     seen.result = probe_result::ok;

@@ -21,6 +21,9 @@ namespace pgmend::health {
 using probe_parameters = std::vector<std::pair<std::string, std::string>>;
 /// The addresses of the server now, as text; empty while its name has none. Empty function: not needed.
 using address_source = std::function<std::vector<std::string>()>;
+/// What changes while we run, such as passwords, asked anew for each connection: keyword and value. `attempt`
+/// grows when the server refused the last ones. Empty function: nothing.
+using secret_source = std::function<probe_parameters(std::size_t attempt)>;
 /// What time it is; for latency.
 using clock_source = config::time_point (*)();
 
@@ -28,7 +31,7 @@ class libpq_prober final : public prober {
 public:
     libpq_prober(
         boost::asio::io_context& control, probe_parameters parameters, address_source addresses,
-        clock_source clock
+        clock_source clock, secret_source secrets = {}
     );
     ~libpq_prober() override;
     libpq_prober(const libpq_prober&) = delete;
@@ -54,6 +57,8 @@ private:
     probe_parameters parameters_;
     address_source addresses_;
     clock_source clock_;
+    secret_source secrets_;
+    std::size_t refusals_ = 0;
     std::unique_ptr<pg_conn, finish> connection_;
     std::size_t next_address_ = 0;  ///< a host of several addresses: another one after each failure
     bool facts_forbidden_ = false;  ///< the functions that tell timeline and identity are not ours to call

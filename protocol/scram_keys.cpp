@@ -2,10 +2,10 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 
 #include <algorithm>
 #include <charconv>
+#include <memory>
 
 #include "protocol/base64.hpp"
 #include "protocol/saslprep.hpp"
@@ -16,8 +16,24 @@ namespace {
 
 constexpr std::string_view verifier_prefix = "SCRAM-SHA-256$";
 constexpr std::size_t mock_salt_size = 16;
+constexpr std::size_t sha256_block = 64;
 
 unsigned char* raw(scram_key& key) noexcept { return reinterpret_cast<unsigned char*>(key.data()); }
+
+/// Both texts, one behind the other. The algorithm is looked up once a process, a context kept for each
+/// thread. All zero when libcrypto fails, which is nobody's key.
+scram_key sha256(std::string_view head, std::string_view tail) {
+    static EVP_MD* const algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+    thread_local const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(
+        EVP_MD_CTX_new(), &EVP_MD_CTX_free
+    );
+    scram_key result;
+    const bool good = EVP_DigestInit_ex2(context.get(), algorithm, nullptr) == 1 &&
+                      EVP_DigestUpdate(context.get(), head.data(), head.size()) == 1 &&
+                      EVP_DigestUpdate(context.get(), tail.data(), tail.size()) == 1 &&
+                      EVP_DigestFinal_ex(context.get(), raw(result), nullptr) == 1;
+    return good ? result : scram_key{};
+}
 
 /// PBKDF2 of the prepared password; empty when libcrypto fails.
 std::optional<scram_key> salted_password(
@@ -52,20 +68,24 @@ std::string_view as_text(const scram_key& key) noexcept {
     return {reinterpret_cast<const char*>(key.data()), key.size()};
 }
 
+/// HMAC of RFC 2104 by hand: OpenSSL 3 looks its own up anew for every call, which costs more than the hash.
 scram_key scram_hmac(const scram_key& key, std::string_view text) {
-    scram_key result;
-    HMAC(
-        EVP_sha256(), key.data(), static_cast<int>(key.size()),
-        reinterpret_cast<const unsigned char*>(text.data()), text.size(), raw(result), nullptr
-    );
+    std::array<std::byte, sha256_block> inner;
+    std::array<std::byte, sha256_block> outer;
+    inner.fill(std::byte{0x36});
+    outer.fill(std::byte{0x5c});
+    for (std::size_t i = 0; i < key.size(); ++i) {
+        inner[i] ^= key[i];
+        outer[i] ^= key[i];
+    }
+    const scram_key first = sha256(as_text(byte_view{inner}), text);
+    const scram_key result = sha256(as_text(byte_view{outer}), as_text(first));
+    OPENSSL_cleanse(inner.data(), inner.size());
+    OPENSSL_cleanse(outer.data(), outer.size());
     return result;
 }
 
-scram_key scram_hash(std::string_view text) {
-    scram_key result;
-    EVP_Digest(text.data(), text.size(), raw(result), nullptr, EVP_sha256(), nullptr);
-    return result;
-}
+scram_key scram_hash(std::string_view text) { return sha256(text, {}); }
 
 scram_key scram_mix(const scram_key& left, const scram_key& right) noexcept {
     scram_key result;

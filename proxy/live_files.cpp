@@ -157,7 +157,23 @@ std::string live_files::open() {
     anything_new();
     unsettled_ = false;
     const auto problems = read_live_facts(*settings_, facts_);
-    return problems.empty() ? std::string() : problems.front();
+    if (!problems.empty()) return problems.front();
+    // Keys that clients leave behind are no use to libpq, which health checks go by.
+    const user_secrets* own = facts_.secrets->find(settings_->upstream.user());
+    const bool known = own != nullptr && !own->offered.empty();
+    const bool verifiers = known && std::ranges::all_of(own->offered, [](const std::string& secret) {
+                               return secret.starts_with("SCRAM-SHA-256$");
+                           });
+    if (verifiers) {
+        log::warning(
+            "health_has_no_password",
+            {{"user", settings_->upstream.user()},
+             {"hint",
+              "only a SCRAM verifier is known: give upstream.user a password, so that health checks can "
+              "log in"}}
+        );
+    }
+    return {};
 }
 
 void live_files::read_again() {

@@ -136,7 +136,7 @@ void server::watch_servers() {
     std::vector<health::watched_server> watched;
     for (const auto& address : servers) {
         watched.push_back(
-            {config::print_server(address), make_prober(control_, *settings_, address, addresses_)}
+            {config::print_server(address), make_prober(control_, *settings_, address, addresses_, files_)}
         );
     }
     const auto& wanted = settings_->health;

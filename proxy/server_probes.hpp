@@ -8,13 +8,15 @@
 #include "config/settings.hpp"
 #include "health/libpq_prober.hpp"
 #include "proxy/address_resolver.hpp"
+#include "proxy/live_files.hpp"
 
 namespace pgmend::proxy {
 
-/// `addresses` and `control` must outlive what is returned.
+/// `addresses`, `control` and `files` must outlive what is returned: passwords and certificates are those of
+/// the day.
 std::unique_ptr<health::prober> make_prober(
     boost::asio::io_context& control, const config::settings& settings, const config::server_address& server,
-    address_resolver& addresses
+    address_resolver& addresses, const live_files& files
 );
 
 }  // namespace pgmend::proxy

@@ -55,7 +55,8 @@ def libpq_error(t, on, **more):
 
 def refused_by_server(t, name, upstream, **options):
     """What a client hears of a pgmend that no server lets in, or that trusts none; also its log."""
-    subject = t.own(name, settings={"upstream": upstream, "pool": {"wait_timeout": "500ms"}}, only_live=True, **options)
+    subject = t.own(name, settings={"upstream": upstream, "pool": {"wait_timeout": "500ms"},
+                                    "hold": {"timeout": "500ms"}}, only_live=True, **options)
     try:
         t.wire(on=subject, timeout=10)
     except (wire.Refused, wire.Closed) as error:
