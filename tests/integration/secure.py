@@ -61,6 +61,8 @@ def refused_by_server(t, name, upstream, **options):
         t.wire(on=subject, timeout=10)
     except (wire.Refused, wire.Closed) as error:
         return f"{error}\n{subject.log.read_text()}"
+    finally:
+        subject.stop()  # or it would go on knocking while the next one is looked at
     raise Failure(f"{name}: a client was served")
 
 
