@@ -46,6 +46,12 @@ bool is_large_object_function(std::uint32_t oid) noexcept {
     return std::binary_search(known.begin(), known.end(), oid);
 }
 
+/// What a client may send while the server reads copy data.
+bool belongs_to_copy(char type) noexcept {
+    constexpr std::string_view types = "dcfHSX";
+    return types.find(type) != types.npos;
+}
+
 bool may_write(const protocol::statement_traits& traits) noexcept {
     using protocol::statement_kind;
     switch (traits.kind) {
@@ -108,11 +114,17 @@ request_step request_relay::read_messages() {
             return {request_result::flight_full, at_};
         }
         if (server_ != nullptr && type_ != 'X') {
+            const bool in_copy = server_->owed.copying_in();
+            if (in_copy && !belongs_to_copy(type_)) {
+                // A server that meets it there has lost its place in the stream, and hangs up.
+                violation_ = "unexpected message type during COPY from stdin";
+                return {request_result::violation, at_};
+            }
             if (server_->cancels_under_way != 0 && server_->owed.empty()) {
                 undecided_ = true;  // the cancel is for what went before, not for this
                 return {request_result::too_many, at_};
             }
-            if (barrier_ == barrier::now) {
+            if (barrier_ == barrier::now && !in_copy) {
                 if (!server_->owed.empty()) return {request_result::too_many, at_};
                 barrier_ = barrier::none;
             }

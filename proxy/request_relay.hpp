@@ -76,7 +76,8 @@ public:
 
     /// After too_many: whether it is worth trying again.
     bool may_go_on(const pool::server_connection& server) const noexcept {
-        if (undecided_) return true;
+        // What waits behind a COPY from the client waits in vain: see what is to become of it.
+        if (undecided_ || server.owed.copying_in()) return true;
         return barrier_ == barrier::now ? server.owed.empty() : !server.owed.full();
     }
     /// Whether the client stopped inside a message that has been forwarded in part.

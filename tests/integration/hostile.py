@@ -216,6 +216,26 @@ def session_garbage(t):
                 ends(t, client, ("08P01", None), f"{words} after {before!r}")
 
 
+@test("hostile: nobody waits for an answer that is kept back, nor behind a copy that is never ended", pool=1)
+def waiting_in_vain(t):
+    # Without a Sync the server keeps ParseComplete to itself, and DEALLOCATE waits for what is owed.
+    client = t.wire(timeout=5)
+    for words in ("DEALLOCATE nothing", "DISCARD ALL"):
+        got = client.ask(wire.parse("", "SELECT 1") + wire.query(words))
+        same(wire.kinds(got).replace("E", "C").replace("S", ""), "1CZ", words)
+    client.query("CREATE TABLE IF NOT EXISTS copied (i int)")
+    client.close()
+    for words, data in (("DISCARD ALL", wire.query("DISCARD ALL")), ("Parse", wire.parse("", "SELECT 1") + wire.SYNC)):
+        client = t.wire(timeout=5)
+        client.send(wire.query("COPY copied FROM STDIN") + data)
+        ends(t, client, ("08P01", None), f"{words} in a copy")
+        client = t.wire(timeout=5)
+        client.send(wire.query("COPY copied FROM STDIN") + data)
+        client.until("G")
+        client.drop()
+        same(t.wire(timeout=5).rows("SELECT 1"), [["1"]], "the only server is free")
+
+
 @test("hostile: wrong bodies are answered 08P01, and the session goes on or ends as PostgreSQL's does", pool=3)
 def session_bodies(t):
     with t.neighbours(4):

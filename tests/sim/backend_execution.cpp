@@ -184,7 +184,12 @@ void backend_model::copy_message(const message& what) {
             doing_ = activity::gone;
             return;
         default:
-            return fail(make_error("08P01", "unexpected message type during COPY from stdin"));
+            // It has not read the body, and so has lost its place in the stream.
+            send_error(
+                backend_message::error_response,
+                make_error("08P01", "unexpected message type during COPY from stdin")
+            );
+            return terminate("08P01", "terminating connection because protocol synchronization was lost");
     }
 }
 

@@ -183,11 +183,9 @@ TEST_CASE("backend_model: COPY takes data, ignores Sync meanwhile, and fails as 
              fe::copy_data("e\t1\n"), fe::copy_done(), fe::sync()}
         ) == "12GC(COPY 1)Z(I)"
     );
-    CHECK(
-        db.say({fe::query("COPY kv FROM STDIN"), fe::parse("", "SELECT 1"), fe::copy_done()}) ==
-        "GE(08P01)Z(I)"
-    );
     CHECK(db.query("COPY (SELECT i FROM generate_series(1, 2) AS i) TO STDOUT") == "HddcC(COPY 2)Z(I)");
+    // A message that does not belong there has not been read to its end: the server hangs up.
+    CHECK(db.say({fe::query("COPY kv FROM STDIN"), fe::parse("", "SELECT 1")}) == "GE(08P01)E(08P01)");
 }
 
 TEST_CASE("backend_model: rows come before the error that a later one meets", "[sim]") {

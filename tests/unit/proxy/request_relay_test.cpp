@@ -266,6 +266,28 @@ TEST_CASE("request relay: while the server copies in, Sync is passed on and owed
     CHECK_FALSE(c.server->owed.in_doubt());
 }
 
+TEST_CASE("request relay: while the server copies in, nothing is sent that makes it lose its place") {
+    for (const std::string& other :
+         {query("select 1"), parse("", "select 1"), bind("", ""), function_call(1)}) {
+        one_client c;
+        c.client.say(query("copy t from stdin"));
+        c.server->owed.begin_copy_in();
+        CHECK(c.client.say(copy_data("1\n") + other) == request_result::violation);
+        CHECK(c.client.relay.violation() == "unexpected message type during COPY from stdin");
+    }
+    // What waits for the answers owed is looked at again as soon as one of them turns out to be a copy.
+    one_client c;
+    CHECK(
+        c.client.say(query("copy t from stdin") + query("discard all") + sync()) == request_result::too_many
+    );
+    CHECK_FALSE(c.client.relay.may_go_on(*c.server));
+    c.server->owed.begin_copy_in();
+    CHECK(c.client.relay.may_go_on(*c.server));
+    c.client.sent();
+    CHECK(c.client.say("") == request_result::need_more);
+    CHECK(c.client.sent() == sync());
+}
+
 TEST_CASE("request relay: a Sync sent while copying may be answered after all, if the copy had failed") {
     for (const bool extended : {true, false}) {
         one_client c;
