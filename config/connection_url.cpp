@@ -355,8 +355,9 @@ std::string redact_connection_url(std::string_view text) {
         if (each.key == "upstream.password") password = "***";
         if (each.key == "upstream.database") database = each.text;
     }
-    // An '@' here is the sign of a password with an unescaped '/': the wrong part would be shown.
-    if ((user + database).find('@') != std::string::npos) return "***";
+    // An '@' here is the sign of a password with an unescaped '/', a '?' of an unescaped '@' among the
+    // parameters: the wrong part would be shown.
+    if ((user + database).find_first_of("@?") != std::string::npos) return "***";
     std::string shown = "postgres://" + user + (password.empty() ? "" : ":" + password);
     if (!user.empty() || !password.empty()) shown += '@';
     for (const server_address& each : target.servers)

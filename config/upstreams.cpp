@@ -109,7 +109,8 @@ parsed<server_address> parse_server(std::string_view text) {
             return result::failure("has several colons: put an IPv6 address in brackets");
     }
     if (server.host.empty()) return result::failure("has no host");
-    if (server.host.find_first_of(std::string_view(" \t\r\n,=\0", 7)) != std::string::npos)
+    const bool stray_bracket = !server.is_socket() && server.host.find_first_of("[]") != std::string::npos;
+    if (stray_bracket || server.host.find_first_of(std::string_view(" \t\r\n,=\0", 7)) != std::string::npos)
         return result::failure("has a character that no host has");
     if (!port.empty()) {
         auto number = parse_port(port.substr(1));

@@ -19,7 +19,7 @@ build_set=(
 )
 server_set=(postgresql-15)
 test_set=(
-    catch2 clang-format-14 shellcheck git openssl procps
+    catch2 clang-14 libclang-rt-14-dev clang-format-14 shellcheck git openssl procps
     python3 python3-psycopg python3-psycopg2 python3-asyncpg python3-sqlalchemy python3-django nodejs
     perl libdbd-pg-perl ruby ruby-pg php-cli php-pgsql openjdk-17-jdk-headless libpostgresql-jdbc-java
     golang-go golang-github-lib-pq-dev golang-github-jackc-pgx-v4-dev

@@ -65,10 +65,10 @@ public:
                 continue;
             }
             const std::size_t available = data_.size() - at_;
-            if (header.size() > available && header.size() <= limits_.held_message) {
-                return finish(pump_result::drained, header.size());
-            }
-            const std::size_t seen = std::min(header.size(), available) - protocol::frame_header_size;
+            // Of one that is longer than may be held, as much is looked at as may: not what happened to come.
+            const std::size_t wanted = std::min(header.size(), limits_.held_message);
+            if (wanted > available) return finish(pump_result::drained, wanted);
+            const std::size_t seen = wanted - protocol::frame_header_size;
             body_ = byte_view{header_bytes + protocol::frame_header_size, seen};
             if (!by_body(header)) return finish(pump_result::violation);
         }

@@ -11,7 +11,7 @@ constexpr auto interval = std::chrono::seconds{15};  // PgBouncer's dns_max_ttl
 }
 
 address_resolver::address_resolver(boost::asio::io_context& control, const config::server_list& servers)
-    : control_(control), resolver_(control), timer_(control) {
+    : resolver_(control), timer_(control) {
     for (const auto& server : servers) {
         const pool::endpoint where{server.address.empty() ? server.host : server.address, server.port};
         if (pool::literal_addresses(where).empty()) names_.insert(where);

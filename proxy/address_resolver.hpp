@@ -32,7 +32,6 @@ private:
     void resolve_all();
     void plan();
 
-    boost::asio::io_context& control_;
     boost::asio::ip::tcp::resolver resolver_;
     boost::asio::steady_timer timer_;
     std::set<pool::endpoint> names_;

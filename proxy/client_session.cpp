@@ -153,8 +153,9 @@ bool client_session::consume_requests() {
                 more = want_server();
                 break;
             case request_result::too_many:
-                // What is ours to answer needs no server to go on.
-                if (!answer_ahead()) return false;
+                // What is ours to answer needs no server to go on; what the server keeps back it is asked
+                // for.
+                if (!answer_ahead(true)) return false;
                 too_many_owed_ = !requests_.may_go_on(*server_) || requests_.waits_for_answers();
                 more = !too_many_owed_ && !out_.blocked();
                 break;
@@ -166,16 +167,17 @@ bool client_session::consume_requests() {
         }
     }
     in_.keep();
-    return !requests_.take_flush() || server_ == nullptr || answer_ahead();
+    return !requests_.take_flush() || server_ == nullptr || answer_ahead(server_->owed.full());
 }
 
-/// Sends the answers that are ours to give and whose turn has come; asks the server for those it keeps back.
-bool client_session::answer_ahead() {
+/// Sends the answers that are ours to give and whose turn has come. With `awaited`, nothing more can be sent
+/// before the server has answered: without a Sync it keeps its answers back until it is asked for them.
+bool client_session::answer_ahead(bool awaited) {
     for (bool more = true; more;) {
         more = !pool::emit_synthesized(*server_, worker_.flight_to_client());
         if (!to_client()) return false;
     }
-    if (!server_->owed.full() || !server_->owed.group_open()) return true;
+    if (!awaited || !server_->owed.group_open()) return true;
     static constexpr std::array<std::byte, 5> flush{std::byte{'H'}, {}, {}, {}, std::byte{4}};
     worker_.flight_to_server().add(flush);
     if (!to_server()) gate_.set(server_readable);

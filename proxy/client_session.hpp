@@ -111,7 +111,7 @@ private:
     bool after_progress();
     void set_interest();
     bool paused() const noexcept;
-    bool answer_ahead();
+    bool answer_ahead(bool awaited);
     bool to_client();
     bool to_server();
     bool holding() const noexcept {

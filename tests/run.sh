@@ -83,7 +83,7 @@ run() {
 # Parts that are functions of this script are repeated by the programs they call.
 repeat_command() {
     case $1 in
-        build-*) echo "cmake --preset ${1#build-} -DPGMEND_TESTS=ON && cmake --build --preset ${1#build-}" ;;
+        build-*) echo "cmake --preset ${1#build-} -DPGMEND_TESTS=ON && cmake --build --preset $(sed 's/^[^ ]* //' "$logs/$1.command")" ;;
         unit) echo "ctest --test-dir build/release --output-on-failure --rerun-failed" ;;
         unit-*) echo "ctest --test-dir build/${1#unit-} --output-on-failure --rerun-failed" ;;
         shell) echo "shellcheck deploy/*.sh tests/*.sh .ci/run" ;;
@@ -93,18 +93,18 @@ repeat_command() {
 
 # ---- parts that are more than one command -----------------------------------------------------------------
 
-# A build that succeeds counts as one test passed. Chained, because the caller looks at the status and bash
-# then no longer stops a function at its first failure.
+# A build that succeeds counts as one test passed. What follows the preset goes to the build. Chained, because
+# the caller looks at the status and bash then no longer stops a function at its first failure.
 build() {
     cmake --preset "$1" -DPGMEND_TESTS=ON &&
-        cmake --build --preset "$1" --parallel "$cores" -- -k 0 &&
+        cmake --build --preset "$@" --parallel "$cores" -- -k 0 &&
         echo "1 passed, 0 failed"
 }
 
 # The machine is shared with the tests that run meanwhile, and they go first.
 build_behind() {
     renice -n 19 "$BASHPID"
-    build "$1"
+    build "$@"
 }
 
 # All Catch2 tests of a build. A skipped or disabled test is one that did not pass.
@@ -205,6 +205,7 @@ if [[ $mode == --quick ]]; then
     run integration "$python" tests/integration/run.py --quick --seed 1
 else
     start build-asan build_behind asan
+    start build-fuzz build_behind fuzz --target fuzz_targets
     run integration "$python" tests/integration/run.py "${seed[@]}"
 fi
 run quickstart "$python" tests/deploy/quickstart_test.py
@@ -212,6 +213,8 @@ if [[ $mode != --quick ]]; then
     finish build-asan
     run unit-asan unit asan
     run simulation-asan build/asan/tests/simulation/simulate --count "$sanitized_schedules"
+    finish build-fuzz
+    run fuzz "$python" tests/fuzz/run.py ${mode:+"$mode"}
 fi
 run gates "$python" tests/bench/gates ${mode:+"$mode"}
 

@@ -15,12 +15,15 @@ add_library(pgmend_compiler INTERFACE)
 target_include_directories(pgmend_compiler INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(pgmend_compiler INTERFACE
     -Wall -Wextra -Wno-missing-field-initializers
-    $<$<COMPILE_LANGUAGE:CXX>:-Wconversion -Wshadow -Wnon-virtual-dtor -Wswitch -Wold-style-cast -Wno-restrict>
+    $<$<COMPILE_LANGUAGE:CXX>:-Wconversion -Wshadow -Wnon-virtual-dtor -Wswitch -Wold-style-cast>
+    $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict>
     $<$<BOOL:${PGMEND_WERROR}>:-Werror>)
 if(PGMEND_SANITIZE)
     string(REPLACE ";" "," sanitizers "${PGMEND_SANITIZE}")
     target_compile_options(pgmend_compiler INTERFACE -fsanitize=${sanitizers} -fno-omit-frame-pointer -fno-sanitize-recover=all)
     target_link_options(pgmend_compiler INTERFACE -fsanitize=${sanitizers})
+    # Clang 14 cannot put the check of function pointers in front of a coroutine's parts.
+    target_compile_options(pgmend_compiler INTERFACE $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-fno-sanitize=function>)
     if("thread" IN_LIST PGMEND_SANITIZE)
         target_compile_options(pgmend_compiler INTERFACE -Wno-tsan)
         target_compile_definitions(pgmend_compiler INTERFACE BOOST_ASIO_DISABLE_FENCED_BLOCK)

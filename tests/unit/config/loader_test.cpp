@@ -181,6 +181,7 @@ TEST_CASE("loader: lists may come from the environment", "[config]") {
     REQUIRE(result.errors == lines{});
     CHECK(print_servers(result.value->upstream.servers()) == "h1:1, [::1]:2, /tmp:5432");
     CHECK(result.value->users() == user_list{{"app", "SCRAM-SHA-256$4096:c2FsdA==$a:b"}});
+    CHECK(errors_of("", {{"PGMEND_UPSTREAM_SERVERS", "[[]:5432"}}).size() == 1);
     CHECK(
         errors_of("", {{"PGMEND_USERS", "app"}}) ==
         lines{"environment: PGMEND_USERS: must be a list of {name: text, password: text}"}

@@ -517,6 +517,14 @@ TEST_CASE("reply pump: a notice and an error longer than may be held pass throug
     CHECK(what.settled);
 }
 
+TEST_CASE("reply pump: of an error longer than may be held the same is understood however it is cut") {
+    const std::string bytes = error("22012", std::string(300, 'n')) + ready('I');
+    const outcome what = pump(bytes, owing({{reply_kind::query, forward}}), 100);
+    CHECK(what.to_client == bytes);
+    REQUIRE(what.told.size() == 2);
+    CHECK(what.told[0].starts_with("error 22012"));
+}
+
 TEST_CASE("reply pump: a message that is held says how large it is") {
     test_worker worker;
     const auto server = worker.server();

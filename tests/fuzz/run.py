@@ -1,0 +1,135 @@
+#!/usr/bin/python3
+"""Runs the fuzz targets of a build with libFuzzer (preset `fuzz`), some at a time.
+
+  tests/fuzz/run.py                     each target for a bounded time, as a push does
+  tests/fuzz/run.py --full              so many executions a target that all together make the number promised
+  tests/fuzz/run.py -k scanner --seconds 600
+
+Inputs found on the way are kept in build/fuzz-corpus/<target>, findings in build/fuzz-findings. A finding prints its
+file and the command that repeats it; once mended, the file belongs into tests/fuzz/corpus/<target> under a name that
+says what it is. Ends with "N passed, N failed", counted in targets.
+"""
+
+import argparse
+import concurrent.futures
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+HERE = ROOT / "tests/fuzz"
+PROMISED = 100_000_000
+
+# How the promised executions are shared out, in millions: cheap targets take most of it. Measured on one core of the
+# machine named in tests/RESULTS.md, with the sanitizers on.
+MILLIONS = {
+    "frames": 10,
+    "startup": 10,
+    "messages": 20,
+    "passwords": 10,
+    "sasl": 2,
+    "scanner": 20,
+    "classifier": 2,
+    "changes": 4,
+    "values": 22,
+    "policy": 0.5,
+    "url": 2,
+    "http": 0.5,
+    "requests": 1,
+    "replies": 2,
+    "sessions": 0.25,
+    "servers": 0.25,
+}
+LONGEST = {"frames": 4096, "requests": 2048, "replies": 2048, "sessions": 2048, "servers": 2048, "policy": 2048, "http": 2048}
+DICTIONARIES = {"scanner": "sql", "classifier": "sql", "changes": "sql", "policy": "policy", "url": "url", "http": "http"}
+
+
+def targets():
+    """The names in the list of fuzz.hpp: a target without a program is one that failed."""
+    text = (HERE / "fuzz.hpp").read_text(encoding="utf-8")
+    return re.findall(r"\beach\((\w+)\)", text)
+
+
+def command_of(target, options, found):
+    program = ROOT / options.build / "tests/fuzz" / f"fuzz_{target}"
+    command = [program, f"-max_len={LONGEST.get(target, 1024)}", "-timeout=30", "-rss_limit_mb=3000", "-print_final_stats=1"]
+    command += [f"-artifact_prefix={found}/", "-detect_leaks=1", "-verbosity=0"]
+    if target in DICTIONARIES:
+        command.append(f"-dict={HERE / 'dictionaries' / DICTIONARIES[target]}.dict")
+    if options.full:
+        command.append(f"-runs={int(MILLIONS[target] * 1_000_000)}")
+    else:
+        command += [f"-max_total_time={options.seconds}", f"-seed={options.seed}"]
+    work = ROOT / "build/fuzz-corpus" / target
+    if not options.full and not options.keep:
+        shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True, exist_ok=True)
+    return [str(word) for word in (*command, work, HERE / "corpus" / target)]
+
+
+def run_target(target, options):
+    """Returns (executions, lines to print, passed)."""
+    found = ROOT / "build/fuzz-findings" / target
+    found.mkdir(parents=True, exist_ok=True)
+    command = command_of(target, options, found)
+    # Freed memory is kept from use for a while, but not so much of it that every input pays for fresh pages.
+    environment = {**os.environ, "ASAN_OPTIONS": "quarantine_size_mb=8:malloc_context_size=6:" + os.environ.get("ASAN_OPTIONS", "")}
+    began = time.monotonic()
+    try:
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, errors="replace")
+    except OSError as problem:
+        return 0, [f"{target}: {problem}"], False
+    took = time.monotonic() - began
+    said = done.stderr + done.stdout
+    count = re.search(r"stat::number_of_executed_units:\s*(\d+)", said)
+    executions = int(count.group(1)) if count else 0
+    lines = [f"{target:12} {executions:12,} executions in {took:6.0f} s, {executions / max(took, 0.001):9,.0f} a second"]
+    if done.returncode == 0 and executions > 0:
+        return executions, lines, True
+    artifact = re.search(r"Test unit written to (\S+)", said)
+    lines += said.splitlines()[-60:]
+    lines.append(f"{target} FAILED (exit status {done.returncode})")
+    if artifact:
+        program = command[0]
+        lines.append(f"the input: {artifact.group(1)}")
+        lines.append(f"to repeat: {program} {artifact.group(1)}")
+        lines.append(f"without clang: build/release/tests/fuzz/replay {target} {artifact.group(1)}")
+    else:
+        lines.append("to repeat: " + " ".join(command))
+    return executions, lines, False
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default="build/fuzz", help="where the preset was built")
+    parser.add_argument("--full", action="store_true", help=f"{PROMISED:,} executions in all")
+    parser.add_argument("--seconds", type=int, default=20, help="for each target, without --full")
+    parser.add_argument("--seed", type=int, default=1, help="of libFuzzer, without --full; 0 draws one")
+    parser.add_argument("--keep", action="store_true", help="go on from the inputs found before")
+    parser.add_argument("--jobs", type=int, default=2, help="targets at a time")
+    parser.add_argument("-k", dest="words", action="append", default=[], help="only targets with this word in the name")
+    options = parser.parse_args()
+
+    chosen = [name for name in targets() if not options.words or any(word in name for word in options.words)]
+    executions = passed = failed = 0
+    # The longest first, so that none is left alone at the end.
+    chosen.sort(key=lambda name: MILLIONS[name])
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        for count, lines, well in pool.map(lambda name: run_target(name, options), chosen):
+            print(*lines, sep="\n", flush=True)
+            executions += count
+            passed, failed = passed + well, failed + (not well)
+    print(f"{executions:,} executions in all")
+    if options.full and not options.words and executions < PROMISED:
+        print(f"fewer than the {PROMISED:,} that were promised")
+        failed += 1
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
