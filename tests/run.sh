@@ -30,6 +30,14 @@ case $mode in
         ;;
 esac
 
+# Where there are threads: what a push builds and runs under the thread sanitizer. The full run takes all.
+threaded_targets=(--target pgmend unit_config unit_pool unit_proxy)
+threaded_tests='^(config|pool|proxy)/'
+if [[ $mode == --full ]]; then
+    threaded_targets=()
+    threaded_tests=.
+fi
+
 # ---- running a part and counting what it says -------------------------------------------------------------
 
 # start NAME COMMAND...: begins a part in the background. Its output is NAME.log, its time NAME.seconds.
@@ -107,11 +115,11 @@ build_behind() {
     build "$@"
 }
 
-# All Catch2 tests of a build. A skipped or disabled test is one that did not pass.
+# The tests of a build whose names match, or all. A skipped or disabled test is one that did not pass.
 unit() {
     local report=$logs/unit-$1.xml status=0
     ctest --test-dir "build/$1" --parallel "$cores" --timeout 120 --output-on-failure --no-tests=error \
-        --output-junit "$report" || status=$?
+        --tests-regex "${2:-.}" --output-junit "$report" || status=$?
     "$python" - "$report" <<'PYTHON' || status=1
 import sys
 import xml.etree.ElementTree as xml
@@ -194,7 +202,9 @@ run build-release build release
 finish tidy
 finish shell
 run unit unit release
-run simulation build/release/tests/simulation/simulate --count "$schedules"
+marks=(--marks tests/simulation/marks.txt)
+if [[ $mode == --quick ]]; then marks=(); fi
+run simulation build/release/tests/simulation/simulate --count "$schedules" "${marks[@]}"
 
 # The random protocol scripts are the same in every run but the full one, which looks for new ones.
 seed=(--seed 1)
@@ -206,6 +216,7 @@ if [[ $mode == --quick ]]; then
 else
     start build-asan build_behind asan
     start build-fuzz build_behind fuzz --target fuzz_targets
+    start build-tsan build_behind tsan "${threaded_targets[@]}"
     run integration "$python" tests/integration/run.py "${seed[@]}"
 fi
 run quickstart "$python" tests/deploy/quickstart_test.py
@@ -213,14 +224,17 @@ if [[ $mode != --quick ]]; then
     finish build-asan
     run unit-asan unit asan
     run simulation-asan build/asan/tests/simulation/simulate --count "$sanitized_schedules"
+    run integration-asan "$python" tests/integration/run.py --sanitized --seed 1 --binary build/asan/proxy/pgmend
+    finish build-tsan
+    run unit-tsan unit tsan "$threaded_tests"
+    run integration-tsan "$python" tests/integration/run.py --sanitized --seed 1 --binary build/tsan/proxy/pgmend
     finish build-fuzz
     run fuzz "$python" tests/fuzz/run.py ${mode:+"$mode"}
 fi
 run gates "$python" tests/bench/gates ${mode:+"$mode"}
 
 if [[ $mode == --full ]]; then
-    run build-tsan build tsan
-    run unit-tsan unit tsan
+    run simulation-tsan build/tsan/tests/simulation/simulate --count "$sanitized_schedules"
     write_results
 fi
 

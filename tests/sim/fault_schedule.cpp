@@ -114,6 +114,8 @@ std::string to_text(const fault_schedule& schedule) {
             << " bytes=" << one.bytes << " for_us=" << one.for_us
             << " how=" << (one.how == cut_kind::reset ? "reset" : "orderly") << "\n";
     }
+    for (const auto& mark : schedule.expected)
+        out << "expect " << mark << "\n";
     return out.str();
 }
 
@@ -204,6 +206,12 @@ std::optional<fault_schedule> schedule_from_text(const std::string& text, std::s
         std::istringstream words(line);
         std::string first;
         if (!(words >> first) || first.starts_with('#')) continue;
+        if (first == "expect") {
+            std::string mark;
+            std::getline(words >> std::ws, mark);
+            schedule.expected.push_back(mark);
+            continue;
+        }
         line_fields fields(words);
         if (first == "run") {
             read_run(fields, schedule);

@@ -48,6 +48,8 @@ struct fault_schedule {
     std::uint32_t server_connections = 4;
     std::vector<client_plan> clients;
     std::vector<fault> faults;
+    /// Of a scenario: marks that its run must reach, or it is no longer about what it was written for.
+    std::vector<std::string> expected;
 
     link_traits traits() const;
     /// The moment from which every fault is over.

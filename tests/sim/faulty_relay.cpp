@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "pool/buffer_pool.hpp"
 #include "protocol/bytes.hpp"
 #include "tests/sim/wire.hpp"
 
@@ -26,6 +27,8 @@ constexpr std::array<std::string_view, planted_bugs_count> names = {
     "hang_up",
     "spin",
     "lose_notification",
+    "leak_lease",
+    "stay_down",
     "roll_dice",
 };
 
@@ -92,6 +95,10 @@ public:
         setup_.network.listen(
             at_, link_group::client, setup.client_links,
             [this](std::unique_ptr<pool::stream> client) {
+                if (bug_ == planted_bug::leak_lease) {
+                    leaked_.push_back(std::make_unique<pool::leased_buffer>(buffers_));
+                    leaked_.back()->append(protocol::as_bytes("kept"));
+                }
                 clients_.push_back(std::make_unique<relayed_client>(*this, std::move(client)));
             }
         );
@@ -111,7 +118,14 @@ public:
             client->end();
     }
 
+    std::vector<std::string> leftovers() const override {
+        if (buffers_.leased_blocks() == 0) return {};
+        return {std::to_string(buffers_.leased_blocks()) + " leased buffers"};
+    }
+
     const subject_setup& setup() const noexcept { return setup_; }
+    void server_broke() noexcept { down_ = down_ || bug_ == planted_bug::stay_down; }
+    bool down() const noexcept { return down_; }
     bool has(planted_bug bug) const noexcept { return bug_ == bug; }
     /// The bug strikes this time.
     bool strikes(planted_bug bug) noexcept { return bug_ == bug && dice_.chance(1, strike_one_in); }
@@ -131,6 +145,9 @@ private:
     prng dice_;
     pool::endpoint at_{"relay", 6432};
     config::timer_node timer_;
+    bool down_ = false;
+    pool::buffer_pool buffers_;
+    std::vector<std::unique_ptr<pool::leased_buffer>> leaked_;
     std::vector<std::unique_ptr<relayed_client>> clients_;
 };
 
@@ -178,12 +195,20 @@ void relayed_client::arm(pool::stream& stream, bool reading, bool writing) {
 
 void relayed_client::pump() {
     if (!client_ || !server_) return;
+    if (owner_.down()) {
+        client_->arm(pool::interest::none);
+        return server_->arm(pool::interest::none);
+    }
     if (server_->connected().status == pool::io_status::would_block)
         return client_->arm(pool::interest::none);
-    if (server_->connected().status == pool::io_status::error) return close_side();
+    if (server_->connected().status == pool::io_status::error) {
+        owner_.server_broke();
+        return close_side();
+    }
     const bool room = to_server_.size() < buffered_max && to_client_.size() < buffered_max;
     const bool client_lives = !room || fill(*client_, from_client_);
     const bool server_lives = !room || fill(*server_, from_server_);
+    if (!server_lives) owner_.server_broke();
     take_from_client();
     take_from_server();
     if (!client_ || !server_) return;

@@ -27,6 +27,8 @@ enum class planted_bug : std::uint8_t {
     hang_up,            ///< a healthy connection is closed
     spin,               ///< a stream stays armed for what nobody waits for
     lose_notification,  ///< notifications are not passed on
+    leak_lease,         ///< the buffer of a client that left is not given back
+    stay_down,          ///< after a server connection broke, nobody is served any more
     roll_dice,          ///< behaves differently in each run of a process
 };
 inline constexpr std::size_t planted_bugs_count = static_cast<std::size_t>(planted_bug::roll_dice) + 1;

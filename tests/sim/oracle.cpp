@@ -32,6 +32,8 @@ std::string_view to_string(oracle which) noexcept {
             return "spinning";
         case oracle::nondeterminism:
             return "nondeterminism";
+        case oracle::scenario:
+            return "scenario";
     }
     return "unknown";
 }

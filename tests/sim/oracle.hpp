@@ -23,6 +23,7 @@ enum class oracle : std::uint8_t {
     leftover,          ///< something of a client, a connection or a timer outlived the run
     spinning,          ///< the loop is woken without end for nothing
     nondeterminism,    ///< the same seed gave another run
+    scenario,          ///< the run of a scenario did not reach what it was written for
 };
 
 std::string_view to_string(oracle which) noexcept;

@@ -50,7 +50,9 @@ TEST_CASE("oracles: each planted bug is convicted within a bounded number of see
         expectation{planted_bug::break_length, oracle::broken_framing},
         expectation{planted_bug::hang_up, oracle::lost_connection},
         expectation{planted_bug::spin, oracle::spinning},
-        expectation{planted_bug::lose_notification, oracle::notification}
+        expectation{planted_bug::lose_notification, oracle::notification},
+        expectation{planted_bug::leak_lease, oracle::leftover},
+        expectation{planted_bug::stay_down, oracle::liveness}
     );
     INFO(to_string(wanted.bug));
     CHECK(convictions(wanted.bug, wanted.seeds).contains(wanted.convicted_by));

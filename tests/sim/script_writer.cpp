@@ -150,7 +150,9 @@ void script_writer::named_flush() {
         // The names are the same in every client, the texts are not.
         name = "stmt_" + std::to_string(prepared_.size());
         prepared_.push_back(name);
-        step({parse(name, "SELECT '" + mark() + "', $1"), describe('S', name), flush()});
+        // The same text under several names, which a server needs but once.
+        const std::string first = dice_.chance(1, 3) ? tag_ + "#0" : mark();
+        step({parse(name, "SELECT '" + first + "', $1"), describe('S', name), flush()});
     } else {
         name = dice_.pick(prepared_);
     }

@@ -4,20 +4,19 @@ namespace pgmend::sim {
 
 namespace {
 
-/// Tries changes one after the other and keeps those after which the same oracle is still broken.
+/// Tries changes one after the other and keeps those after which the run still is what is wanted.
 class shrinker {
 public:
-    shrinker(const fault_schedule& failing, const subject_factory& make, std::size_t attempts)
-        : best_(failing), make_(make), attempts_(attempts) {
-        const auto report = run_schedule(best_, make_);
-        if (report.broken) wanted_ = report.broken->which;
-    }
+    shrinker(
+        const fault_schedule& from, const subject_factory& make, const run_property& wanted,
+        std::size_t attempts
+    )
+        : best_(from), make_(make), wanted_(wanted), attempts_(attempts) {}
 
     bool accept(const fault_schedule& candidate) {
-        if (!wanted_ || attempts_ == 0) return false;
+        if (attempts_ == 0) return false;
         --attempts_;
-        const auto report = run_schedule(candidate, make_);
-        if (!report.broken || report.broken->which != *wanted_) return false;
+        if (!wanted_(run_schedule(candidate, make_))) return false;
         best_ = candidate;
         return true;
     }
@@ -57,20 +56,31 @@ public:
     }
 
     fault_schedule best() const { return best_; }
-    bool may_continue() const { return wanted_ && attempts_ > 0; }
+    bool may_continue() const { return attempts_ > 0; }
     std::size_t clients() const { return best_.clients.size(); }
 
 private:
     fault_schedule best_;
     const subject_factory& make_;
+    const run_property& wanted_;
     std::size_t attempts_;
-    std::optional<oracle> wanted_;
 };
 
 }  // namespace
 
 fault_schedule shrink(const fault_schedule& failing, const subject_factory& make, std::size_t attempts) {
-    shrinker work(failing, make, attempts);
+    const auto report = run_schedule(failing, make);
+    if (!report.broken) return failing;
+    const run_property wanted = [which = report.broken->which](const run_report& run) {
+        return run.broken && run.broken->which == which;
+    };
+    return shrink_while(failing, make, wanted, attempts);
+}
+
+fault_schedule shrink_while(
+    const fault_schedule& from, const subject_factory& make, const run_property& wanted, std::size_t attempts
+) {
+    shrinker work(from, make, wanted, attempts);
     for (bool any = true; any && work.may_continue();) {
         any = work.thin_out(&fault_schedule::faults);
         any |= work.thin_out(&fault_schedule::clients);

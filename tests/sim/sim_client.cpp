@@ -203,7 +203,11 @@ bool sim_client::read() {
 void sim_client::take(const message& what) {
     say("< " + sim::describe(what));
     world_.env.note_text(std::string_view(what.body).substr(0, 64));
-    switch (checkers_.back()->received(what, world_.faults_began())) {
+    const answer meaning = checkers_.back()->received(what, world_.faults_began());
+    if (what.type == 'E' && (meaning == answer::excused || meaning == answer::farewell)) {
+        world_.told.insert(read_error(what.body).code);
+    }
+    switch (meaning) {
         case answer::fine:
             if (what.type == 'Z' && phase_ == phase::logging_in) phase_ = phase::running;
             if (phase_ == phase::draining && checkers_.back()->satisfied()) close_and_retry();

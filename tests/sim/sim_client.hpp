@@ -4,6 +4,7 @@
 // thread.
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,8 @@ struct client_world {
     /// From then on connections may be lost.
     time_point first_fault = time_point::max();
     bool verbose = false;
+    /// SQLSTATEs that clients were told because of a fault.
+    std::set<std::string> told = {};
 
     bool faults_began() const noexcept { return env.now() >= first_fault; }
 };

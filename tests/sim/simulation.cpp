@@ -53,7 +53,7 @@ world::world(const fault_schedule& schedule, const subject_factory& make, bool v
       subject_(
           make({env_, network_, server_.at(), schedule.traits(), schedule.server_connections, schedule.seed})
       ),
-      shared_{env_, network_, subject_->client_endpoint(), court_, time_point::max(), verbose} {
+      shared_{env_, network_, subject_->client_endpoint(), court_, time_point::max(), verbose, {}} {
     network_.shuffle_readiness(schedule.shuffle);
     for (const auto& one : schedule.faults) {
         if (one.disrupts()) shared_.first_fault = std::min(shared_.first_fault, at(one.at_us));
@@ -201,6 +201,10 @@ run_report world::run() {
     report.server_connections_peak = server_.connections_peak();
     for (const auto& client : clients_)
         report.connections += client->connections().size();
+    for (auto& mark : subject_->marks())
+        report.marks.insert(std::move(mark));
+    for (const auto& sqlstate : shared_.told)
+        report.marks.insert("told " + sqlstate);
     return report;
 }
 

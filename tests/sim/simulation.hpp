@@ -2,7 +2,10 @@
 // One run: builds the world of a schedule around a subject, lets it happen, heals it, and asks the oracles.
 // Also how a failing schedule is made smaller. Each run owns all it uses.
 
+#include <functional>
 #include <optional>
+#include <set>
+#include <string>
 
 #include "tests/sim/fault_schedule.hpp"
 #include "tests/sim/oracle.hpp"
@@ -16,6 +19,9 @@ struct run_report {
     std::uint64_t turns = 0;
     std::size_t connections = 0;  ///< of all clients
     std::size_t server_connections_peak = 0;
+    /// Rare branches that the run has reached: what the subject counts of itself, and `told <SQLSTATE>` for
+    /// what clients were told because of a fault.
+    std::set<std::string> marks;
 
     bool passed() const noexcept { return !broken; }
 };
@@ -25,5 +31,12 @@ run_report run_schedule(const fault_schedule& schedule, const subject_factory& m
 /// The smallest schedule found that breaks the same oracle: faults and clients are left out, exchanges and
 /// traits reduced, as long as it still does. At most `attempts` runs.
 fault_schedule shrink(const fault_schedule& failing, const subject_factory& make, std::size_t attempts = 400);
+
+using run_property = std::function<bool(const run_report&)>;
+/// The same for any property of a run that `from` has.
+fault_schedule shrink_while(
+    const fault_schedule& from, const subject_factory& make, const run_property& wanted,
+    std::size_t attempts = 400
+);
 
 }  // namespace pgmend::sim

@@ -36,6 +36,8 @@ public:
     virtual void stop() = 0;
     /// After `stop`: leases, sessions and whatever else it still counts, a line each. Empty when all is well.
     virtual std::vector<std::string> leftovers() const { return {}; }
+    /// What of its rare branches it has reached, in its own words.
+    virtual std::vector<std::string> marks() const { return {}; }
     /// Before `stop`, when every client has left: what of them it still counts.
     virtual std::vector<std::string> clients_remaining() const { return {}; }
 };

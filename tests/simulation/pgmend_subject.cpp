@@ -83,7 +83,26 @@ public:
         return found;
     }
 
+    /// Each series of a labelled counter that counted anything, in few words: `cleanups cancel`.
+    std::vector<std::string> marks() const override {
+        std::vector<std::string> found;
+        for (const auto& metric : metrics_.definitions()) {
+            if (metric.type != config::metric_type::counter || metric.label.empty()) continue;
+            for (std::size_t place = 0; place < metric.cells.size(); ++place) {
+                if (metric.cells[place].load() > 0)
+                    found.push_back(short_name(metric.name) + " " + std::string(metric.label_values[place]));
+            }
+        }
+        return found;
+    }
+
 private:
+    static std::string short_name(std::string_view name) {
+        if (name.starts_with("pgmend_")) name.remove_prefix(7);
+        if (name.ends_with("_total")) name.remove_suffix(6);
+        return std::string(name);
+    }
+
     sim_environment& env_;
     sim_network& network_;
     pool::endpoint at_{"pgmend", 6432};

@@ -6,8 +6,10 @@
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
+#include <set>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "tests/sim/simulation.hpp"
 #include "tests/simulation/subjects.hpp"
@@ -25,11 +27,14 @@ struct options {
     bool verbose = false;
     bool printing = false;
     std::uint64_t failures = 5;  ///< so many failing runs are enough
+    std::string marks_file;      ///< marks that the runs together must reach
+    std::string wanted_mark;     ///< look for a run that reaches it
 };
 
 [[noreturn]] void usage() {
     std::cerr << "usage: simulate [--seed N] [--count K] [--subject " << subject_names()
-              << "] [--shrink] [--schedule FILE] [--failures N] [--print] [--verbose]\n";
+              << "] [--shrink] [--schedule FILE] [--failures N]\n"
+                 "                [--print] [--verbose] [--marks FILE] [--find MARK]\n";
     std::exit(2);
 }
 
@@ -55,6 +60,10 @@ options read_options(int count, char** words) {
             chosen.verbose = true;
         } else if (word == "--failures") {
             chosen.failures = std::stoull(value());
+        } else if (word == "--marks") {
+            chosen.marks_file = value();
+        } else if (word == "--find") {
+            chosen.wanted_mark = value();
         } else if (word == "--print") {
             chosen.printing = true;
         } else {
@@ -69,10 +78,16 @@ bool run_twice(std::uint64_t seed) { return seed % 20 == 0; }
 
 run_report run_checked(const fault_schedule& schedule, const subject_factory& make, bool verbose) {
     auto report = run_schedule(schedule, make, verbose);
-    if (report.broken || !run_twice(schedule.seed)) return report;
-    const auto again = run_schedule(schedule, make, false);
-    if (again.event_hash != report.event_hash) {
-        report.broken = violation{oracle::nondeterminism, "the second run of the schedule went another way"};
+    if (!report.broken && run_twice(schedule.seed)) {
+        const auto again = run_schedule(schedule, make, false);
+        if (again.event_hash != report.event_hash) {
+            report.broken =
+                violation{oracle::nondeterminism, "the second run of the schedule went another way"};
+        }
+    }
+    for (const auto& mark : schedule.expected) {
+        if (!report.broken && !report.marks.contains(mark))
+            report.broken = violation{oracle::scenario, "the run did not reach: " + mark};
     }
     return report;
 }
@@ -99,16 +114,47 @@ void report_failure(
     const options& chosen
 ) {
     print_failure(schedule, broken);
-    if (!chosen.shrinking || broken.which == oracle::nondeterminism) return;
+    if (!chosen.shrinking || broken.which == oracle::nondeterminism || broken.which == oracle::scenario)
+        return;
     const auto smaller = shrink(schedule, make);
     const auto report = run_schedule(smaller, make, true);
     std::printf("---- made smaller:\n");
     if (report.broken) print_failure(smaller, *report.broken);
 }
 
+/// The marks of a file, one a line, that are not among `reached`.
+std::vector<std::string> missing_marks(const std::string& file, const std::set<std::string>& reached) {
+    std::ifstream in(file);
+    std::vector<std::string> missing;
+    if (!in) missing.push_back("(no file " + file + ")");
+    for (std::string line; std::getline(in, line);) {
+        if (!line.empty() && line.front() != '#' && !reached.contains(line)) missing.push_back(line);
+    }
+    return missing;
+}
+
+/// Looks for a run that reaches a mark and passes, and makes it small: the beginning of a scenario.
+int find_mark(const options& chosen, const subject_factory& make) {
+    const run_property wanted = [&](const run_report& run) {
+        return run.passed() && run.marks.contains(chosen.wanted_mark);
+    };
+    for (std::uint64_t done = 0; done < chosen.count; ++done) {
+        const auto schedule = draw_schedule(chosen.seed + done);
+        if (!wanted(run_schedule(schedule, make))) continue;
+        auto smaller = shrink_while(schedule, make, wanted);
+        smaller.expected = {chosen.wanted_mark};
+        std::printf("%s", to_text(smaller).c_str());
+        return 0;
+    }
+    std::printf("# no run reaches: %s\n", chosen.wanted_mark.c_str());
+    return 1;
+}
+
 int run(const options& chosen) {
     const auto make = find_subject(chosen.subject);
     if (!make) usage();
+    if (!chosen.wanted_mark.empty()) return find_mark(chosen, *make);
+    std::set<std::string> reached;
     std::uint64_t passed = 0;
     std::uint64_t failed = 0;
     std::uint64_t turns = 0;
@@ -121,6 +167,7 @@ int run(const options& chosen) {
         if (chosen.printing) std::printf("%s", to_text(schedule).c_str());
         const auto report = run_checked(schedule, *make, chosen.verbose);
         turns += report.turns;
+        reached.insert(report.marks.begin(), report.marks.end());
         if (report.passed()) {
             ++passed;
             continue;
@@ -141,6 +188,14 @@ int run(const options& chosen) {
         "%llu turns of the loop, %.0f schedules a minute\n", static_cast<unsigned long long>(turns),
         static_cast<double>(passed + failed) * 60 / took.count()
     );
+    if (!chosen.marks_file.empty()) {
+        const auto missing = missing_marks(chosen.marks_file, reached);
+        for (const auto& mark : missing)
+            std::printf("FAILED: no run reached the mark: %s\n", mark.c_str());
+        for (const auto& mark : reached)
+            std::printf("reached: %s\n", mark.c_str());
+        ++(missing.empty() ? passed : failed);
+    }
     std::printf(
         "%llu passed, %llu failed\n", static_cast<unsigned long long>(passed),
         static_cast<unsigned long long>(failed)
