@@ -20,6 +20,10 @@ import harness
 MODULES = ["clients", "node_clients", "differential", "isolation", "hidden", "vanish", "cancelling", "bulk", "crowd",
            "hostile", "login", "secure", "access", "matrix", "operation", "replication", "regressions", "healing",
            "pipelines", "drivers", "postgres_tools"]
+# What runs against a pgmend built with a sanitizer: drivers and every kind of traffic, without the tests that
+# measure its memory or its time.
+SANITIZED = ["clients", "node_clients", "differential", "isolation", "hidden", "vanish", "cancelling", "hostile", "login",
+             "regressions"]
 
 
 class OutOfTime(Exception):
@@ -34,9 +38,12 @@ def arguments():
     parser.add_argument("--keep", action="store_true", help="keep the temporary directory")
     parser.add_argument("--list", action="store_true", help="print the names only")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the random protocol scripts")
+    parser.add_argument("--sanitized", action="store_true", help="for a pgmend built with a sanitizer: drivers and traffic, "
+                        "several workers, more time")
     parser.add_argument("--binary", type=pathlib.Path, default=harness.ROOT / "build/release/proxy/pgmend")
     options = parser.parse_args()
     options.binary = options.binary.resolve()
+    options.quick = options.quick or options.sanitized
     return options
 
 
@@ -52,6 +59,9 @@ class Run:
     def pgmend(self, name, **options):
         self.count += 1
         postgres = options.pop("postgres", self.postgres)
+        # A test that asks for a pool counts its connections, and workers would share them out.
+        if self.options.sanitized and "pool_size" not in options:
+            options["settings"] = {"workers": 2, **(options.get("settings") or {})}
         return harness.Pgmend(postgres, self.directory / f"{name}-{self.count}", self.options.binary, **options)
 
     @contextlib.contextmanager
@@ -65,8 +75,11 @@ class Run:
         """The subject a test asked for; the plain one is shared by all tests that ask for nothing."""
         if self.options.subject == "direct":
             return harness.Direct(self.postgres)
-        if not wanted and self.shared and self.shared.alive():
-            return self.shared
+        if not wanted and self.shared:
+            if self.shared.alive():
+                return self.shared
+            dead, self.shared = self.shared, None
+            self.check_end(dead)
         if self.options.subject == "pgmend":
             subject = self.pgmend("own" if wanted else "shared", **wanted)
         else:
@@ -80,7 +93,7 @@ class Run:
     def one(self, entry):
         subject = self.subject(entry.wanted)
         test = harness.Test(self, subject, self.postgres, self.options.quick)
-        signal.alarm(entry.seconds)
+        signal.alarm(entry.seconds * (5 if self.options.sanitized else 1))
         try:
             with test.closing:
                 entry.function(test)
@@ -90,6 +103,14 @@ class Run:
             test.closing.close()
             if subject is not self.shared:
                 subject.stop()
+        if subject is not self.shared:
+            self.check_end(subject)
+
+    def check_end(self, subject):
+        """A sanitizer that found something, at the end at the latest, ends pgmend with a status of its own."""
+        status = subject.stop()
+        if status and status > 0:
+            raise harness.Failure(f"{subject.kind} ended with {status}\n{harness.tail(subject.log, 60)}")
 
     def begin_anew(self):
         """After a failure the next test gets a new subject, and no backend of the one that failed."""
@@ -115,12 +136,13 @@ class Run:
             print(f"    -- {log}\n    " + harness.tail(log, 30).replace("\n", "\n    "))
         again = ["tests/integration/run.py", "--subject", self.options.subject, "-k", entry.name,
                  "--seed", str(self.options.seed), "--binary", str(self.options.binary)]
-        print("    again: " + shlex.join(again + (["--quick"] if self.options.quick else [])), flush=True)
+        again += ["--sanitized"] if self.options.sanitized else ["--quick"] if self.options.quick else []
+        print("    again: " + shlex.join(again), flush=True)
 
 
 def chosen(options):
     words = options.k.lower().split()
-    for module in MODULES:
+    for module in SANITIZED if options.sanitized else MODULES:
         for entry in importlib.import_module(module).TESTS:
             if not all(word in entry.name.lower() for word in words):
                 continue
@@ -163,6 +185,12 @@ def main():
             else:
                 passed += 1
                 print(f"ok {time.monotonic() - begun:5.1f} s  {entry.name}", flush=True)
+        if run.shared:
+            try:
+                run.check_end(run.shared)
+            except harness.Failure as error:
+                failed.append(None)
+                print(f"FAILED  the end of the subject that tests share\n{error}", flush=True)
     finally:
         with contextlib.suppress(Exception):
             if run.shared:
