@@ -197,7 +197,11 @@ sub asynchronous {
     $turns++ until $handle->pg_ready;
     $statement->pg_result;
     tell_of('ready', ($statement->fetchrow_array)[1], $turns > 0);
-    $handle->do('SELECT pg_sleep(30)', { pg_async => PG_ASYNC });
+    $handle->do('SELECT pg_sleep(47)', { pg_async => PG_ASYNC });
+    my $other = connection();
+    1 until $other->selectrow_array(q{SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(47)' AND state = 'active'
+        AND datname = current_database()});
+    $other->disconnect;
     tell_of('cancelled', $handle->pg_cancel ? 'yes' : 'no');
     tell_of('afterwards', $handle->selectrow_array('SELECT 5'));
     $handle->do('SET statement_timeout = 40');
