@@ -78,4 +78,11 @@ inline void take_flight(pool::gather& flight, std::string& to) {
     flight.clear();
 }
 
+/// Puts a reply that is described as a whole into what `server` owes.
+inline void push(pool::server_connection& server, protocol::owed_reply what) {
+    protocol::owed_reply& slot = server.owed.push(what.kind, what.action);
+    what.group = slot.group;
+    slot = std::move(what);
+}
+
 }  // namespace pgmend::test

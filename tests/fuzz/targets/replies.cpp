@@ -31,7 +31,6 @@ public:
     void command_complete(std::string_view tag) override { note('c', tag); }
     void ready() override { note('z', {}); }
     void undone(protocol::owed_reply&) override { note('u', {}); }
-    void done(protocol::owed_reply&) override { note('d', {}); }
 
 private:
     void note(char what, std::string_view text) {
@@ -93,7 +92,7 @@ void owe(dice from, server_connection& server, protocol::statement_store& store)
                     return traits;
                 });
         }
-        server.owed.push(std::move(reply));
+        test::push(server, std::move(reply));
     }
     if (from.coin() && !server.owed.empty()) server.owed.begin_copy_in();
 }

@@ -79,12 +79,6 @@ owed_reply reply(reply_kind kind, reply_action action = reply_action::forward) {
     return made;
 }
 
-void push(server_connection& server, owed_reply what) {
-    owed_reply& slot = server.owed.push(what.kind, what.action);
-    what.group = slot.group;
-    slot = std::move(what);
-}
-
 using preparation = std::function<void(test_worker&, server_connection&)>;
 
 /// What becomes of `pieces`, read one by one.
