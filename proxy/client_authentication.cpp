@@ -120,6 +120,8 @@ pool::task<bool> client_login::find_secret() {
         // What the client says meanwhile is read when it was asked for.
         if ((bits & client_session::client_readable) != 0) session_.io_->arm(pool::interest::none);
     }
+    // An answer that came before we waited has set the bit as well: it must not pass for a server.
+    session_.gate_.clear(client_session::server_granted);
     session_.io_->arm(pool::interest::read);
     if (asker.outcome() == auth_asker::state::answered) co_return true;
     co_return refuse(

@@ -59,11 +59,12 @@ def refused_by_server(t, name, upstream, **options):
                                     "hold": {"timeout": "500ms"}}, only_live=True, **options)
     try:
         t.wire(on=subject, timeout=10)
+        said = None
     except (wire.Refused, wire.Closed) as error:
-        return f"{error}\n{subject.log.read_text()}"
-    finally:
-        subject.stop()  # or it would go on knocking while the next one is looked at
-    raise Failure(f"{name}: a client was served")
+        said = error
+    subject.stop()  # its log is whole then, and it does not go on knocking while the next one is looked at
+    check(said is not None, f"{name}: a client was served")
+    return f"{said}\n{subject.log.read_text()}"
 
 
 # ---- channel binding ------------------------------------------------------------------------------------
