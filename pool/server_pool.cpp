@@ -360,14 +360,14 @@ detached server_pool::open(partition_id id) {
         last_failure_ = outcome.message;
         server.broken = true;
         close_server(server, server_close::lost_in_login);
-        if (outcome.worth_retrying()) {
+        if (outcome.may_pass) {
+            // The server is not to be asked in a loop whether the password is right by now.
+            ledger_.connect_failed(now, now + std::max(pause, password_pause), actions);
+        } else if (outcome.worth_retrying()) {
             ledger_.connect_failed(now, now + pause, actions);
         } else {
-            if (!outcome.may_pass) refuse_all(id, outcome);
-            // The server is not to be asked in a loop whether the password is right by now.
-            ledger_.login_refused(
-                now, now + (outcome.may_pass ? std::max(pause, password_pause) : pause), actions
-            );
+            refuse_all(id, outcome);
+            ledger_.login_refused(now, now + pause, actions);
         }
     }
     carry_out(actions);
