@@ -22,7 +22,7 @@ declare -A part_pid
 # How much of each kind a mode asks for.
 case $mode in
     --quick) schedules=300 sanitized_schedules=0 ;;
-    '') schedules=2000 sanitized_schedules=200 ;;
+    '') schedules=3000 sanitized_schedules=200 ;;
     --full) schedules=50000 sanitized_schedules=2000 ;;
     *)
         sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"

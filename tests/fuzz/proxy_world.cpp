@@ -149,6 +149,7 @@ proxy_world::proxy_world(std::uint64_t seed, login_method method, std::size_t po
     : env_(seed), network_(env_) {
     proxy::worker_options options;
     options.settings = settings_for(method, pool_size);
+    proxy::read_live_facts(*options.settings, options.live);
     options.process_secret = "a secret of the fuzzer";
     core_ = std::make_unique<proxy::worker_core>(env_, network_, metrics_, std::move(options));
     network_.listen(proxy(), sim::link_group::client, links(), [this](std::unique_ptr<pool::stream> client) {

@@ -73,6 +73,7 @@ private:
                     server_->statements.confirm_unnamed(reply.statement->id);
                 }
             }
+            if (reply.evicted != 0) server_->statements.closed(reply.evicted);
             if (!owed.ready()) owed.pop();
         }
     }
