@@ -132,7 +132,14 @@ class Middle:
             while True:
                 ready = [each for each in others if each.pending()] or select.select(list(others), [], [])[0]
                 for source in ready:
-                    data = source.recv(1 << 16)
+                    # A session ticket makes a socket readable and has no data.
+                    source.setblocking(False)
+                    try:
+                        data = source.recv(1 << 16)
+                    except ssl.SSLWantReadError:
+                        continue
+                    finally:
+                        source.setblocking(True)
                     if not data:
                         return
                     self.seen += data
