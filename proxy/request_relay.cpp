@@ -348,8 +348,9 @@ request_relay::outcome request_relay::query() {
     const bool names_statements =
         has(traits.effects,
             session_effect::sql_prepare | session_effect::sql_execute | session_effect::sql_deallocate);
-    // What its names stand for, and whether the transaction has failed, must be known first.
-    if (names_statements && !server_->owed.empty()) return wait_for_answers();
+    // What its names stand for, and whether the transaction has failed, must be known first; and whether the
+    // server skips to the client's Sync, before one of ours follows it.
+    if ((names_statements || !materialized_.empty()) && !server_->owed.empty()) return wait_for_answers();
     note(traits, text);
     if (names_statements) materialize(text, reply_action::own);
     // A simple Query drops the unnamed statement, ours and the server's.

@@ -417,6 +417,22 @@ TEST_CASE("prepared statements: SQL finds the ones of the protocol under the cli
     CHECK(c.client.sent() == query("execute b"));
 }
 
+TEST_CASE(
+    "prepared statements: a Query in a group that SQL was helped in waits, as a Sync of ours would end the "
+    "skipping"
+) {
+    one_client c;
+    c.prepared("a", "select 1");
+    c.client.sent();
+    c.client.say(parse("p", "execute a") + bind("", "p"));
+    CHECK(c.client.say(query("select 2")) == request_result::too_many);
+    // The server says that the group has failed: what follows is skipped, as the server would.
+    c.server->owed.skip_to_sync([](const auto&) {}, [](auto&) {});
+    c.client.sent();
+    CHECK(c.client.say("") == request_result::need_more);
+    CHECK(c.client.sent().empty());
+}
+
 TEST_CASE("prepared statements: DEALLOCATE takes one of the protocol's away when it has succeeded") {
     one_client c;
     c.prepared("a", "select 1");
