@@ -30,14 +30,6 @@ case $mode in
         ;;
 esac
 
-# Where there are threads: what a push builds and runs under the thread sanitizer. The full run takes all.
-threaded_targets=(--target pgmend unit_config unit_pool unit_proxy)
-threaded_tests='^(config|pool|proxy)/'
-if [[ $mode == --full ]]; then
-    threaded_targets=()
-    threaded_tests=.
-fi
-
 # ---- running a part and counting what it says -------------------------------------------------------------
 
 # start NAME COMMAND...: begins a part in the background. Its output is NAME.log, its time NAME.seconds.
@@ -215,8 +207,10 @@ if [[ $mode == --quick ]]; then
     run integration "$python" tests/integration/run.py --quick --seed 1
 else
     start build-asan build_behind asan
-    start build-fuzz build_behind fuzz --target fuzz_targets
-    start build-tsan build_behind tsan "${threaded_targets[@]}"
+    if [[ $mode == --full ]]; then
+        start build-fuzz build_behind fuzz --target fuzz_targets
+        start build-tsan build_behind tsan
+    fi
     run integration "$python" tests/integration/run.py "${seed[@]}"
 fi
 run quickstart "$python" tests/deploy/quickstart_test.py
@@ -224,9 +218,11 @@ if [[ $mode != --quick ]]; then
     finish build-asan
     run unit-asan unit asan
     run simulation-asan build/asan/tests/simulation/simulate --count "$sanitized_schedules"
+fi
+if [[ $mode == --full ]]; then
     run integration-asan "$python" tests/integration/run.py --sanitized --seed 1 --binary build/asan/proxy/pgmend
     finish build-tsan
-    run unit-tsan unit tsan "$threaded_tests"
+    run unit-tsan unit tsan
     run integration-tsan "$python" tests/integration/run.py --sanitized --seed 1 --binary build/tsan/proxy/pgmend
     finish build-fuzz
     run fuzz "$python" tests/fuzz/run.py ${mode:+"$mode"}
