@@ -130,6 +130,8 @@ bool client_session::consume_requests() {
         in_.keep();
         return true;
     }
+    if (refusal_ != nullptr && phase_ == session_phase::active && server_ != nullptr)
+        return refuse_cancelled();
     bool more = server_ != nullptr || !requests_.begins_request(in_.bytes()) || want_server();
     while (more && !in_.empty()) {
         const request_step step =

@@ -125,6 +125,8 @@ private:
     void survey();
     bool survey_over();
     bool request_refused();
+    bool refuse_front(const refusal& why);
+    bool refuse_cancelled();
     bool at_safe_point() const noexcept;
     bool request_done();
     void own_query(std::string_view text, session_phase phase);
@@ -163,7 +165,8 @@ private:
     std::uint64_t taken_in_ = 0;  ///< the catalog's epoch when the server was taken
     session_phase phase_ = session_phase::login;
     request_relay::catalog_change catalog_change_ = request_relay::catalog_change::none;
-    bool prepared_ = false;  ///< the server is set up: what is asked now follows a request
+    bool setting_up_ = false;  ///< for a request that has not been sent yet
+    bool prepared_ = false;    ///< the server is set up: what is asked now follows a request
     bool draining_ = false;
     bool local_ = false;  ///< over a Unix socket: TLS is not asked for
     bool own_over_ = false;

@@ -42,7 +42,7 @@ bool client_session::take_server(pool::server_connection& server) {
     if (phase_ == session_phase::waiting) worker_.metrics().wait_seconds.record(now - since);
     request_began_ = now;
     phase_ = session_phase::active;
-    prepared_ = false;
+    prepared_ = setting_up_ = false;
     return prepare_server();
 }
 
@@ -58,6 +58,7 @@ bool client_session::prepare_server() {
     prepared_ = true;
     if (server_->settings != facts_.settings) {
         worker_.metrics().restores.add();
+        setting_up_ = true;
         own_query(protocol::restore_script(*server_->settings, *facts_.settings), session_phase::restoring);
         return phase_ == session_phase::active;
     }
@@ -170,6 +171,7 @@ bool client_session::own_query_over() {
         }
         server_->settings = facts_.settings;
         phase_ = session_phase::active;
+        setting_up_ = false;
         tell_parameters();
         return true;
     }
@@ -230,25 +232,41 @@ bool client_session::request_refused() {
         close_when_sent();
         return false;
     }
+    phase_ = session_phase::idle;
+    return refuse_front(*why);
+}
+
+/// The request in front fails, and the client goes on.
+bool client_session::refuse_front(const refusal& why) {
     std::vector<std::byte> frames;
     protocol::message_writer writer{frames};
-    writer.error({.sqlstate = why->sqlstate, .message = why->message, .detail = why->detail});
+    writer.error({.sqlstate = why.sqlstate, .message = why.message, .detail = why.detail});
     bool needs_ready = false;
     const std::size_t consumed = requests_.refuse_front(in_.bytes(), needs_ready);
     if (needs_ready) writer.ready_for_query(transaction_status::idle);
     in_.consume(consumed);
-    phase_ = session_phase::idle;
     return send_made(frames);
 }
 
+/// The server has been set up for a request that is not wanted any more.
+bool client_session::refuse_cancelled() {
+    const auto why = std::move(refusal_);
+    in_.keep();
+    // What is left of the client's bytes is looked at when the server has been given back.
+    gate_.set(client_readable);
+    return refuse_front(*why);
+}
+
 void client_session::cancel() {
-    if (phase_ == session_phase::waiting && server_ == nullptr) {
+    const bool before_request =
+        phase_ == session_phase::waiting || (phase_ == session_phase::surveying && !prepared_) || setting_up_;
+    if (before_request) {
         pool_->withdraw(*this);
         refusal_ = std::make_unique<refusal>();
         refusal_->sqlstate = protocol::sqlstate::query_canceled;
         refusal_->message = "canceling statement due to user request";
         refusal_->keeps_client = true;
-        gate_.set(server_refused);
+        if (server_ == nullptr) gate_.set(server_refused);
         return;
     }
     const bool busy = phase_ == session_phase::active && server_ != nullptr && !server_->owed.empty();
