@@ -68,6 +68,19 @@ bool pool_ledger::expired(const ledger_server& server, config::time_point now) c
     return limits_.lifetime > config::duration::zero() && now - server.opened_at >= limits_.lifetime;
 }
 
+bool pool_ledger::outlived(const ledger_server& server, config::time_point now) noexcept {
+    if (!expired(server, now)) return false;
+    if (!waiters_.empty()) {
+        // A connection that works is worth more than one that cannot be had at present.
+        if (holding() || now < retry_at_) return false;
+        const auto apart =
+            limits_.lifetime / static_cast<config::duration::rep>(std::max<std::size_t>(limits_.size, 1));
+        if (lifetime_ended_ != never && now - lifetime_ended_ < apart) return false;
+        lifetime_ended_ = now;
+    }
+    return true;
+}
+
 bool pool_ledger::put_back(ledger_server& server, config::time_point now) noexcept {
     if (closed_ || !waiters_.empty() || expired(server, now)) return false;
     --in_use_;
@@ -78,7 +91,7 @@ bool pool_ledger::put_back(ledger_server& server, config::time_point now) noexce
 
 void pool_ledger::release(ledger_server& server, config::time_point now, actions& out) {
     --in_use_;
-    if (closed_ || (expired(server, now) && waiters_.empty())) {
+    if (closed_ || outlived(server, now)) {
         const auto reason = closed_ ? close_reason::pool_closed : close_reason::lifetime;
         out.push_back({.kind = pool_action_kind::close, .server = &server, .reason = reason});
         consider_connecting(now, out);

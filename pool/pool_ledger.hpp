@@ -160,6 +160,9 @@ private:
     void give(ledger_server& server, config::time_point now, actions& out);
     void consider_connecting(config::time_point now, actions& out);
     bool expired(const ledger_server& server, config::time_point now) const noexcept;
+    /// A server that comes back is too old to be kept. While others wait for one, the old ones go one by one,
+    /// spread over a lifetime: a pool that is always busy is renewed as well, and never all at once.
+    bool outlived(const ledger_server& server, config::time_point now) noexcept;
     bool reserve_is_due(config::time_point now) const noexcept;
     void begin_hold(config::time_point now) noexcept;
     void end_hold(config::time_point now) noexcept;
@@ -181,6 +184,7 @@ private:
     bool used_ = false;  ///< somebody was here: min_size holds from then on
     bool closed_ = false;
     config::time_point retry_at_ = never;
+    config::time_point lifetime_ended_ = never;  ///< when the last old one was closed while others waited
     config::time_point hold_began_ = never;
     config::time_point hold_ended_ = never;
     bool server_there_ = true;  ///< by the health monitor

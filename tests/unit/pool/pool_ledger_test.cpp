@@ -423,17 +423,37 @@ TEST_CASE("pool ledger: a server is closed at the end of its life, when it is id
     CHECK(b.ledger.total() == 0);
 }
 
-TEST_CASE("pool ledger: a server at the end of its life still serves those who wait") {
-    pool_limits limits = of_size(1);
+TEST_CASE("pool ledger: a pool that is always busy is renewed too, one server after the other") {
+    pool_limits limits = of_size(2);
+    limits.lifetime = 10s;
+    books b{limits};
+    ledger_server& one = b.busy();
+    ledger_server& two = b.busy();
+    b.acquire(b.waiter());
+    b.acquire(b.waiter());
+    b.acquire(b.waiter());
+    b.now += 10s;
+    b.release(one);
+    CHECK(b.said() == "close lifetime, connect 0");
+    b.release(two);
+    CHECK(b.said() == "hand_over");
+    b.connected();
+    CHECK(b.said() == "hand_over");
+    b.now += 5s;
+    b.release(two);
+    CHECK(b.said() == "close lifetime, connect 0");
+}
+
+TEST_CASE("pool ledger: while no server can be had, an old one still serves those who wait") {
+    pool_limits limits = of_size(2);
     limits.lifetime = 10s;
     books b{limits};
     ledger_server& server = b.busy();
     b.acquire(b.waiter());
+    b.connect_failed(60s);
     b.now += 10s;
     b.release(server);
     CHECK(b.said() == "hand_over");
-    b.release(server);
-    CHECK(b.said() == "close lifetime");
 }
 
 TEST_CASE("pool ledger: a server that comes back to nobody makes room for another partition at once") {
