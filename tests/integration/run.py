@@ -18,7 +18,7 @@ import traceback
 import harness
 
 MODULES = ["clients", "node_clients", "differential", "isolation", "hidden", "vanish", "cancelling", "bulk", "crowd",
-           "hostile", "login", "secure", "access", "matrix", "operation", "replication", "regressions", "healing",
+           "hostile", "login", "secure", "libpq_ways", "access", "matrix", "operation", "replication", "regressions", "healing",
            "pipelines", "drivers", "postgres_tools"]
 # What runs against a pgmend built with a sanitizer: drivers and every kind of traffic, without the tests that
 # measure its memory or its time.

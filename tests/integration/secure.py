@@ -53,10 +53,11 @@ def libpq_error(t, on, **more):
     raise Failure(f"it came in with {more}")
 
 
-def refused_by_server(t, name, upstream, **options):
+def refused_by_server(t, name, upstream, url=None, environment=None, **settings):
     """What a client hears of a pgmend that no server lets in, or that trusts none; also its log."""
     subject = t.own(name, settings={"upstream": upstream, "pool": {"wait_timeout": "500ms"},
-                                    "hold": {"timeout": "500ms"}}, only_live=True, **options)
+                                    "hold": {"timeout": "500ms"}, **settings},
+                    only_live=True, url=url, environment=environment)
     try:
         t.wire(on=subject, timeout=10)
         said = None
