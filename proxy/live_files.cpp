@@ -142,19 +142,19 @@ live_files::fingerprint live_files::look_at(const std::string& path) noexcept {
     return seen;
 }
 
-bool live_files::anything_new() {
+bool live_files::changed_and_whole() {
     std::vector<fingerprint> now;
     for (const std::string& path : paths_)
         now.push_back(look_at(path));
     const bool differs = now != seen_;
     seen_ = std::move(now);
-    // A writer may have gone on behind our back, within the resolution of the file's time: look once more.
-    const bool again = std::exchange(unsettled_, differs);
-    return differs || again;
+    // Written in place, a file is empty or half there for a moment. What is as it was at the last look is
+    // whole.
+    return std::exchange(unsettled_, differs) && !differs;
 }
 
 std::string live_files::open() {
-    anything_new();
+    changed_and_whole();
     unsettled_ = false;
     const auto problems = read_live_facts(*settings_, facts_);
     if (!problems.empty()) return problems.front();
@@ -191,10 +191,10 @@ void live_files::start() {
 void live_files::stop() { timer_.cancel(); }
 
 void live_files::plan() {
-    timer_.expires_after(settings_->files.check_interval());
+    timer_.expires_after(unsettled_ ? settling_time : settings_->files.check_interval());
     timer_.async_wait([this](const boost::system::error_code& error) {
         if (error) return;
-        if (anything_new()) read_again();
+        if (changed_and_whole()) read_again();
         plan();
     });
 }

@@ -6,6 +6,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -57,8 +58,12 @@ private:
         bool operator==(const fingerprint&) const = default;
     };
     static fingerprint look_at(const std::string& path) noexcept;
-    bool anything_new();
+    /// A change was seen at an earlier look, and nothing has changed since.
+    bool changed_and_whole();
     void plan();
+
+    /// After a change, until the next look.
+    static constexpr std::chrono::milliseconds settling_time{500};
 
     std::shared_ptr<const config::settings> settings_;
     listener changed_;
@@ -66,7 +71,7 @@ private:
     live_facts facts_;
     std::vector<std::string> paths_;
     std::vector<fingerprint> seen_;
-    bool unsettled_ = false;  ///< changed at the last look: a writer may not have been done
+    bool unsettled_ = false;  ///< changed at the last look: its writer may not be done
 };
 
 }  // namespace pgmend::proxy

@@ -155,6 +155,13 @@ def sources(t):
     same(refusal(t, "legacy", on=subject)[2], "28P01")
     userlist.write_text(userlist.read_text() + f'"legacy" "{PASSWORDS["legacy"]}"\n')
     poll(lambda: fits(t, subject, PASSWORDS["legacy"], "legacy"), "the new user is known")
+    # A writer in place leaves an empty file for a moment; nobody is refused for that.
+    whole = userlist.read_text()
+    for _ in range(10):
+        userlist.write_text("")
+        time.sleep(0.02)
+        userlist.write_text(whole)
+        comes_in(t, subject, "legacy")
     userlist.write_text("rubbish")
     poll(lambda: "file_not_taken" in subject.log.read_text(), "it is said")
     comes_in(t, subject, "legacy")
