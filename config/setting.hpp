@@ -236,10 +236,10 @@ struct codec<hba_lines> {
         return read_hba(node, key, into, found);
     }
     static std::string print(const hba_lines& value) {
-        std::string list;
+        std::string joined;
         for (const std::string& each : value.lines)
-            list.append(list.empty() ? "" : "; ").append(each);
-        return list;
+            joined.append(joined.empty() ? "" : "; ").append(each);
+        return joined;
     }
     static std::string allowed() {
         return "a list of lines of pg_hba.conf, or of {type, database, user, address, method}";

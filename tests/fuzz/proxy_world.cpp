@@ -13,11 +13,11 @@ namespace {
 constexpr pool::readiness any_event{1, 1};
 constexpr std::array<const char*, 4> method_words = {"trust", "scram-sha-256", "md5", "password"};
 
-/// Loaded once for each combination: reading settings takes longer than most inputs.
-std::shared_ptr<const config::settings> settings_for(login_method method, std::size_t pool_size) {
-    static std::map<std::pair<login_method, std::size_t>, std::shared_ptr<const config::settings>> loaded;
-    auto& found = loaded[{method, pool_size}];
-    if (found) return found;
+/// Made once for each combination: reading settings takes longer than most inputs.
+const proxy::worker_options& options_for(login_method method, std::size_t pool_size) {
+    static std::map<std::pair<login_method, std::size_t>, proxy::worker_options> made;
+    auto& found = made[{method, pool_size}];
+    if (found.settings) return found;
     config::load_sources sources;
     sources.os_user = "app";
     sources.environment = {
@@ -30,7 +30,10 @@ std::shared_ptr<const config::settings> settings_for(login_method method, std::s
     for (const auto& error : result.errors)
         std::fprintf(stderr, "settings: %s\n", error.c_str());
     require(result.value != nullptr, "the settings of the world are sound");
-    return found = result.value;
+    found.settings = result.value;
+    found.process_secret = "a secret of the fuzzer";
+    proxy::read_live_facts(*found.settings, found.live);
+    return found;
 }
 
 }  // namespace
@@ -147,11 +150,7 @@ void raw_client::check(char type, std::string_view body) {
 
 proxy_world::proxy_world(std::uint64_t seed, login_method method, std::size_t pool_size)
     : env_(seed), network_(env_) {
-    proxy::worker_options options;
-    options.settings = settings_for(method, pool_size);
-    proxy::read_live_facts(*options.settings, options.live);
-    options.process_secret = "a secret of the fuzzer";
-    core_ = std::make_unique<proxy::worker_core>(env_, network_, metrics_, std::move(options));
+    core_ = std::make_unique<proxy::worker_core>(env_, network_, metrics_, options_for(method, pool_size));
     network_.listen(proxy(), sim::link_group::client, links(), [this](std::unique_ptr<pool::stream> client) {
         core_->accept(std::move(client), "fuzzed", false);
     });

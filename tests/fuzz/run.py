@@ -36,13 +36,13 @@ MILLIONS = {
     "classifier": 2,
     "changes": 4,
     "values": 22,
-    "policy": 0.5,
+    "policy": 0.1,
     "url": 2,
-    "http": 0.5,
-    "requests": 1,
+    "http": 0.3,
+    "requests": 0.3,
     "replies": 2,
-    "sessions": 0.25,
-    "servers": 0.25,
+    "sessions": 0.1,
+    "servers": 0.2,
 }
 LONGEST = {"frames": 4096, "requests": 2048, "replies": 2048, "sessions": 2048, "servers": 2048, "policy": 2048, "http": 2048}
 # Where most of the time would go into choosing inputs by how rare they are.

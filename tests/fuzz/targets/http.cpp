@@ -55,6 +55,14 @@ private:
 
     int connect_client() const {
         const int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        // Loopback has many addresses: from ever new ones, so that no pair of ports is used up.
+        static std::uint32_t connections = 0;
+        const int late = 1;
+        setsockopt(client, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &late, sizeof late);
+        sockaddr_in from{};
+        from.sin_family = AF_INET;
+        from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + ++connections % 65'000);
+        require(bind(client, reinterpret_cast<sockaddr*>(&from), sizeof from) == 0, "it has an address");
         sockaddr_in to{};
         to.sin_family = AF_INET;
         to.sin_port = htons(endpoint_.port());
