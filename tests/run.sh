@@ -4,6 +4,7 @@
 #   tests/run.sh            everything a push must pass (at most half an hour on two cores)
 #   tests/run.sh --quick    the inner loop: no sanitizers, fewer schedules (at most five minutes)
 #   tests/run.sh --full     what takes longer as well; writes its results to tests/RESULTS.md
+#   tests/run.sh --full build-tsan unit-tsan ...    these parts of it alone
 #
 # The output of each part is in build/test-logs/<part>.log. On failure its tail is shown together with the
 # command that repeats it. A part whose program is missing has failed: nothing is skipped in silence.
@@ -17,7 +18,10 @@ cores=$(nproc)
 passed=0
 failed=0
 summary=()
+results=()
+commit=$(git rev-parse --short HEAD 2>/dev/null)$(git diff --quiet HEAD 2>/dev/null || echo ' and changes')
 declare -A part_pid
+only=" ${*:2} "  # the parts asked for by name; all when there are none
 
 # How much of each kind a mode asks for.
 case $mode in
@@ -25,16 +29,21 @@ case $mode in
     '') schedules=3000 sanitized_schedules=200 ;;
     --full) schedules=50000 sanitized_schedules=2000 ;;
     *)
-        sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+        sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
         exit 2
         ;;
 esac
 
 # ---- running a part and counting what it says -------------------------------------------------------------
 
+wanted() {
+    [[ $only == "  " || $only == *" $1 "* ]]
+}
+
 # start NAME COMMAND...: begins a part in the background. Its output is NAME.log, its time NAME.seconds.
 start() {
     local name=$1
+    wanted "$name" || return 0
     shift
     echo "---- $name: $*"
     echo "$*" >"$logs/$name.command"
@@ -52,7 +61,8 @@ start() {
 
 # finish NAME: waits for a part, counts its last "N passed, N failed" line, shows what went wrong.
 finish() {
-    local name=$1 status=0 line='' part_passed=0 part_failed=0
+    local name=$1 status=0 line='' note='' part_passed=0 part_failed=0
+    wanted "$name" || return 0
     wait "${part_pid[$name]}" || status=$?
     line=$(grep -aE '^[0-9]+ passed, [0-9]+ failed' "$logs/$name.log" | tail -n 1 || true)
     if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed ]]; then
@@ -67,6 +77,10 @@ finish() {
     failed=$((failed + part_failed))
     line=$(printf '%-17s %6d passed %4d failed %6s s' "$name" "$part_passed" "$part_failed" "$(<"$logs/$name.seconds")")
     summary+=("$line")
+    # A part may have one more figure to tell.
+    note=$(sed -n 's/^note: //p' "$logs/$name.log" | tail -n 1)
+    results+=("$(printf '| %s | %d | %d | %d | %s | %s | %s |' "$name" "$part_passed" "$part_failed" \
+        "$(<"$logs/$name.seconds")" "$(date -u +%Y-%m-%d)" "$commit" "$note")")
     echo "$line"
     if ((part_failed > 0)); then
         echo "======== $name failed (exit status $status); the end of $logs/$name.log:"
@@ -133,22 +147,31 @@ shell_scripts() {
     return $((bad > 0))
 }
 
+# Each part's last result stands with its own date and commit, as parts may be run one at a time.
 write_results() {
+    local file=tests/RESULTS.md line
+    local -A row=()
+    if [[ -f $file ]]; then
+        while IFS= read -r line; do
+            [[ $line =~ ^\|\ ([a-z][a-z-]*)\ \|\ [0-9] ]] && row[${BASH_REMATCH[1]}]=$line
+        done <"$file"
+    fi
+    for line in "${results[@]}"; do
+        [[ $line =~ ^\|\ ([a-z-]+) ]] && row[${BASH_REMATCH[1]}]=$line
+    done
     {
-        echo "# Results of the last full run"
+        echo "# Results of the full run"
         echo
-        echo "Written by \`tests/run.sh --full\` on $(date -u +%Y-%m-%d)," \
-            "commit $(git rev-parse --short HEAD)$(git diff --quiet HEAD || echo ' and uncommitted changes')."
+        echo "Written by \`tests/run.sh --full\`: of each part the last run, with its date and commit."
         echo "Machine: $cores cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)," \
             "$(($(awk '/^MemTotal/ {print $2}' /proc/meminfo) / 1048576)) GiB, $(sed -n 's/^PRETTY_NAME="\(.*\)"/\1/p' /etc/os-release)," \
             "kernel $(uname -r)."
         echo
-        echo '```'
-        printf '%s\n' "${summary[@]}"
-        echo
-        echo "$passed passed, $failed failed in $SECONDS s"
-        echo '```'
-    } >tests/RESULTS.md
+        echo "| part | passed | failed | seconds | date | commit | |"
+        echo "|---|--:|--:|--:|---|---|---|"
+        printf '%s\n' "${row[@]}" | sort
+    } >"$file.new"
+    mv "$file.new" "$file"
 }
 
 stop_parts() {

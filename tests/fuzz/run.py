@@ -126,7 +126,7 @@ def main():
             print(*lines, sep="\n", flush=True)
             executions += count
             passed, failed = passed + well, failed + (not well)
-    print(f"{executions:,} executions in all")
+    print(f"note: {executions:,} executions in all")
     if options.full and not options.words and executions < PROMISED:
         print(f"fewer than the {PROMISED:,} that were promised")
         failed += 1
