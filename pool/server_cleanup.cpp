@@ -193,7 +193,7 @@ detached server_pool::send_cancel(server_connection& server) {
         event_gate gate{context_.env};
         gate_timer deadline{context_.env, gate, timed_out};
         deadline.after(cancel_timeout);
-        const auto io = context_.net.connect(server.where);
+        const auto io = context_.net.connect_beside(*server.io, server.where);
         io->watch(gate, {readable, writable});
         io->arm(interest::write);
         event_mask bits = 0;

@@ -196,7 +196,19 @@ void apply_options(int descriptor, const tcp_options& options) noexcept {
 std::unique_ptr<stream> socket_network::connect(const endpoint& to) {
     const auto addresses = addresses_.lookup(to);
     if (addresses.empty()) return std::make_unique<socket_stream>(loop_, EHOSTUNREACH);
-    const auto& address = addresses[turn_++ % addresses.size()];
+    return connect_to(addresses[turn_++ % addresses.size()]);
+}
+
+std::unique_ptr<stream> socket_network::connect_beside(const stream& other, const endpoint& to) {
+    sockaddr_storage peer{};
+    socklen_t length = sizeof peer;
+    // The name of a Unix socket is its endpoint; one that is gone has no peer any more.
+    const bool known = ::getpeername(other.descriptor(), reinterpret_cast<sockaddr*>(&peer), &length) == 0;
+    if (!known || peer.ss_family == AF_UNIX) return connect(to);
+    return connect_to(to_address(peer, length));
+}
+
+std::unique_ptr<stream> socket_network::connect_to(const socket_address& address) {
     const auto* raw = reinterpret_cast<const sockaddr*>(address.bytes.data());
     const int descriptor = ::socket(raw->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (descriptor < 0) return std::make_unique<socket_stream>(loop_, errno);

@@ -26,6 +26,7 @@ public:
     void arm(interest what) noexcept override;
     io_result connected() noexcept override;
     void close() noexcept override;
+    int descriptor() const noexcept override { return descriptor_; }
 
 private:
     static void on_ready(loop_watch& self, std::uint32_t events) noexcept;
@@ -70,8 +71,11 @@ public:
     socket_network(event_loop& loop, address_book& addresses, tcp_options options) noexcept
         : loop_(loop), addresses_(addresses), options_(options) {}
     std::unique_ptr<stream> connect(const endpoint& to) override;
+    std::unique_ptr<stream> connect_beside(const stream& other, const endpoint& to) override;
 
 private:
+    std::unique_ptr<stream> connect_to(const socket_address& address);
+
     event_loop& loop_;
     address_book& addresses_;
     tcp_options options_;

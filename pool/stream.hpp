@@ -66,6 +66,8 @@ public:
     /// Bytes already received but still inside the stream (TLS records); such bytes cause no readiness of
     /// their own.
     virtual std::size_t buffered() const noexcept { return 0; }
+    /// The socket under it all; -1 where there is none.
+    virtual int descriptor() const noexcept { return -1; }
 };
 
 /// Where a server listens: a host name or address with a port, or the directory of a Unix socket.
@@ -91,6 +93,10 @@ public:
     /// notification of writability (arm for write). Never null: a failure at once is a stream whose
     /// `connected()` says error.
     virtual std::unique_ptr<stream> connect(const endpoint& to) = 0;
+    /// The same, to the very address that `other` has reached: a name may have several, of several servers.
+    virtual std::unique_ptr<stream> connect_beside(const stream& /*other*/, const endpoint& to) {
+        return connect(to);
+    }
 };
 
 }  // namespace pgmend::pool

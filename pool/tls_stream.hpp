@@ -65,6 +65,7 @@ public:
     void close() noexcept override;
     /// Zero after a read that said would_block: what is left then is the beginning of a record.
     std::size_t buffered() const noexcept override;
+    int descriptor() const noexcept override { return below_->descriptor(); }
 
 private:
     friend struct tls_bio;

@@ -269,6 +269,45 @@ TEST_CASE("socket network: a connect succeeds in its own time") {
     CHECK(io->connected().status == io_status::ok);
 }
 
+TEST_CASE(
+    "socket network: a cancel goes to the address its connection has reached, whatever else the name means"
+) {
+    struct two_servers final : address_book {
+        std::vector<socket_address> lookup(const endpoint& /*to*/) override {
+            auto both = literal_addresses({"127.0.0.1", first.port});
+            both.push_back(literal_addresses({"127.0.0.1", second.port}).front());
+            return both;
+        }
+        const listening first, second;
+    } book;
+    event_loop loop;
+    socket_network net{loop, book, {}};
+    const endpoint name{"two.example", 5432};
+    const auto port_of = [](const stream& io) {
+        sockaddr_in peer{};
+        socklen_t length = sizeof peer;
+        ::getpeername(io.descriptor(), reinterpret_cast<sockaddr*>(&peer), &length);
+        return ntohs(peer.sin_port);
+    };
+    const auto ready = [&](const std::unique_ptr<stream>& io) {
+        recording_sink sink;
+        io->watch(sink, {readable, writable});
+        io->arm(interest::write);
+        run_until(loop, [&] { return io->connected().status == io_status::ok; });
+        io->arm(interest::none);
+        return port_of(*io);
+    };
+    for (const std::uint16_t wanted : {book.first.port, book.first.port}) {
+        const std::unique_ptr<stream> io = net.connect(name);
+        CHECK(ready(io) == wanted);
+        const std::unique_ptr<stream> cancel = net.connect_beside(*io, name);
+        CHECK(ready(cancel) == wanted);
+        io->close();
+        const std::unique_ptr<stream> other = net.connect_beside(*io, name);
+        CHECK(ready(other) != wanted);
+    }
+}
+
 TEST_CASE("socket network: a refused connect says so, once and for good") {
     event_loop loop;
     literal_book book;
