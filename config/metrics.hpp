@@ -172,6 +172,28 @@ inline constexpr std::array<words, 7> election_reason_words{
 constexpr const auto& label_words(election_reason) { return election_reason_words; }
 static_assert(label_word(election_reason::all_fenced) == "all_fenced");
 
+/// What became of a client whose server was lost, and why.
+enum class recovery_reason : std::uint8_t {
+    not_executed,       ///< sent again: the server said that it did nothing of it
+    read_only,          ///< sent again: it writes nothing and nothing of its answer was shown
+    nothing_sent,       ///< nothing of the client's had reached the server
+    retries_exhausted,  ///< an error: it was sent again often enough, or the budget is spent
+    already_shown,      ///< an error: a part of the answer was shown
+    not_recorded,       ///< an error: the request is too long to be sent again
+    block_lost,         ///< an error: its transaction is gone
+    write_in_flight,    ///< 08007: a write was under way
+    commit_in_flight,   ///< 08007: a commit was under way
+    pinned,             ///< disconnected: the session's state was lost
+    own_wish,           ///< disconnected: its own statement may have ended the server's session
+    inside_message,     ///< disconnected: in the middle of a message
+};
+inline constexpr std::array<words, 12> recovery_reason_words{
+    "not_executed",     "read_only",    "nothing_sent", "retries_exhausted",
+    "already_shown",    "not_recorded", "block_lost",   "write_in_flight",
+    "commit_in_flight", "pinned",       "own_wish",     "inside_message"};
+constexpr const auto& label_words(recovery_reason) { return recovery_reason_words; }
+static_assert(label_word(recovery_reason::inside_message) == "inside_message");
+
 /// How the wait of a request for a server ended that came back, or did not.
 enum class hold_end : std::uint8_t {
     released,   ///< a server came
@@ -234,6 +256,9 @@ struct alignas(64) cells : metric_set {
     counter_by<hold_end> holds{this, "pgmend_holds_total", "outcome", "Requests and logins that were held while no server could take them, by how that ended."};
     histogram hold_seconds{this, "pgmend_hold_seconds", "Time a request or login was held until a server came."};
     gauge pools_holding{this, "pgmend_pools_holding", "Pools that hold what their clients ask for, as no server can take it."};
+
+    counter_by<recovery_reason> recoveries{this, "pgmend_recoveries_total", "reason", "Clients whose server was lost while it worked for them, by what could be done."};
+    histogram recovery_seconds{this, "pgmend_recovery_seconds", "Time from the loss of a server until the request sent again was answered."};
 
     counter queries{this, "pgmend_queries_total", "Statements seen: simple queries and executions of the extended protocol."};
     counter transactions{this, "pgmend_transactions_total", "Times a server reached the end of a transaction, or of a statement outside one."};

@@ -319,6 +319,33 @@ struct hold_settings : section {
         "Requests of one pool that may wait so at one time; one more fails with 57P03 at once."};
 };
 
+struct retry_settings : section {
+    using section::section;
+    setting<std::uint32_t> attempts{
+        this,
+        "retry.attempts",
+        3,
+        between(0, 100),
+        reload_class::new_sessions,
+        "How often a request whose server was lost is sent again, where that is safe. 0: never."};
+    setting<byte_size> max_bytes{
+        this,
+        "retry.max_bytes",
+        kib(64),
+        between(kib(1), mib(64)),
+        reload_class::new_sessions,
+        "Longest request that is kept while it runs, so that it can be sent again."};
+    setting<std::uint32_t> budget{
+        this,
+        "retry.budget",
+        20,
+        between(0, 1000),
+        reload_class::restart,
+        "Retries, beyond the first of each request, that may be spent before successes earn new ones: "
+        "percent "
+        "of the connected clients, ten at least."};
+};
+
 struct limit_settings : section {
     using section::section;
     setting<std::uint32_t> client_prepared_statements{
@@ -425,6 +452,7 @@ struct settings : registry {
     pool_settings pool{owner()};
     health_settings health{owner()};
     hold_settings hold{owner()};
+    retry_settings retry{owner()};
     limit_settings limits{owner()};
     catalog_settings catalog{owner()};
     log_settings log{owner()};

@@ -1,6 +1,7 @@
 #include "pool/channel.hpp"
 
 #include <algorithm>
+#include <vector>
 
 namespace pgmend::pool {
 
@@ -34,6 +35,14 @@ void inbound::keep() {
     if (scratch_ == nullptr) return;
     held_.append(unread());
     scratch_ = nullptr;
+}
+
+void inbound::put_back(protocol::byte_view front) {
+    keep();
+    std::vector<std::byte> all{front.begin(), front.end()};
+    all.insert(all.end(), held_.view().begin(), held_.view().end());
+    held_.clear();
+    held_.append(all);
 }
 
 void inbound::clear() noexcept {

@@ -28,6 +28,8 @@ public:
     void consume(std::size_t count) noexcept;
     /// Saves what is left of the scratch; must be called before anybody else reads.
     void keep();
+    /// Puts back bytes that were consumed, in front of everything.
+    void put_back(protocol::byte_view front);
     bool empty() const noexcept { return scratch_ == nullptr && held_.empty(); }
     std::size_t size() const noexcept { return scratch_ != nullptr ? scratch_size_ : held_.size(); }
     void clear() noexcept;

@@ -202,6 +202,12 @@ private:
                 sink_.own_row(body_);
                 advance(header, false);
                 return true;
+            case backend_message::notice_response:
+                if (leaves(false)) {
+                    advance(header, false);
+                    return true;
+                }
+                [[fallthrough]];
             default: {  // notices and notifications belong to the client unless our own query caused them
                 const bool ours = !server_.owed.empty() && server_.owed.front().action == reply_action::own &&
                                   header.type == 'N';
@@ -254,7 +260,21 @@ private:
         return true;
     }
 
+    /// Whether the message in `body_` says that the server goes, and the sink takes it.
+    bool leaves(bool is_error) {
+        const protocol::error_view said = protocol::read_error(body_);
+        if (is_error && !said.fatal()) return false;
+        const bool going = said.sqlstate == protocol::sqlstate::admin_shutdown ||
+                           said.sqlstate == protocol::sqlstate::crash_shutdown ||
+                           said.sqlstate == protocol::sqlstate::cannot_connect_now;
+        return going && sink_.farewell(said.sqlstate, said.message, is_error);
+    }
+
     bool error_response(const frame_header& header) {
+        if (leaves(true)) {
+            advance(header, false);
+            return true;
+        }
         const protocol::error_view error = protocol::read_error(body_);
         if (server_.owed.empty()) {
             // Nothing was asked: it says good-bye, or it is not where we think it is.

@@ -29,6 +29,7 @@ public:
     void error(std::string_view, std::string_view, bool fatal, bool own) override {
         failed = failed || fatal || own;
     }
+    bool farewell(std::string_view, std::string_view, bool) override { return false; }
     void command_complete(std::string_view) override {}
     void ready() override {}
     void undone(owed_reply&) override {}

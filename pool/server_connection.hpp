@@ -10,6 +10,7 @@
 
 #include "pool/channel.hpp"
 #include "pool/pool_ledger.hpp"
+#include "pool/request_record.hpp"
 #include "pool/server_state.hpp"
 #include "pool/server_statements.hpp"
 #include "protocol/parameter_set.hpp"
@@ -47,6 +48,8 @@ public:
     /// forwarded.
     std::size_t body_left = 0;
     bool body_forward = false;
+    /// Of the client that has it, where its request began with it.
+    request_record request;
 
     // What the server is like now.
     protocol::transaction_status status = protocol::transaction_status::idle;

@@ -49,6 +49,9 @@ public:
     /// What this server says now proves nothing until it has been asked who it is.
     bool is_silent(const pool::endpoint& where) const noexcept;
 
+    /// It refused a write: it may be the primary no more, and is asked at once.
+    void refused_write(const pool::endpoint& where) { tell(where, health::traffic_evidence::read_only); }
+
 private:
     struct candidate {
         pool::endpoint where;

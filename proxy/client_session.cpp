@@ -138,6 +138,7 @@ bool client_session::consume_requests() {
             requests_.read(in_.bytes(), server_, worker_.flight_to_server(), worker_.flight_to_client());
         if (!to_client()) return false;
         const bool sent = to_server();
+        if (server_ != nullptr) server_->request.add(in_.bytes().first(step.consumed));
         in_.consume(step.consumed);
         want_ = step.want;
         if (!sent) {
@@ -152,6 +153,10 @@ bool client_session::consume_requests() {
                 more = !out_.blocked() && (server_ == nullptr || !server_->out.blocked());
                 break;
             case request_result::need_server:
+                if (must_tell_lost_block()) {
+                    if (!tell_lost_block()) return false;
+                    break;
+                }
                 more = want_server();
                 break;
             case request_result::too_many:
@@ -177,6 +182,7 @@ bool client_session::consume_requests() {
 bool client_session::answer_ahead(bool awaited) {
     for (bool more = true; more;) {
         more = !pool::emit_synthesized(*server_, worker_.flight_to_client());
+        shown_ = shown_ || !worker_.flight_to_client().empty();
         if (!to_client()) return false;
     }
     if (!awaited || !server_->owed.group_open()) return true;
@@ -222,6 +228,7 @@ bool client_session::pump_server() {
         const pool::pump_step step = pool::pump_replies(
             *server_, *this, worker_.flight_to_client(), worker_.parameters(), {worker_.held_message()}
         );
+        shown_ = shown_ || !worker_.flight_to_client().empty();
         const bool sent = to_client();
         server_->in.consume(step.consumed);
         server_want_ = step.want;
@@ -237,6 +244,7 @@ bool client_session::pump_server() {
         more = step.result == pool::pump_result::flight_full && !out_.blocked();
     }
     server_->in.keep();
+    if (mishap_ && mishap_->goodbye) return lost_server();
     too_many_owed_ = too_many_owed_ && !requests_.may_go_on(*server_);
     return true;
 }
@@ -394,10 +402,13 @@ void client_session::own_row(protocol::byte_view body) {
 void client_session::error(std::string_view sqlstate, std::string_view message, bool fatal, bool own) {
     if (own) {
         own_failed_ = true;
+        if (phase_ == session_phase::failing) return;
         log::warning("own_query_failed", {{"sqlstate", sqlstate}, {"message", message}});
         return;
     }
     worker_.metrics().errors.add();
+    if (sqlstate == protocol::sqlstate::read_only_transaction)
+        worker_.cluster().refused_write(server_->where);
     request_failed_ = true;
     facts_.failed();
     if (fatal) server_said_goodbye_ = true;
@@ -418,7 +429,10 @@ void client_session::ready() {
     }
     request_failed_ = false;
     facts_.ready();
-    if (server_->status == transaction_status::idle) worker_.metrics().transactions.add();
+    if (server_->status != transaction_status::idle) return;
+    worker_.metrics().transactions.add();
+    // More of the request may follow, but what has changed in the session so far is committed.
+    if (facts_.in_doubt() || !facts_.pins.empty()) session_changed_ = true;
 }
 
 void client_session::undone(owed_reply& reply) {

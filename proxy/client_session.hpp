@@ -12,6 +12,7 @@
 #include "pool/reply_pump.hpp"
 #include "pool/server_pool.hpp"
 #include "proxy/client_login.hpp"
+#include "proxy/recovery_plan.hpp"
 #include "proxy/request_relay.hpp"
 #include "proxy/session_facts.hpp"
 
@@ -27,6 +28,7 @@ enum class session_phase : std::uint8_t {
     restoring,  ///< the server is being set up for this client
     active,     ///< a request runs
     reviewing,  ///< the server is asked what the request left behind
+    failing,    ///< the server is put into the failed block that the client believes in
     blind,      ///< replication: bytes are passed on unread
     closing,    ///< the last words are on their way to the client
 };
@@ -64,6 +66,7 @@ public:
     std::optional<std::string> reported(std::string_view name, std::string_view value) override;
     void own_row(protocol::byte_view body) override;
     void error(std::string_view sqlstate, std::string_view message, bool fatal, bool own) override;
+    bool farewell(std::string_view sqlstate, std::string_view message, bool is_error) override;
     void command_complete(std::string_view tag) override;
     void ready() override;
     void undone(protocol::owed_reply& reply) override;
@@ -96,6 +99,13 @@ private:
         bool keeps_client = false;  ///< only this request fails
     };
 
+    /// What is remembered of the loss of servers until the request is over.
+    struct mishap {
+        std::unique_ptr<refusal> goodbye;  ///< the server's last words
+        config::time_point first_loss{};   ///< of this request, when `attempts` is not 0
+        std::uint32_t attempts = 0;        ///< times the request was sent again
+    };
+
     pool::detached run();
     /// Deals with one set of events; false when the session is over.
     bool step(pool::event_mask bits);
@@ -116,7 +126,8 @@ private:
     bool to_server();
     bool holding() const noexcept {
         return phase_ == session_phase::waiting || phase_ == session_phase::surveying ||
-               phase_ == session_phase::restoring || phase_ == session_phase::reviewing;
+               phase_ == session_phase::restoring || phase_ == session_phase::reviewing ||
+               phase_ == session_phase::failing;
     }
 
     bool want_server();
@@ -138,7 +149,22 @@ private:
     /// Tells the client and closes once it was sent. Always false, so that it may be returned.
     bool fail(std::string_view sqlstate, std::string_view message, std::string_view detail = {});
     void close_when_sent();
+
+    // The loss of a server (session_recovery.cpp). False when the session is over.
     bool lost_server();
+    loss loss_facts();
+    bool send_again(pool::server_connection& server);
+    bool answer_lost(const request_relay::unanswered& left, const recovery_step& step);
+    bool end_lost_session(const recovery_step& step);
+    void forget_server();
+    bool must_tell_lost_block();
+    bool tell_lost_block();
+    bool enter_lost_block();
+    bool lost_block_entered();
+    std::unique_ptr<refusal> last_words();
+    void recovered();
+    void note_recovery(const recovery_step& step, const std::string& server);
+
     bool send_made(const std::vector<std::byte>& frames);
 
     worker_core& worker_;
@@ -153,6 +179,7 @@ private:
     std::unique_ptr<pool::server_connection> dedicated_;
     std::unique_ptr<pool::gate_timer> closing_timer_;
     std::unique_ptr<refusal> refusal_;
+    std::unique_ptr<mishap> mishap_;       ///< null unless a server was lost, or says that it goes
     database_catalog* catalog_ = nullptr;  ///< null where nothing depends on it
     std::unique_ptr<catalog_survey> survey_;
     std::unique_ptr<std::vector<std::optional<std::string>>> row_;  ///< the answer to our own query
@@ -175,7 +202,10 @@ private:
     bool server_said_goodbye_ = false;
     bool too_many_owed_ = false;
     bool counted_active_ = false;
-    bool reads_both_ = false;  ///< both streams are armed for reading and nothing else
+    bool reads_both_ = false;         ///< both streams are armed for reading and nothing else
+    bool taken_for_request_ = false;  ///< the server holds nothing of requests before this one
+    bool session_changed_ = false;    ///< by a part of this request that is committed
+    bool shown_ = false;              ///< the client has seen something of this request's answers
 };
 
 }  // namespace pgmend::proxy

@@ -70,6 +70,18 @@ bool may_write(const protocol::statement_traits& traits) noexcept {
     }
 }
 
+/// Whether an error, or the end of the server's session, may leave something of it behind.
+bool survives_errors(const protocol::statement_traits& traits) noexcept {
+    using protocol::transaction_control;
+    constexpr session_effect beyond = session_effect::outside_effects | session_effect::unknown |
+                                      session_effect::unknown_function | session_effect::call |
+                                      session_effect::do_block | session_effect::sql_execute;
+    constexpr transaction_control by_itself =
+        transaction_control::hidden | transaction_control::prepare | transaction_control::prepared;
+    return traits.cannot_run_in_block || has(traits.effects, beyond) || has(traits.control, by_itself) ||
+           (traits.multiple && has(traits.control, transaction_control::commit));
+}
+
 }  // namespace
 
 request_step request_relay::read(
@@ -146,8 +158,9 @@ request_relay::outcome request_relay::without_server() {
             skip_to_sync_ = false;
             discard_message();
             const auto ready = to_client_->make(header_bytes + 1);
-            static constexpr std::array<char, 6> idle{'Z', 0, 0, 0, 5, 'I'};
-            std::memcpy(ready.data(), idle.data(), idle.size());
+            static constexpr std::array<char, 5> header{'Z', 0, 0, 0, 5};
+            std::memcpy(ready.data(), header.data(), header.size());
+            ready[header.size()] = static_cast<std::byte>(lost_block_ == lost_block::none ? 'I' : 'E');
             return outcome::done;
         }
         case frontend_message::flush:
@@ -162,7 +175,8 @@ request_relay::outcome request_relay::without_server() {
             if (skip_to_sync_) break;
             // A server is not taken for a message that is still on its way.
             if (!whole() && size_ <= context_.held_message) return outcome::wait_whole;
-            if (type_ != 'P' || !parse_without_server()) return stop(request_result::need_server);
+            if (type_ != 'P' || lost_block_ != lost_block::none || !parse_without_server())
+                return stop(request_result::need_server);
             break;
     }
     discard_message();
@@ -229,7 +243,7 @@ request_relay::outcome request_relay::message() {
             const std::uint32_t function =
                 size_ >= header_bytes + 4 ? protocol::load_u32(data_.data() + at_ + header_bytes) : 0;
             if (!is_large_object_function(function)) facts_.pins.add(pin_reason::unknown);
-            may_have_written_ = true;
+            may_have_written_ = may_survive_ = true;
             return forward(reply_kind::function_call);
         }
         case frontend_message::terminate:
@@ -324,6 +338,8 @@ void request_relay::note(const protocol::statement_traits& traits, std::string_v
                                 protocol::transaction_control::hidden)) {
         commit_sent_ = true;
     }
+    if (survives_errors(traits)) may_survive_ = true;
+    if (has(traits.effects, session_effect::outside_effects)) outside_effects_ = true;
     const bool idle = server_->status == protocol::transaction_status::idle && server_->owed.empty() &&
                       !server_->owed.group_open();
     facts_.note(traits, text, idle);

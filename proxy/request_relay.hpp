@@ -11,6 +11,7 @@
 
 #include "config/metrics.hpp"
 #include "pool/channel.hpp"
+#include "pool/reply_pump.hpp"
 #include "pool/server_connection.hpp"
 #include "protocol/statement_classifier.hpp"
 #include "proxy/client_statements.hpp"
@@ -63,7 +64,8 @@ public:
     /// Whether `data` begins with a whole message that surely needs a server. False does not say the
     /// opposite: `read` decides.
     bool begins_request(std::span<const std::byte> data) const noexcept {
-        if (body_left_ != 0 || skip_to_sync_ || data.size() < 5) return false;
+        if (body_left_ != 0 || skip_to_sync_ || lost_block_ != lost_block::none || data.size() < 5)
+            return false;
         const char type = static_cast<char>(data[0]);
         const std::size_t length = protocol::load_u32(data.data() + 1);
         return (type == 'Q' || type == 'B') && length >= 4 && length < data.size();
@@ -92,13 +94,41 @@ public:
     /// The server has statements of this client's under its own names.
     bool materialized() const noexcept { return !materialized_.empty(); }
     bool take_flush() noexcept { return std::exchange(flush_seen_, false); }
-    /// The server is lost, and whether what this request wrote took effect cannot be known: something was, or
-    /// may have been, committed (`status` is the last that the server reported).
-    bool outcome_unknown(protocol::transaction_status status) const noexcept {
-        if (status == protocol::transaction_status::failed) return false;
-        return may_have_written_ && (status == protocol::transaction_status::idle || commit_sent_);
+    // What the request may have done so far, by what was sent of it.
+    bool may_have_written() const noexcept { return may_have_written_; }
+    bool commit_sent() const noexcept { return commit_sent_; }
+    /// It holds something that an error does not undo: it may commit by itself, or acts elsewhere.
+    bool may_survive() const noexcept { return may_survive_; }
+    bool outside_effects() const noexcept { return outside_effects_; }
+    void request_over() noexcept {
+        may_have_written_ = commit_sent_ = may_survive_ = outside_effects_ = false;
     }
-    void request_over() noexcept { may_have_written_ = commit_sent_ = false; }
+
+    /// What the client still waits for when its server is lost, in order.
+    struct unanswered {
+        /// One for each ReadyForQuery: whether an error belongs in front of it.
+        std::vector<bool> ends;
+        /// Messages of the extended protocol whose Sync has not come: an error at once, the rest is skipped.
+        bool open_group = false;
+    };
+    /// The server is lost: takes what is owed out of its queue, undoes what that did to the client's names,
+    /// and skips what is still to come of it. `error_shown`: of the one in front.
+    unanswered lose(pool::server_connection& server, pool::reply_sink& sink, bool error_shown);
+    /// The same, but the client will be read again from the beginning of its request.
+    void rewind(pool::server_connection& server, pool::reply_sink& sink);
+
+    /// The client believes in a transaction block that no server has: until it has ended it, it must get
+    /// nothing but errors, and ReadyForQuery says so.
+    enum class lost_block : std::uint8_t {
+        none,
+        untold,         ///< and the client does not know yet that it has failed
+        failed_untold,  ///< it knows that it has failed, but not that no savepoint is left
+        told,
+    };
+    lost_block block() const noexcept { return lost_block_; }
+    void set_block(lost_block now) noexcept { lost_block_ = now; }
+    /// The kind of the statement in front, when it is a simple Query that is here as a whole.
+    protocol::statement_kind kind_in_front(std::span<const std::byte> data) const;
     /// What the request did to the catalog, told once.
     enum class catalog_change : std::uint8_t {
         none,
@@ -195,6 +225,9 @@ private:
     bool undecided_ = false;  ///< a message waits until an earlier group has told what a name stands for
     bool may_have_written_ = false;
     bool commit_sent_ = false;
+    bool may_survive_ = false;
+    bool outside_effects_ = false;
+    lost_block lost_block_ = lost_block::none;
     catalog_change catalog_change_ = catalog_change::none;
     std::string_view violation_;
 

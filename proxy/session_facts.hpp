@@ -67,6 +67,14 @@ public:
     void request_over() noexcept { local_settings_ = false; }
     /// Whether something may be left in the server's session that this object does not know.
     bool unverified() const noexcept { return in_doubt() || !pins.empty() || reset_ != certain_reset::none; }
+    /// The request was lost with its server, and nothing of it happened: what it may have left there is gone.
+    /// Only while no pin is older than the request.
+    void rewound() noexcept {
+        pins.clear();
+        reset_ = completed_ = certain_reset::none;
+        review_pins_ = local_settings_ = had_temporary_objects_ = false;
+        touched_.clear();
+    }
     /// A statement changed the schema since the last call.
     bool take_schema_change() noexcept { return std::exchange(schema_changed_, false); }
     /// The server the client has holds temporary objects, told once: the client's next server does not.

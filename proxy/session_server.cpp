@@ -42,6 +42,9 @@ bool client_session::take_server(pool::server_connection& server) {
     if (phase_ == session_phase::waiting) worker_.metrics().wait_seconds.record(now - since);
     request_began_ = now;
     phase_ = session_phase::active;
+    server.request.begin(worker_.settings().retry.max_bytes().bytes);
+    taken_for_request_ = true;
+    shown_ = session_changed_ = false;
     prepared_ = setting_up_ = false;
     return prepare_server();
 }
@@ -63,7 +66,7 @@ bool client_session::prepare_server() {
         return phase_ == session_phase::active;
     }
     tell_parameters();
-    return true;
+    return enter_lost_block();
 }
 
 void client_session::survey() {
@@ -148,6 +151,9 @@ bool client_session::request_done() {
     count_pins();
     worker_.metrics().request_seconds.record(worker_.env().now() - request_began_);
     phase_ = session_phase::idle;
+    taken_for_request_ = false;
+    worker_.retries().succeeded();
+    if (mishap_) recovered();
     if (draining_) {
         return fail(
             protocol::sqlstate::admin_shutdown, "terminating connection due to administrator command"
@@ -173,8 +179,10 @@ bool client_session::own_query_over() {
         phase_ = session_phase::active;
         setting_up_ = false;
         tell_parameters();
+        enter_lost_block();
         return true;
     }
+    if (phase_ == session_phase::failing) return lost_block_entered();
     if (own_failed_ || !row_) {
         facts_.review_failed();
     } else {
@@ -225,6 +233,7 @@ void client_session::refused(const pool::pool_refusal& why) {
 
 bool client_session::request_refused() {
     const auto why = std::move(refusal_);
+    mishap_.reset();
     if (!why || phase_ != session_phase::waiting) return true;
     if (!why->keeps_client) {
         if (why->error_frame.empty()) return fail(why->sqlstate, why->message, why->detail);
@@ -243,7 +252,8 @@ bool client_session::refuse_front(const refusal& why) {
     writer.error({.sqlstate = why.sqlstate, .message = why.message, .detail = why.detail});
     bool needs_ready = false;
     const std::size_t consumed = requests_.refuse_front(in_.bytes(), needs_ready);
-    if (needs_ready) writer.ready_for_query(transaction_status::idle);
+    const bool in_block = requests_.block() != request_relay::lost_block::none;
+    if (needs_ready) writer.ready_for_query(in_block ? transaction_status::failed : transaction_status::idle);
     in_.consume(consumed);
     return send_made(frames);
 }
@@ -258,8 +268,10 @@ bool client_session::refuse_cancelled() {
 }
 
 void client_session::cancel() {
+    // What a lost block is set up for fails in a moment by itself.
+    const bool set_up = (phase_ == session_phase::surveying && !prepared_) || setting_up_;
     const bool before_request =
-        phase_ == session_phase::waiting || (phase_ == session_phase::surveying && !prepared_) || setting_up_;
+        phase_ == session_phase::waiting || (set_up && requests_.block() == request_relay::lost_block::none);
     if (before_request) {
         pool_->withdraw(*this);
         refusal_ = std::make_unique<refusal>();
@@ -271,48 +283,6 @@ void client_session::cancel() {
     }
     const bool busy = phase_ == session_phase::active && server_ != nullptr && !server_->owed.empty();
     if (!busy || !pool_->cancel(*server_)) worker_.metrics().cancels.add(metrics::cancel_result::idle);
-}
-
-bool client_session::lost_server() {
-    server_->broken = true;
-    const bool unresolved = requests_.outcome_unknown(server_->status);
-    const bool mid_reply = server_->body_left != 0 && server_->body_forward;
-    const bool owed = !server_->owed.empty();
-    const session_phase phase = phase_;
-    log::warning("server_lost", {{"server", server_->where.to_string()}, {"client", peer_}});
-    pool::server_connection& server = *std::exchange(server_, nullptr);
-    server.cancel_listener = nullptr;
-    if (std::exchange(counted_active_, false)) worker_.metrics().clients_active.sub();
-    pool_->discard(server, metrics::server_close::lost_in_use);
-    if (server_said_goodbye_) {
-        // The client has the server's own FATAL; what follows it is the end of the connection.
-        close_when_sent();
-        return false;
-    }
-    if (mid_reply) return false;  // nothing more can be said inside a message
-    survey_.reset();
-    if ((phase == session_phase::restoring || phase == session_phase::surveying) && facts_.pins.empty()) {
-        // Nothing of the client's has reached this server, or everything was answered: another one will do.
-        phase_ = session_phase::idle;
-        return consume_requests();
-    }
-    if (phase == session_phase::idle || phase == session_phase::reviewing ||
-        phase == session_phase::restoring || phase == session_phase::surveying || !owed) {
-        return fail(
-            protocol::sqlstate::admin_shutdown, "the server connection that held this session was lost",
-            "The session had state that cannot be moved to another server."
-        );
-    }
-    if (unresolved) {
-        return fail(
-            protocol::sqlstate::transaction_resolution_unknown, "the server connection was lost",
-            "Whether the last statement or commit took effect is not known."
-        );
-    }
-    return fail(
-        protocol::sqlstate::connection_failure, "the server connection was lost",
-        "Nothing was written by this request."
-    );
 }
 
 }  // namespace pgmend::proxy

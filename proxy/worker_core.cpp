@@ -75,6 +75,7 @@ worker_core::worker_core(
           doubts_,
           options_.settings->limits.held_message().bytes,
           options_.settings->limits.client_prepared_statements()},
+      retries_(options_.settings->retry.budget()),
       users_(options_.live.secrets, options_.process_secret),
       logins_(*options_.settings, users_, options_.live.towards_servers),
       cluster_(*options_.settings, env_),

@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "config/settings.hpp"
+#include "health/retry_budget.hpp"
 #include "pool/server_pool.hpp"
 #include "proxy/auth_query.hpp"
 #include "proxy/backend_cluster.hpp"
@@ -83,6 +84,7 @@ public:
     void login_begins(client_login& login);
     std::size_t held_message() const noexcept { return relay_.held_message; }
     bool draining() const noexcept { return draining_; }
+    health::retry_budget& retries() noexcept { return retries_; }
     backend_cluster& cluster() noexcept { return cluster_; }
     pool::server_pool& pool_for(const std::string& database, const std::string& user);
     database_catalog& catalog_of(const std::string& database);
@@ -112,6 +114,7 @@ private:
     std::uint64_t schema_epoch_ = 0;
     std::uint64_t doubts_ = 0;
     relay_context relay_;
+    health::retry_budget retries_;
     user_directory users_;
     server_logins logins_;
     login_throttle throttle_;

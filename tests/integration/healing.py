@@ -1,9 +1,12 @@
 """Servers that crash, hang, are restarted and promoted, and clients that have no code for it."""
 
 import contextlib
+import re
 import signal
 import threading
 import time
+
+import psycopg
 
 import wire
 from clusters import Cluster, crash, freeze, thaw
@@ -180,3 +183,272 @@ def herd(t):
     delays = sorted(1000 * (at - accepts) for _, at in answers)
     print(f"    after it accepted: first {delays[0]:.0f} ms, median {delays[100]:.0f} ms, last {delays[-1]:.0f} ms")
     check("too many" not in cluster.primary.log_since(offset), "no storm of logins")
+
+
+class Naive:
+    """A client without any code for failures: what it was told, and what of that is true."""
+
+    def __init__(self, t, subject, kind, number, pause=0.005):
+        self.t, self.subject, self.kind, self.number, self.pause = t, subject, kind, number, pause
+        self.errors, self.acknowledged, self.unknown, self.refused, self.done = [], [], [], [], 0
+        self.lost_connections = 0
+        self.longest = (0.0, 0.0)
+        self.thread = threading.Thread(target=self.run)
+        self.over = threading.Event()
+
+    def connect(self):
+        return psycopg.connect(**self.t.conninfo(on=self.subject), autocommit=True,
+                               prepare_threshold=None if self.number % 2 else 2)
+
+    def run(self):
+        connection = self.connect()
+        step = 0
+        while not self.over.is_set():
+            step += 1
+            mark = self.number * 1_000_000 + step
+            begun = time.monotonic()
+            try:
+                getattr(self, self.kind)(connection, mark)
+                self.done += 1
+            except psycopg.Error as error:
+                code = error.sqlstate or "closed"
+                self.errors.append((code, str(error).splitlines()[0]))
+                if self.kind != "read":
+                    (self.unknown if code in ("08007", "closed") else self.refused).append(mark)
+                if connection.closed:
+                    self.lost_connections += 1
+                    connection = self.connect()
+                elif connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                    connection.rollback()
+            took = time.monotonic() - begun
+            if took > self.longest[0]:
+                self.longest = (took, begun)
+            time.sleep(self.pause)
+        connection.close()
+
+    def read(self, connection, mark):
+        row = connection.execute("SELECT %s::int + count(*) * 0 FROM kept WHERE a < 0", (mark,)).fetchone()
+        assert row == (mark,), row
+
+    def write(self, connection, mark):
+        connection.execute("INSERT INTO kept VALUES (%s)", (mark,))
+        self.acknowledged.append(mark)
+
+    def block(self, connection, mark):
+        with connection.transaction():
+            connection.execute("INSERT INTO kept VALUES (%s)", (mark,))
+            connection.execute("SELECT count(*) FROM kept WHERE a = %s", (mark,)).fetchone()
+        self.acknowledged.append(mark)
+
+
+@contextlib.contextmanager
+def naive_clients(t, subject, kinds=("read", "write", "block"), each=6):
+    """Works until the block ends; then every client is asked what it saw."""
+    clients = [Naive(t, subject, kind, number) for number, kind in enumerate(kinds * each, start=1)]
+    for client in clients:
+        client.thread.start()
+    try:
+        poll(lambda: all(client.done > 3 for client in clients), "the clients work", 20)
+        yield clients
+        before = [client.done for client in clients]
+        poll(lambda: all(client.done > done + 3 for client, done in zip(clients, before)),
+             f"every client works again\n{tail(subject.log)}", 30)
+    finally:
+        for client in clients:
+            client.over.set()
+        for client in clients:
+            client.thread.join(40)
+
+
+def judge(cluster, clients, on=None):
+    """What the clients were told is what the database holds. Returns what went wrong for each kind."""
+    rows = [row[0] for row in cluster.sql("SELECT a FROM kept", on=on)]
+    same(len(rows), len(set(rows)), "nothing is there twice")
+    present = set(rows)
+    for client in clients:
+        lost = set(client.acknowledged) - present
+        check(not lost, f"acknowledged and lost: {sorted(lost)[:5]} ({client.kind})")
+        false = set(client.refused) & present
+        check(not false, f"called undone, but done: {sorted(false)[:5]} ({client.kind}: {client.errors})")
+    errors = {kind: [error for client in clients if client.kind == kind for error in client.errors]
+              for kind in ("read", "write", "block")}
+    longest = max(client.longest for client in clients)[0]
+    print(f"    {sum(client.done for client in clients)} done; errors: "
+          + ", ".join(f"{kind} {len(found)}" for kind, found in errors.items())
+          + f"; longest wait {longest:.2f} s; connections lost {sum(c.lost_connections for c in clients)}")
+    return errors
+
+
+def scenario(t, name, strike, standbys=0, settings=None, judged_on=None, connections_lost=0, reads=0):
+    cluster = Cluster(t, standbys=standbys)
+    cluster.sql("SET ROLE app; CREATE TABLE kept (a int)")
+    subject = t.own(name, url=cluster.url(), settings=settings or {}, pool_size=8)
+    with naive_clients(t, subject) as clients:
+        strike(cluster, subject)
+    errors = judge(cluster, clients, on=cluster.servers[judged_on] if judged_on is not None else None)
+    check(len(errors["read"]) <= reads, f"reads saw {errors['read'][:5]}\n{tail(subject.log)}")
+    for client in clients:
+        check(len(client.errors) <= 1, f"one failure each at most: {client.kind} {client.errors}")
+    same(sum(client.lost_connections for client in clients), connections_lost, "connections are kept")
+    return errors
+
+
+@test("healing: naive clients through a fast restart: no read and no single write sees it", subjects=PGMEND,
+      seconds=120)
+def naive_fast_restart(t):
+    def strike(cluster, subject):
+        cluster.primary.stop(signal.SIGINT)
+        cluster.primary.start()
+
+    errors = scenario(t, "fast", strike)
+    same(errors["write"], [], "the server said that it did not carry them out: they were sent again")
+
+
+@test("healing: naive clients through crash and restart: no read sees it, every connection is kept",
+      subjects=PGMEND, seconds=120)
+def naive_crash(t):
+    def strike(cluster, subject):
+        crash(cluster.primary)
+        time.sleep(0.5)  # the outage itself
+        cluster.primary.start()
+
+    errors = scenario(t, "crash", strike)
+    for code, words in errors["write"] + errors["block"]:
+        check(code in ("08007", "40003"), f"{code} {words}")
+
+
+@test("healing: naive clients through crash and promotion of the standby", subjects=PGMEND, seconds=120)
+def naive_promote(t):
+    def strike(cluster, subject):
+        # Nothing that is acknowledged may be lost by the promotion itself: it is the standby's own word.
+        cluster.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        cluster.sql("ALTER SYSTEM SET synchronous_commit = 'remote_apply'")
+        cluster.sql("SELECT pg_reload_conf()")
+        time.sleep(0.5)  # until commits under way before that have been followed
+        crash(cluster.primary)
+        cluster.servers[1].promote()
+
+    scenario(t, "promote", strike, standbys=1, judged_on=1)
+
+
+@test("healing: naive clients through a server that freezes for 10 s: nobody sees an error", subjects=PGMEND,
+      slow=True, seconds=120)
+def naive_freeze(t):
+    def strike(cluster, subject):
+        freeze(cluster.primary)
+        time.sleep(10)  # the freeze itself
+        thaw(cluster.primary)
+
+    errors = scenario(t, "freeze", strike)
+    same(errors, {"read": [], "write": [], "block": []})
+
+
+@test("healing: a primary that froze beside a promoted standby and wakes gets no write, and its late answers are lies "
+      "to nobody", subjects=PGMEND, slow=True, seconds=120)
+def naive_freeze_promote(t):
+    def strike(cluster, subject):
+        cluster.caught_up()
+        freeze(cluster.primary)
+        cluster.servers[1].promote()
+        poll(lambda: "newer_timeline" in subject.log.read_text(), f"it is followed\n{tail(subject.log)}", 10)
+        time.sleep(1)
+        thaw(cluster.primary)
+        time.sleep(1)
+
+    cluster = Cluster(t, standbys=1)
+    cluster.sql("SET ROLE app; CREATE TABLE kept (a int)")
+    subject = t.own("woken", url=cluster.url(), pool_size=8)
+    with naive_clients(t, subject) as clients:
+        strike(cluster, subject)
+    kept = {row[0] for row in cluster.sql("SELECT a FROM kept", on=cluster.servers[1])}
+    stale = {row[0] for row in cluster.sql("SELECT a FROM kept")}
+    told = {mark for client in clients for mark in client.acknowledged}
+    only_stale = (stale - kept) & told
+    # Asynchronous replication itself may lose what was acknowledged before the freeze; nothing after it.
+    check(len(only_stale) <= len(clients), f"acknowledged by the stale primary: {sorted(only_stale)[:10]}")
+    for client in clients:
+        check(not client.errors if client.kind == "read" else len(client.errors) <= 1, f"{client.kind} {client.errors}")
+
+
+@test("healing: a block whose server is lost between two statements fails once, honestly, and then as PostgreSQL's "
+      "own failed blocks do", subjects=PGMEND, seconds=60)
+def lost_block(t):
+    t.admin("SET ROLE app; DROP TABLE IF EXISTS in_block; CREATE TABLE in_block (a int)")
+    subject = t.own("block")
+
+    def opened():
+        client = t.wire(on=subject)
+        client.ask(wire.parse("mine", "SELECT $1::int + 1") + wire.SYNC)
+        client.query("BEGIN")
+        client.query("INSERT INTO in_block VALUES (1)")
+        pid = client.value("SELECT pg_backend_pid()")
+        t.admin(f"SELECT pg_terminate_backend({pid})")
+        poll(lambda: not t.servers(f"pid = {pid}"), "the backend ends")
+        return client
+
+    def summary(messages):
+        found = []
+        for kind, body in messages:
+            if kind == "E":
+                found.append(wire.error_fields(body)["C"])
+            elif kind == "C":
+                found.append(body.rstrip(b"\0").decode())
+            elif kind == "Z":
+                found.append("Z" + body.decode())
+        return found
+
+    client = opened()
+    same(summary(client.query("INSERT INTO in_block VALUES (2)")), ["40003", "ZE"])
+    same(summary(client.query("SELECT 1")), ["25P02", "ZE"])
+    same(summary(client.query("COMMIT")), ["ROLLBACK", "ZI"])
+    same(wire.rows_of(client.ask(wire.bind("", "mine", ["41"]) + wire.execute() + wire.SYNC)), [["42"]])
+    client = opened()
+    same(summary(client.query("ROLLBACK")), ["ROLLBACK", "ZI"], "what is wished is no error")
+    same(client.rows("SELECT 3"), [["3"]])
+    client = opened()
+    same(summary(client.query("COMMIT")), ["40003", "ZI"], "a commit that cannot be is an error")
+    same(client.rows("SELECT 3"), [["3"]])
+    client = opened()
+    same(summary(client.ask(wire.parse("", "SELECT 1") + wire.bind("", "") + wire.execute() + wire.SYNC)),
+         ["40003", "ZE"])
+    same(summary(client.ask(wire.parse("", "SELECT 1") + wire.bind("", "") + wire.execute() + wire.SYNC)),
+         ["25P02", "ZE"])
+    same(summary(client.ask(wire.parse("", "ROLLBACK") + wire.bind("", "") + wire.execute() + wire.SYNC)),
+         ["ROLLBACK", "ZI"])
+    same(client.rows("SELECT 3"), [["3"]])
+    same(t.admin("SELECT count(*) FROM in_block"), [(0,)])
+
+
+@test("healing: a write whose server dies without a word is unknown, and said so with 08007 and the facts",
+      subjects=PGMEND, seconds=60)
+def unknown_write(t):
+    t.admin("SET ROLE app; DROP TABLE IF EXISTS unknown; CREATE TABLE unknown (a int)")
+    cluster = Cluster(t, standbys=0)
+    cluster.sql("SET ROLE app; CREATE TABLE kept (a int)")
+    subject = t.own("unknown", url=cluster.url())
+    client = t.wire(on=subject)
+    client.send(wire.query("INSERT INTO kept SELECT 1 FROM pg_sleep(30)"))
+    poll(lambda: cluster.sql("SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'INSERT%'"), "it runs")
+    crash(cluster.primary)
+    kind, body = client.receive()
+    while kind == "N":
+        kind, body = client.receive()
+    fields = wire.error_fields(body)
+    same((kind, fields["V"], fields["C"]), ("E", "ERROR", "08007"))
+    check(str(cluster.primary.port) in fields["D"], f"{fields}")
+    same(client.receive(), ("Z", b"I"))
+    cluster.primary.start()
+    same(client.rows("SELECT count(*) FROM kept"), [["0"]])
+
+
+@test("healing: a refused write makes the server prove at once what it is", subjects=PGMEND, seconds=60)
+def refused_write(t):
+    subject = t.own("refused", settings={"health": {"interval": "1h"}})
+
+    def looks():
+        return int(float(re.search(r'pgmend_probes_total\{result="ok"\} (\S+)', subject.http("/metrics")[1]).group(1)))
+
+    before = looks()
+    client = t.wire(on=subject)
+    same(wire.sqlstates(client.query("BEGIN READ ONLY; CREATE TABLE never (a int)")), ["25006"])
+    poll(lambda: looks() > before, "it is asked")

@@ -24,7 +24,7 @@ bool is_asynchronous(char type) { return type == 'S' || type == 'A' || type == '
 /// What a client can be told because something broke, and only then.
 bool explained_by_faults(const std::string& code) {
     static const std::set<std::string> codes = {"57P01", "57P02", "57P03", "08000", "08001", "08003",
-                                                "08004", "08006", "08007", "40001", "53300"};
+                                                "08004", "08006", "08007", "40001", "40003", "53300"};
     return codes.contains(code);
 }
 

@@ -296,6 +296,7 @@ class Pgmend(Contender):
     name = "pgmend"
     stop_signal = signal.SIGINT
     binary = ROOT / "build/release/proxy/pgmend"
+    settings = {}  # further variables of the environment
 
     def command(self):
         if not self.binary.exists():
@@ -309,6 +310,7 @@ class Pgmend(Contender):
             "PGMEND_HTTP_PORT": str(free_port()),
             "PGMEND_POOL_SIZE": str(POOL_SIZE),
             "PGMEND_LOG_LEVEL": "warning",
+            **self.settings,
         }
 
 

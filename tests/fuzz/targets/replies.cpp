@@ -28,6 +28,10 @@ public:
         note(fatal ? 'F' : 'e', sqlstate);
         note(own ? 'o' : 'm', message);
     }
+    bool farewell(std::string_view sqlstate, std::string_view message, bool is_error) override {
+        note(is_error ? 'W' : 'w', sqlstate);
+        return message.size() % 2 != 0;
+    }
     void command_complete(std::string_view tag) override { note('c', tag); }
     void ready() override { note('z', {}); }
     void undone(protocol::owed_reply&) override { note('u', {}); }

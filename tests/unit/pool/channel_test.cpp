@@ -244,3 +244,27 @@ TEST_CASE("outbound: a broken stream is said so, when sending and when draining"
     CHECK_FALSE(blocked.blocked());
     CHECK(buffers.leased_blocks() == 0);
 }
+
+TEST_CASE("inbound: what is put back is read first, whatever was there") {
+    buffer_pool buffers;
+    {
+        line from;
+        inbound in{buffers};
+        in.put_back(as_bytes("first "));
+        CHECK(as_text(in.bytes()) == "first ");
+        from.arrive("second ");
+        REQUIRE(in.fill(from.stream, 0).status == io_status::ok);
+        in.put_back(as_bytes("zeroth "));
+        CHECK(as_text(in.bytes()) == "zeroth first second ");
+        in.consume(in.size());
+        from.arrive("scratch");
+        REQUIRE(in.fill(from.stream, 0).status == io_status::ok);
+        in.consume(3);
+        in.put_back(as_bytes("back "));
+        CHECK(as_text(in.bytes()) == "back atch");
+        in.clear();
+        in.put_back({});
+        CHECK(in.empty());
+    }
+    CHECK(buffers.leased_blocks() == 0);
+}

@@ -28,6 +28,7 @@ public:
     std::string told_instead;  ///< for application_name
 
     bool no_news = false;
+    bool takes_farewells = false;
 
     std::optional<std::string> reported(std::string_view name, std::string_view value) override {
         note("reported " + std::string{name} + "=" + std::string{value});
@@ -42,6 +43,10 @@ public:
             std::string{own ? "own " : ""} + (fatal ? "fatal " : "error ") + std::string{sqlstate} + " " +
             std::string{message}
         );
+    }
+    bool farewell(std::string_view sqlstate, std::string_view, bool is_error) override {
+        if (takes_farewells) note("farewell " + std::string{sqlstate} + (is_error ? " error" : " notice"));
+        return takes_farewells;
     }
     void command_complete(std::string_view tag) override { note("complete " + std::string{tag}); }
     void ready() override { note("ready"); }
@@ -83,12 +88,14 @@ using preparation = std::function<void(test_worker&, server_connection&)>;
 
 /// What becomes of `pieces`, read one by one.
 outcome pump_pieces(
-    const std::vector<std::string>& pieces, const preparation& prepare, std::size_t held = 1 << 20
+    const std::vector<std::string>& pieces, const preparation& prepare, std::size_t held = 1 << 20,
+    bool takes_farewells = false
 ) {
     test_worker worker;
     const auto server = worker.server();
     prepare(worker, *server);
     recorder sink;
+    sink.takes_farewells = takes_farewells;
     outcome what;
     byte_source source;
     std::size_t want = 0;
@@ -116,10 +123,13 @@ outcome pump_pieces(
 }
 
 /// The same, whatever way the bytes are cut: the outcome of each must be that of the whole.
-outcome pump(const std::string& bytes, const preparation& prepare, std::size_t held = 1 << 20) {
-    const outcome whole = pump_pieces({bytes}, prepare, held);
+outcome pump(
+    const std::string& bytes, const preparation& prepare, std::size_t held = 1 << 20,
+    bool takes_farewells = false
+) {
+    const outcome whole = pump_pieces({bytes}, prepare, held, takes_farewells);
     split_every_way(bytes, [&](const std::vector<std::string>& pieces) {
-        const outcome cut = pump_pieces(pieces, prepare, held);
+        const outcome cut = pump_pieces(pieces, prepare, held, takes_farewells);
         if (cut == whole) return;
         CAPTURE(pieces.front().size(), pieces.size());
         CHECK(cut.to_client == whole.to_client);
@@ -632,4 +642,18 @@ TEST_CASE("reply pump: a Sync sent while copying by a simple query may be answer
     CHECK(answered.to_client == failed + ready('I'));
     CHECK(answered.in_doubt);
     CHECK_FALSE(pump(complete("COPY 1") + ready('I'), prepare).in_doubt);
+}
+
+TEST_CASE("reply pump: a server's farewell is the sink's to deal with, and answers nothing") {
+    const auto group = owing({{reply_kind::execute, forward}, {reply_kind::sync, forward}});
+    const std::string warning = message('N', error_body("WARNING", "57P02", "another process crashed"));
+    const outcome taken = pump(row({"1"}) + warning + fatal("57P01", "bye"), group, 1 << 20, true);
+    CHECK(taken.to_client == row({"1"}));
+    CHECK(taken.told == calls{"farewell 57P02 notice", "farewell 57P01 error"});
+    CHECK(taken.owed == 2);  // whoever takes it must know what is still owed
+    // An error that is none, a FATAL that is no farewell, and a sink that does not take it.
+    const std::string plain = error("57P01") + ready('I');
+    CHECK(pump(plain, group, 1 << 20, true).to_client == plain);
+    CHECK(pump(fatal("25P03"), group, 1 << 20, true).to_client == fatal("25P03"));
+    CHECK(pump(warning + fatal("57P01"), group).to_client == warning + fatal("57P01"));
 }

@@ -1,0 +1,47 @@
+#pragma once
+// A server was lost: what becomes of its client (HEALING section 6, classes A to D without replay). Decides
+// and does nothing; every outcome has its reason. Pure.
+
+#include <cstdint>
+
+#include "config/metrics.hpp"
+#include "protocol/message_type.hpp"
+
+namespace pgmend::proxy {
+
+using config::metrics::recovery_reason;
+
+/// What is known when a server is lost.
+struct loss {
+    bool pinned = false;          ///< it held state of this client's session that cannot be moved
+    bool inside_message = false;  ///< the client has been sent a part of a message
+    bool in_flight = false;       ///< something of the client's is unanswered
+    bool refused = false;         ///< by its own FATAL error: what was in flight was not carried out
+    bool shown = false;           ///< the client has seen something of this request's answers
+    bool recorded = false;        ///< all of the request can be sent again
+    protocol::transaction_status status = protocol::transaction_status::idle;  ///< as last reported
+    bool may_have_written = false;
+    bool commit_sent = false;
+    bool may_survive = false;  ///< holds what a FATAL does not undo: it commits by itself, or acts elsewhere
+    bool outside_effects = false;  ///< it may have ended the server's session itself
+    std::uint32_t attempts = 0;    ///< times this request was sent again already
+    bool may_retry = false;        ///< by the limits on attempts, time and budget
+};
+
+enum class recovery : std::uint8_t {
+    send_again,       ///< the request begins anew on another server
+    fail_block,       ///< an error now or at the next statement, then a failed block until ROLLBACK
+    fail_request,     ///< an error; the session goes on outside a transaction
+    outcome_unknown,  ///< the same with 08007
+    end_session,      ///< FATAL
+    cut,              ///< nothing more can be said
+};
+
+struct recovery_step {
+    recovery what;
+    recovery_reason why;
+};
+
+recovery_step plan_recovery(const loss& facts) noexcept;
+
+}  // namespace pgmend::proxy
