@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cctype>
 #include <cstddef>
-#include <limits>
 #include <set>
 
 namespace pgmend::config {
@@ -99,18 +98,20 @@ std::string registry::nearest(std::string_view key) const {
     if (key.size() > 64) return {};
     const std::string_view last = key.substr(key.rfind('.') + 1);
     std::string best;
-    std::size_t best_distance = std::numeric_limits<std::size_t>::max();
+    // What is farther away is not suggested; two texts are at least as far apart as their lengths.
+    std::size_t best_distance = std::max<std::size_t>(2, last.size() / 3) + 1;
     for (const std::string& name : names_of(all_)) {
-        std::size_t distance = edit_distance(key, name);
         // The right word in the wrong section is as likely as a slip of the finger.
-        if (std::string_view(name).substr(name.rfind('.') + 1) == last)
-            distance = std::min<std::size_t>(distance, 2);
+        const bool elsewhere = std::string_view(name).substr(name.rfind('.') + 1) == last;
+        const std::size_t apart = std::max(name.size(), key.size()) - std::min(name.size(), key.size());
+        std::size_t distance = apart < best_distance ? edit_distance(key, name) : apart;
+        if (elsewhere) distance = std::min<std::size_t>(distance, 2);
         if (distance < best_distance) {
             best_distance = distance;
             best = name;
         }
     }
-    return best_distance <= std::max<std::size_t>(2, last.size() / 3) ? best : std::string();
+    return best;
 }
 
 }  // namespace pgmend::config

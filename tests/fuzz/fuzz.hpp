@@ -29,7 +29,10 @@ using protocol::byte_view;
     each(values) \
     each(policy) \
     each(url) \
+    each(rules) \
+    each(secrets) \
     each(http) \
+    each(tls) \
     each(requests) \
     each(replies) \
     each(sessions) \

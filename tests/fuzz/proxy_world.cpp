@@ -117,7 +117,9 @@ void raw_client::read() {
             rest.remove_prefix(1);
             ++negotiations_;
         }
-        while (rest.size() >= 5) {
+        if (turns_to_tls(rest)) check_records(rest);
+        while (!encrypted_ && rest.size() >= 5) {
+            framed_ = true;
             const std::size_t size = protocol::load_u32(protocol::as_bytes(rest).data() + 1) + std::size_t{1};
             require(size >= 5, "a client is sent frames");
             if (rest.size() < size) break;
@@ -126,6 +128,30 @@ void raw_client::read() {
         }
         input_.erase(0, input_.size() - rest.size());
         if (received_ > reads_at_most) return close();
+    }
+}
+
+/// A hello as the first byte, or the `S` that answers a request, before any message.
+bool raw_client::turns_to_tls(std::string_view& rest) noexcept {
+    if (!plan_.hears_tls || encrypted_ || framed_) return encrypted_;
+    if (plan_.bytes.starts_with('\x16')) {
+        encrypted_ = true;
+    } else if (rest.starts_with('S')) {
+        rest.remove_prefix(1);
+        encrypted_ = true;
+    }
+    return encrypted_;
+}
+
+void raw_client::check_records(std::string_view& rest) {
+    constexpr std::size_t longest = 16384 + 256;
+    while (rest.size() >= 5) {
+        require(rest[0] >= 20 && rest[0] <= 23 && rest[1] == 3, "TLS speaks in records");
+        const auto high = static_cast<unsigned char>(rest[3]);
+        const std::size_t size = std::size_t{high} * 256 + static_cast<unsigned char>(rest[4]);
+        require(size <= longest, "a record has a bounded length");
+        if (rest.size() < size + 5) return;
+        rest.remove_prefix(size + 5);
     }
 }
 
@@ -148,9 +174,14 @@ void raw_client::check(char type, std::string_view body) {
 
 // ---- the world
 
-proxy_world::proxy_world(std::uint64_t seed, login_method method, std::size_t pool_size)
+proxy_world::proxy_world(
+    std::uint64_t seed, login_method method, std::size_t pool_size,
+    std::shared_ptr<const pool::tls_context> towards_clients
+)
     : env_(seed), network_(env_) {
-    core_ = std::make_unique<proxy::worker_core>(env_, network_, metrics_, options_for(method, pool_size));
+    proxy::worker_options options = options_for(method, pool_size);
+    options.live.towards_clients = std::move(towards_clients);
+    core_ = std::make_unique<proxy::worker_core>(env_, network_, metrics_, std::move(options));
     network_.listen(proxy(), sim::link_group::client, links(), [this](std::unique_ptr<pool::stream> client) {
         core_->accept(std::move(client), "fuzzed", false);
     });

@@ -26,6 +26,7 @@ public:
         std::string bytes;
         std::size_t piece = 0;     ///< bytes it sends at a time; 0: all there is
         bool checks_order = true;  ///< whether what stands behind the proxy keeps PostgreSQL's order
+        bool hears_tls = false;    ///< answers may turn to TLS, of which only the records are looked at
     };
     raw_client(sim::sim_environment& env, sim::sim_network& network, const pool::endpoint& to, plan what);
     ~raw_client();
@@ -42,6 +43,8 @@ private:
     bool write();
     void read();
     void check(char type, std::string_view body);
+    bool turns_to_tls(std::string_view& rest) noexcept;
+    static void check_records(std::string_view& rest);
     static std::size_t count_questions(std::string_view bytes);
 
     /// A client that has read so much has seen enough.
@@ -55,7 +58,9 @@ private:
     std::string input_;
     std::size_t received_ = 0;
     std::size_t negotiations_ = 0;  ///< first packets that are answered by one byte
-    std::size_t questions_ = 0;     ///< what may be answered by ReadyForQuery
+    bool framed_ = false;           ///< a message has come in clear
+    bool encrypted_ = false;
+    std::size_t questions_ = 0;  ///< what may be answered by ReadyForQuery
     std::size_t ready_ = 0;
     std::size_t errors_ = 0;  ///< since the last ReadyForQuery
     bool farewell_ = false;
@@ -64,7 +69,11 @@ private:
 
 class proxy_world {
 public:
-    explicit proxy_world(std::uint64_t seed, login_method method, std::size_t pool_size);
+    /// With a context, clients may ask for TLS.
+    proxy_world(
+        std::uint64_t seed, login_method method, std::size_t pool_size,
+        std::shared_ptr<const pool::tls_context> towards_clients = nullptr
+    );
     ~proxy_world();
 
     sim::sim_environment& env() noexcept { return env_; }

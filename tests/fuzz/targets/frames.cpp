@@ -78,7 +78,7 @@ void frames(byte_view input) {
     bool found_sound = true;
     want = 0;
     // As sessions do: a message that would not fit a block is passed on in pieces, not waited for.
-    constexpr std::size_t held = 1 << 20;
+    constexpr std::size_t held = 1 << 14;
     while (found_sound && in.fill(source, std::min(want, held)).status == pool::io_status::ok) {
         in.consume(take_frames(in.bytes(), found, want, found_sound));
         in.keep();

@@ -125,10 +125,15 @@ void requests(byte_view input) {
     dice from(input);
     const bool at_once = from.coin();
     dice cuts(protocol::as_bytes(from.text(8)));
-    const std::string all = from.coin() ? drawn_requests(from) : std::string(from.rest_text());
+    const std::string all = from.coin() ? drawn_requests(from, 60) : std::string(from.rest_text());
 
+    // As much at a time as a read of production's may bring.
     relayed_client whole(at_once);
-    whole.say(all);
+    for (std::string_view rest = all; !rest.empty();) {
+        const std::size_t piece = std::min(rest.size(), pool::buffer_pool::scratch_bytes);
+        if (!whole.say(rest.substr(0, piece))) break;
+        rest.remove_prefix(piece);
+    }
     check_frames(whole.what.to_server, "BCDEFHPQSXcdf", "the server is sent messages it knows");
     check_frames(whole.what.to_client, "123CDEGHIKNRSTVZdcntsA", "the client is sent messages it knows");
 
