@@ -217,7 +217,7 @@ run build-release build release
 finish tidy
 finish shell
 run unit unit release
-marks=(--marks tests/simulation/marks.txt)
+marks=(--marks tests/simulation/marks.txt --rate 10000)
 if [[ $mode == --quick ]]; then marks=(); fi
 run simulation build/release/tests/simulation/simulate --count "$schedules" "${marks[@]}"
 

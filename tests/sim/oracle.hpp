@@ -1,6 +1,7 @@
 #pragma once
 // The rules a run must keep, and the record of the first one that was broken. Pure.
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -25,6 +26,8 @@ enum class oracle : std::uint8_t {
     nondeterminism,    ///< the same seed gave another run
     scenario,          ///< the run of a scenario did not reach what it was written for
 };
+
+inline constexpr std::size_t oracles_count = static_cast<std::size_t>(oracle::scenario) + 1;
 
 std::string_view to_string(oracle which) noexcept;
 

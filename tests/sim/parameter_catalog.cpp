@@ -1,7 +1,7 @@
 #include "tests/sim/parameter_catalog.hpp"
 
-#include <algorithm>
 #include <cctype>
+#include <map>
 
 namespace pgmend::sim {
 
@@ -9,9 +9,8 @@ namespace {
 
 std::string lower(std::string_view text) {
     std::string out(text);
-    std::transform(out.begin(), out.end(), out.begin(), [](unsigned char byte) {
-        return static_cast<char>(std::tolower(byte));
-    });
+    for (char& byte : out)
+        byte = byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte - 'A' + 'a') : byte;
     return out;
 }
 
@@ -52,11 +51,14 @@ const std::vector<known_parameter>& known_parameters() {
 }
 
 const known_parameter* find_parameter(std::string_view name) {
-    const std::string wanted = lower(name);
-    for (const auto& known : known_parameters()) {
-        if (lower(known.name) == wanted) return &known;
-    }
-    return nullptr;
+    static const auto by_name = [] {
+        std::map<std::string, const known_parameter*> made;
+        for (const auto& known : known_parameters())
+            made.emplace(lower(known.name), &known);
+        return made;
+    }();
+    const auto found = by_name.find(lower(name));
+    return found == by_name.end() ? nullptr : found->second;
 }
 
 std::optional<std::string> canonical_parameter(std::string_view name) {
