@@ -59,18 +59,31 @@ parameter_difference difference(const parameter_set& from, const parameter_set& 
     return result;
 }
 
+bool names_statement_timeout(std::string_view name) noexcept {
+    constexpr std::string_view wanted = "statement_timeout";
+    return std::equal(name.begin(), name.end(), wanted.begin(), wanted.end(), [](char left, char right) {
+        return (left >= 'A' && left <= 'Z' ? left + ('a' - 'A') : left) == right;
+    });
+}
+
 std::string restore_script(const parameter_set& from, const parameter_set& to) {
     const parameter_difference change = difference(from, to);
-    std::string script;
+    if (change.reset.empty() && change.set.empty()) return {};
+    // The limit of either client may be shorter than what this takes. Its own, if it changes, comes last: it
+    // holds from the next statement on.
+    std::string script{unlimited};
+    std::string limit;
     for (const auto& name : change.reset) {
-        script += "RESET " + quote_identifier(name) + ';';
+        std::string& where = names_statement_timeout(name) ? limit : script;
+        where += "RESET " + quote_identifier(name) + ';';
     }
     for (const auto& [name, value] : change.set) {
+        std::string& where = names_statement_timeout(name) ? limit : script;
         // set_config takes the flat form that current_setting gave, also for lists such as search_path.
-        script +=
+        where +=
             "SELECT pg_catalog.set_config(" + quote_literal(name) + ',' + quote_literal(value) + ",false);";
     }
-    return script;
+    return script + limit;
 }
 
 }  // namespace pgmend::protocol

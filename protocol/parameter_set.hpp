@@ -69,6 +69,12 @@ private:
 
 parameter_difference difference(const parameter_set& from, const parameter_set& to);
 
+/// In front of other statements of one simple query: they take as long as they take, and the session's own
+/// limit holds again behind them.
+inline constexpr std::string_view unlimited = "SET LOCAL statement_timeout=0;";
+/// Whether this is the name of that limit, in whatever case.
+bool names_statement_timeout(std::string_view name) noexcept;
+
 /// The statements that turn a server from one set to another, as one simple query; empty when nothing
 /// differs.
 std::string restore_script(const parameter_set& from, const parameter_set& to);

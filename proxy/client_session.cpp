@@ -387,7 +387,7 @@ void client_session::own_row(protocol::byte_view body) {
         survey_->row({columns[0], columns[1], columns[2], columns[3]});
         return;
     }
-    row_ = std::make_unique<std::vector<std::optional<std::string>>>();
+    if (!row_) row_ = std::make_unique<std::vector<std::optional<std::string>>>();
     const std::uint16_t columns = reader.u16();
     for (std::uint16_t i = 0; i < columns && !reader.failed(); ++i) {
         const std::int32_t length = reader.i32();
@@ -402,6 +402,7 @@ void client_session::own_row(protocol::byte_view body) {
 void client_session::error(std::string_view sqlstate, std::string_view message, bool fatal, bool own) {
     if (own) {
         own_failed_ = true;
+        own_ran_out_of_time_ = sqlstate == protocol::sqlstate::query_canceled;
         if (phase_ == session_phase::failing) return;
         log::warning("own_query_failed", {{"sqlstate", sqlstate}, {"message", message}});
         return;

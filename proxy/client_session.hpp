@@ -142,6 +142,7 @@ private:
     bool request_done();
     void own_query(std::string_view text, session_phase phase);
     bool own_query_over();
+    bool ask_again();
     void tell_parameters();
     void give_back(bool client_gone);
     void count_pins() noexcept;
@@ -198,6 +199,8 @@ private:
     bool local_ = false;  ///< over a Unix socket: TLS is not asked for
     bool own_over_ = false;
     bool own_failed_ = false;
+    bool own_ran_out_of_time_ = false;
+    std::uint8_t own_repeats_ = 0;
     bool request_failed_ = false;
     bool server_said_goodbye_ = false;
     bool too_many_owed_ = false;

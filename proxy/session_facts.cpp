@@ -192,20 +192,29 @@ void session_facts::discarded() noexcept {
 }
 
 std::string session_facts::review_query(std::string_view login_user) const {
-    std::string query =
-        "SELECT EXISTS(SELECT 1 FROM pg_catalog.pg_class WHERE relnamespace=pg_catalog.pg_my_temp_schema()),"
-        "EXISTS(SELECT 1 FROM pg_catalog.pg_locks WHERE locktype='advisory' AND "
-        "pid=pg_catalog.pg_backend_pid()),"
-        "EXISTS(SELECT 1 FROM pg_catalog.pg_cursors WHERE is_holdable),"
-        "EXISTS(SELECT 1 FROM pg_catalog.pg_prepared_statements WHERE from_sql),"
-        "EXISTS(SELECT 1 FROM pg_catalog.pg_listening_channels()),"
-        "current_user<>session_user OR session_user<>" +
-        protocol::quote_literal(login_user);
-    if (!review_pins_) query = "SELECT false,false,false,false,false,false";
+    // The question takes as long as it takes, whatever this client allows its own statements; but its own
+    // limit, if that is asked for, has to be read before it is put out of force.
+    std::string values;
+    bool asks_for_limit = false;
     for (const auto& [name, reset] : touched_) {
-        query += ",pg_catalog.current_setting(" + protocol::quote_literal(name) + ",true)";
+        values += values.empty() ? "SELECT " : ",";
+        values += "pg_catalog.current_setting(" + protocol::quote_literal(name) + ",true)";
+        asks_for_limit = asks_for_limit || protocol::names_statement_timeout(name);
     }
-    return query;
+    std::string query{asks_for_limit ? std::string_view{} : protocol::unlimited};
+    if (!values.empty()) query += values + ';';
+    if (!review_pins_) return query;
+    if (asks_for_limit) query += protocol::unlimited;
+    return query +
+           "SELECT EXISTS(SELECT 1 FROM pg_catalog.pg_class WHERE "
+           "relnamespace=pg_catalog.pg_my_temp_schema()),"
+           "EXISTS(SELECT 1 FROM pg_catalog.pg_locks WHERE locktype='advisory' AND "
+           "pid=pg_catalog.pg_backend_pid()),"
+           "EXISTS(SELECT 1 FROM pg_catalog.pg_cursors WHERE is_holdable),"
+           "EXISTS(SELECT 1 FROM pg_catalog.pg_prepared_statements WHERE from_sql),"
+           "EXISTS(SELECT 1 FROM pg_catalog.pg_listening_channels()),"
+           "current_user<>session_user OR session_user<>" +
+           protocol::quote_literal(login_user);
 }
 
 void session_facts::note_reported(std::string_view name) {
@@ -231,19 +240,19 @@ void session_facts::reviewed(
     const std::vector<std::optional<std::string>>& columns, const server_view& server,
     protocol::parameter_store& store
 ) {
-    if (columns.size() != reviewable.size() + touched_.size()) {
+    if (columns.size() != touched_.size() + (review_pins_ ? reviewable.size() : 0)) {
         review_failed();
         return;
     }
     for (std::size_t i = 0; review_pins_ && i < reviewable.size(); ++i) {
-        if (columns[i] == "t") {
+        if (columns[touched_.size() + i] == "t") {
             pins.add(reviewable[i]);
         } else {
             pins.remove(reviewable[i]);
         }
     }
-    had_temporary_objects_ = had_temporary_objects_ || (review_pins_ && columns[0] == "t");
-    std::size_t at = reviewable.size();
+    had_temporary_objects_ = had_temporary_objects_ || (review_pins_ && columns[touched_.size()] == "t");
+    std::size_t at = 0;
     for (const auto& [name, reset] : touched_) {
         const std::string* value = columns[at] ? &*columns[at] : nullptr;
         ++at;

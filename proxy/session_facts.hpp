@@ -96,10 +96,10 @@ public:
     /// server's default, which is not this client's.
     std::string_view reported(std::string_view name, std::string_view value) const noexcept;
 
-    /// The question for the server, empty when nothing is in doubt. One row answers it.
+    /// The question for the server, empty when nothing is in doubt: one or two rows answer it.
     std::string review_query(std::string_view login_user) const;
-    /// Takes the answer, its columns in order, NULL as nullopt: what is pinned by evidence stays, what was in
-    /// doubt is settled.
+    /// Takes the answer, the columns of all its rows in order, NULL as nullopt: what is pinned by evidence
+    /// stays, what was in doubt is settled.
     void reviewed(
         const std::vector<std::optional<std::string>>& columns, const server_view& server,
         protocol::parameter_store& store

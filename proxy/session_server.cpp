@@ -98,7 +98,7 @@ bool client_session::survey_over() {
 }
 
 void client_session::own_query(std::string_view text, session_phase phase) {
-    own_over_ = own_failed_ = false;
+    own_over_ = own_failed_ = own_ran_out_of_time_ = false;
     row_.reset();
     phase_ = phase;
     server_->owed.push(reply_kind::query, protocol::reply_action::own);
@@ -163,9 +163,27 @@ bool client_session::request_done() {
     return true;
 }
 
+/// A limit that the server itself imposes may be too short for the first statement of ours, which takes it
+/// out of force, when the server is busy: at another time it is not. Restoring and reviewing only.
+bool client_session::ask_again() {
+    constexpr std::uint8_t most = 20;
+    if (!own_failed_ || !own_ran_out_of_time_ || own_repeats_ >= most) {
+        own_repeats_ = 0;
+        return false;
+    }
+    ++own_repeats_;
+    own_query(
+        phase_ == session_phase::reviewing ? facts_.review_query(pool_->login().user)
+                                           : protocol::restore_script(*server_->settings, *facts_.settings),
+        phase_
+    );
+    return true;
+}
+
 bool client_session::own_query_over() {
     own_over_ = false;
     if (phase_ == session_phase::surveying) return survey_over();
+    if (ask_again()) return true;
     if (phase_ == session_phase::restoring) {
         if (own_failed_) {
             // What the server is set to now is not known, and the client must not run under somebody else's

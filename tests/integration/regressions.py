@@ -122,3 +122,20 @@ def wrong_flush(t):
         client.send(wire.message("H", b"abcd"))
         client.drop()
         same(t.wire().rows("SELECT 1"), [["1"]])
+
+
+@test("regressions: a client whose own statements may take a millisecond gets its settings and keeps no server", pool=1, seconds=60,
+      subjects=("pgmend",))
+def impatient(t):
+    patient, impatient = t.wire(), t.wire()
+    impatient.query("SET statement_timeout = '1ms'")
+    for turn in range(40):
+        # Each of them finds the server as the other left it, and is asked what it left behind. Of its own statements
+        # the impatient one may well lose some.
+        for who, limit in ((patient, "0"), (impatient, "1ms")):
+            who.query(f"SET application_name = 'turn {turn}'")
+            who.query("LISTEN somewhere")
+            while wire.sqlstates(who.query("UNLISTEN *")):
+                pass
+            who.query(f"SET statement_timeout = '{limit}'")
+        same(patient.rows("SHOW statement_timeout"), [["0"]])

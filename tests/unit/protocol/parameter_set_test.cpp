@@ -88,6 +88,7 @@ TEST_CASE("restore script: resets first, then values as the session had them") {
     const parameter_set* to = store.intern({{"search_path", "\"$user\", public"}, {"work_mem", "2MB"}});
     CHECK(
         restore_script(*from, *to) ==
+        "SET LOCAL statement_timeout=0;"
         "RESET \"app.tag\";"
         "SELECT pg_catalog.set_config('search_path','\"$user\", public',false);"
         "SELECT pg_catalog.set_config('work_mem','2MB',false);"
@@ -101,15 +102,29 @@ TEST_CASE("restore script: no name and no value can break out of its quotes") {
     const std::string script = restore_script(*store.empty(), *to);
     // PostgreSQL's own parser sees one statement with two constants.
     const auto changes = session_changes(script);
-    REQUIRE(changes.size() == 1);
-    CHECK(changes[0].kind == session_change_kind::set_parameter);
-    CHECK(changes[0].name == "a'b");
-    CHECK_FALSE(changes[0].is_local);
-    CHECK(changes[0].value == quote_literal(evil));
+    REQUIRE(changes.size() == 2);
+    CHECK(changes[0].is_local);
+    CHECK(changes[1].kind == session_change_kind::set_parameter);
+    CHECK(changes[1].name == "a'b");
+    CHECK_FALSE(changes[1].is_local);
+    CHECK(changes[1].value == quote_literal(evil));
     const parameter_set* from = store.intern({{"a\"b;c", "1"}});
     const auto reset = session_changes(restore_script(*from, *store.empty()));
-    REQUIRE(reset.size() == 1);
-    CHECK(reset[0].kind == session_change_kind::reset_parameter);
+    REQUIRE(reset.size() == 2);
+    CHECK(reset[1].kind == session_change_kind::reset_parameter);
+}
+
+TEST_CASE("restore script: it runs under nobody's statement_timeout, and sets that one last") {
+    parameter_store store;
+    const parameter_set* from = store.intern({{"Statement_Timeout", "1ms"}, {"work_mem", "1MB"}});
+    const parameter_set* to = store.intern({{"statement_timeout", "2ms"}, {"work_mem", "2MB"}});
+    CHECK(
+        restore_script(*from, *to) ==
+        "SET LOCAL statement_timeout=0;"
+        "SELECT pg_catalog.set_config('work_mem','2MB',false);"
+        "RESET \"Statement_Timeout\";"
+        "SELECT pg_catalog.set_config('statement_timeout','2ms',false);"
+    );
 }
 
 TEST_CASE("parameter store: a sweep forgets what is out of use, and an id is never given twice") {

@@ -37,15 +37,18 @@ struct session {
         note(text);
         facts.completed(tag, view(), store);
     }
-    /// The answer to the review: which pins hold, then the values of the parameters in question.
+    /// The answer to the review: the values of the parameters in question, then, if asked, which pins hold.
     void answer(std::vector<pin_reason> holds, std::vector<column> values = {}) {
-        std::vector<column> columns;
+        std::vector<column> columns = std::move(values);
+        if (facts.review_query("me").find("EXISTS") == std::string::npos) {
+            facts.reviewed(columns, view(), store);
+            return;
+        }
         for (const auto reason :
              {pin_reason::temporary_table, pin_reason::advisory_lock, pin_reason::cursor,
               pin_reason::sql_prepare, pin_reason::listen, pin_reason::role}) {
             columns.emplace_back(std::find(holds.begin(), holds.end(), reason) != holds.end() ? "t" : "f");
         }
-        columns.insert(columns.end(), values.begin(), values.end());
         facts.reviewed(columns, view(), store);
     }
     const parameter_set* set_to(std::string_view name, std::string_view value) {
@@ -201,7 +204,7 @@ TEST_CASE("session facts: a setting is what the server says it is, whatever was 
     CHECK(s.facts.in_doubt());
     CHECK(s.facts.pins.empty());
     const std::string query = s.facts.review_query("me");
-    CHECK(query == "SELECT false,false,false,false,false,false,pg_catalog.current_setting('work_mem',true)");
+    CHECK(query == "SET LOCAL statement_timeout=0;SELECT pg_catalog.current_setting('work_mem',true);");
     s.answer({}, {"4MB"});
     CHECK(s.facts.settings == s.set_to("work_mem", "4MB"));
     CHECK(s.server == s.facts.settings);
@@ -214,7 +217,7 @@ TEST_CASE("session facts: several settings are asked for together, each once, in
     s.note("select set_config('a.y', '2', false)");
     s.note("set b.x = '3'");
     CHECK(s.facts.review_query("me").ends_with(
-        "false,pg_catalog.current_setting('a.y',true),pg_catalog.current_setting('b.x',true)"
+        "SELECT pg_catalog.current_setting('a.y',true),pg_catalog.current_setting('b.x',true);"
     ));
     s.answer({}, {"2", "3"});
     CHECK(*s.facts.settings->find("a.y") == "2");
@@ -225,16 +228,35 @@ TEST_CASE("session facts: several settings are asked for together, each once, in
     CHECK(s.facts.settings->find("c.z") == nullptr);
 }
 
+TEST_CASE(
+    "session facts: the question runs under nobody's statement_timeout, which is read before it is lifted"
+) {
+    session s;
+    s.note("set statement_timeout = '1ms'; listen x");
+    const std::string query = s.facts.review_query("me");
+    CHECK(query.starts_with(
+        "SELECT pg_catalog.current_setting('statement_timeout',true);SET LOCAL statement_timeout=0;"
+        "SELECT EXISTS("
+    ));
+    session other;
+    other.note("listen x");
+    CHECK(other.facts.review_query("me").starts_with("SET LOCAL statement_timeout=0;SELECT EXISTS("));
+    other.note("set work_mem = '1MB'");
+    CHECK(other.facts.review_query("me").starts_with(
+        "SET LOCAL statement_timeout=0;SELECT pg_catalog.current_setting('work_mem',true);SELECT EXISTS("
+    ));
+}
+
 TEST_CASE("session facts: names in the question cannot break out of it") {
     session s;
     s.note("set \"a.b'c\" = '1'");
-    CHECK(s.facts.review_query("o'hara").ends_with("current_setting('a.b''c',true)"));
+    CHECK(s.facts.review_query("o'hara").ends_with("current_setting('a.b''c',true);"));
     s.note("listen x");
     CHECK(s.facts.review_query("o'hara").find("session_user<>'o''hara'") != std::string::npos);
 }
 
 TEST_CASE("session facts: an answer of another shape settles nothing, and the server is kept") {
-    for (const std::size_t columns : {std::size_t{0}, std::size_t{5}, std::size_t{6}, std::size_t{8}}) {
+    for (const std::size_t columns : {std::size_t{0}, std::size_t{2}, std::size_t{6}, std::size_t{7}}) {
         session s;
         s.note("set work_mem = '2MB'");
         s.facts.reviewed(std::vector<column>(columns), s.view(), s.store);
@@ -315,7 +337,7 @@ TEST_CASE("session facts: a reset inside a transaction, or beside others, is ask
         s.note("reset all", false);
         CHECK(
             s.facts.review_query("me").ends_with("pg_catalog.current_setting('application_name',true),"
-                                                 "pg_catalog.current_setting('work_mem',true)")
+                                                 "pg_catalog.current_setting('work_mem',true);")
         );
     }
     SECTION("all, in one text with others") {
@@ -375,7 +397,7 @@ TEST_CASE("session facts: a parameter reported out of nowhere is asked for") {
     session s;
     s.facts.note_reported("TimeZone");
     CHECK(s.facts.in_doubt());
-    CHECK(s.facts.review_query("me").ends_with("current_setting('TimeZone',true)"));
+    CHECK(s.facts.review_query("me").ends_with("current_setting('TimeZone',true);"));
     session none;
     for (const std::string_view name : {"in_hot_standby", "is_superuser", "server_version"}) {
         none.facts.note_reported(name);
