@@ -249,6 +249,7 @@ if [[ $mode == --full ]]; then
     run integration-tsan "$python" tests/integration/run.py --sanitized --seed 1 --binary build/tsan/proxy/pgmend
     finish build-fuzz
     run fuzz "$python" tests/fuzz/run.py ${mode:+"$mode"}
+    run conformance "$python" tests/conformance/run.py
 fi
 run gates "$python" tests/bench/gates ${mode:+"$mode"}
 
