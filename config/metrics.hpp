@@ -275,6 +275,10 @@ struct alignas(64) cells : metric_set {
     counter_by<pin_reason> pins_made{this, "pgmend_pins_total", "reason", "Times a client began to keep a server connection."};
     counter_by<catalog_result> catalog_surveys{this, "pgmend_catalog_surveys_total", "result", "Times a server was asked what its database's own functions do, by what came of it."};
     counter restores{this, "pgmend_restores_total", "Times a client's parameters were sent to a server before its request."};
+    gauge clients_listening{this, "pgmend_clients_listening", "Clients whose channels a shared connection listens to."};
+    counter notifications{this, "pgmend_notifications_total", "Notifications passed from shared connections to clients."};
+    counter listeners_lost{this, "pgmend_listeners_lost_total", "Shared listening connections that were lost."};
+    counter leaks{this, "pgmend_session_leaks_total", "Idle servers in which something of a client's session was found."};
     counter_by<cleanup_action> cleanups{this, "pgmend_cleanups_total", "action", "What was done to server connections whose client left something behind."};
     counter_by<cancel_result> cancels{this, "pgmend_cancels_total", "result", "Cancel requests of clients, by what became of them."};
     counter_by<side> backpressure_pauses{this, "pgmend_backpressure_pauses_total", "side", "Times reading was paused because this side did not take what was sent to it."};

@@ -117,6 +117,22 @@ constexpr auto words(abandoned_transaction) {
         word<abandoned_transaction>{abandoned_transaction::commit, "commit"}};
 }
 
+/// What becomes of clients whose notifications may have been missed.
+enum class listener_loss { close, resubscribe };
+constexpr auto words(listener_loss) {
+    return std::array{
+        word<listener_loss>{listener_loss::close, "close"},
+        word<listener_loss>{listener_loss::resubscribe, "resubscribe"}};
+}
+
+/// How a client's session follows it from server to server.
+enum class session_policy { follow, pin };
+constexpr auto words(session_policy) {
+    return std::array{
+        word<session_policy>{session_policy::follow, "virtual"},
+        word<session_policy>{session_policy::pin, "pin"}};
+}
+
 enum class log_level { debug, info, warning, error };
 constexpr auto words(log_level) {
     return std::array{

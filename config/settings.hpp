@@ -63,6 +63,27 @@ struct listen_settings : section {
         "Clients that may be on their way in, not yet authenticated, at one time. One more pushes out the "
         "one "
         "that has been at it the longest; each holds at most 10 kB that it sent."};
+    setting<listener_loss> on_loss{
+        this, "listen.on_loss", listener_loss::close, reload_class::live,
+        "When the connection that listens for all clients of a database is lost, notifications may be "
+        "missed: "
+        "close its clients with 57P01, or resubscribe and say nothing."};
+    setting<std::uint32_t> max_channels{
+        this,
+        "listen.max_channels",
+        1'000,
+        between(0, 1'000'000),
+        reload_class::live,
+        "Channels of one client that a shared connection listens to; with more it keeps a server. 0: LISTEN "
+        "always keeps a server."};
+    setting<byte_size> max_notifications{
+        this,
+        "listen.max_notifications",
+        mib(1),
+        between(kib(16), gib(1)),
+        reload_class::live,
+        "Notifications that wait for one client, which is busy or does not read; with more it is closed with "
+        "53400."};
     client_tls_settings tls{owner()};
 };
 
@@ -185,6 +206,11 @@ struct pool_settings : section {
         between(0, 100'000),
         reload_class::live,
         "Further connections for clients that have waited for `pool.reserve_timeout`."};
+    setting<yes_no> own_server{
+        this, "pool.own_server", yes_no::yes, reload_class::new_sessions,
+        "Open a server connection for each client that comes in, as long as `pool.size` allows: what the "
+        "client "
+        "is told of its backend (pid) is then true for as long as it need not move."};
     setting<milliseconds> reserve_timeout{
         this,
         "pool.reserve_timeout",
@@ -237,6 +263,19 @@ struct pool_settings : section {
         between(10ms, 10min),
         reload_class::live,
         "Longest time for making a server connection clean again; then it is closed."};
+    setting<session_policy> session_state{
+        this, "pool.session_state", session_policy::follow, reload_class::new_sessions,
+        "virtual: what a client sets follows it from server to server. pin: from its first change on a "
+        "client "
+        "keeps its server."};
+    setting<milliseconds> leak_check{
+        this,
+        "pool.leak_check",
+        60s,
+        between(0ms, 720h),
+        reload_class::live,
+        "How often an idle server is asked whether something of a client's session was left in it. 0: "
+        "never."};
     setting<milliseconds> retry_delay_min{
         this,
         "pool.retry_delay_min",

@@ -8,24 +8,34 @@ namespace {
 constexpr int idle_looked_at = 16;  // how many idle servers are searched for one with equal settings
 }  // namespace
 
-ledger_server* pool_ledger::peek_idle(partition_id partition) const noexcept {
-    ledger_server* server = idle_.back();
-    while (server != nullptr && server->partition != partition) {
-        server = intrusive_list<ledger_server>::previous(*server);
+ledger_server* pool_ledger::home_for(partition_id partition) const noexcept {
+    ledger_server* home = nullptr;
+    for (ledger_server* server = idle_.back(); server != nullptr;
+         server = intrusive_list<ledger_server>::previous(*server)) {
+        if (server->partition != partition) continue;
+        if (home == nullptr || server->followers.size() < home->followers.size()) home = server;
+        if (home->followers.empty()) break;
     }
-    return server;
+    return home;
 }
 
 ledger_server* pool_ledger::find_idle(const ledger_waiter& waiter) const noexcept {
     ledger_server* last = waiter.last.server();
     if (last != nullptr && last->list() == &idle_ && last->partition == waiter.partition) return last;
     ledger_server* fit = nullptr;
+    int fitness = -1;
     int looked_at = 0;
     for (ledger_server* server = idle_.back(); server != nullptr;
          server = intrusive_list<ledger_server>::previous(*server)) {
         if (server->partition != waiter.partition) continue;
-        if (server->parameters == waiter.parameters) return server;
-        if (fit == nullptr) fit = server;
+        // Equal settings need no restore; one that is nobody's home drives nobody out.
+        const int now =
+            (server->parameters == waiter.parameters ? 2 : 0) + (server->followers.empty() ? 1 : 0);
+        if (now == 3) return server;
+        if (now > fitness) {
+            fit = server;
+            fitness = now;
+        }
         if (++looked_at == idle_looked_at) break;
     }
     return fit;
@@ -60,6 +70,29 @@ void pool_ledger::acquire(ledger_waiter& waiter, config::time_point now, actions
     }
     waiters_.push_back(waiter);
     consider_connecting(now, out);
+}
+
+bool pool_ledger::may_grow() const noexcept {
+    // Those who wait already come first.
+    const std::size_t expected = total() - connecting_ + std::max(connecting_, waiters_.size());
+    return !closed_ && !holding() && retry_at_ == never && expected < limits_.size;
+}
+
+void pool_ledger::acquire_new(ledger_waiter& waiter, config::time_point now, actions& out) {
+    used_ = true;
+    last_partition_ = waiter.partition;
+    waiter.since = now;
+    waiters_.push_back(waiter);
+    consider_connecting(now, out);
+}
+
+/// No server can be opened now: who waited for one although another was idle takes that.
+void pool_ledger::serve_idle(actions& out) {
+    for (ledger_waiter* waiter = waiters_.front(); waiter != nullptr;) {
+        ledger_waiter* following = intrusive_list<ledger_waiter>::next(*waiter);
+        if (ledger_server* server = find_idle(*waiter)) hand_over(*server, *waiter, out);
+        waiter = following;
+    }
 }
 
 void pool_ledger::withdraw(ledger_waiter& waiter) noexcept { intrusive_list<ledger_waiter>::remove(waiter); }
@@ -148,6 +181,7 @@ void pool_ledger::connected(ledger_server& server, config::time_point now, actio
 void pool_ledger::login_refused(config::time_point now, config::time_point retry_at, actions& out) {
     --connecting_;
     retry_at_ = retry_at;
+    serve_idle(out);
     consider_connecting(now, out);
 }
 
@@ -155,6 +189,7 @@ void pool_ledger::connect_failed(config::time_point now, config::time_point retr
     --connecting_;
     retry_at_ = retry_at;
     careful_logins_ = 1;
+    serve_idle(out);
     if (in_use_ == 0 && idle_.empty()) {
         logins_fail_ = true;
         begin_hold(now);
@@ -166,6 +201,7 @@ void pool_ledger::reconsider(bool server_there, config::time_point now, actions&
     server_there_ = server_there;
     if (!server_there) {
         begin_hold(now);
+        serve_idle(out);
     } else if (!logins_fail_) {
         end_hold(now);
     }

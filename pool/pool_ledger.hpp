@@ -34,7 +34,7 @@ struct pool_limits {
 
 struct ledger_server;
 
-/// Which server a client had last. It leaves by itself when that server goes.
+/// Which server is a client's home. It leaves by itself when that server goes.
 class affinity : public list_node<affinity> {
 public:
     affinity() = default;
@@ -71,7 +71,7 @@ void affinity::attach(ledger_server* server) noexcept {
 struct ledger_waiter : list_node<ledger_waiter> {
     partition_id partition = 0;
     const void* parameters = nullptr;
-    affinity last;  ///< the connection it had last, preferred when it is idle
+    affinity last;  ///< the connection that is its home: preferred when it is idle
     config::time_point since{};
 };
 
@@ -111,6 +111,11 @@ public:
     ledger_server* take_idle(ledger_waiter& waiter, config::time_point now) noexcept;
     /// Somebody wants a server: the first action hands one over, or the waiter now stands in line.
     void acquire(ledger_waiter& waiter, config::time_point now, actions& out);
+    /// A client has come in, and there is room for a server of its own: it is the one whose process the
+    /// client is told of.
+    bool may_grow() const noexcept;
+    /// Stands in line for a server that is opened now, whatever is idle.
+    void acquire_new(ledger_waiter& waiter, config::time_point now, actions& out);
     /// A waiter that no longer wants to wait. A login under way for it goes on.
     void withdraw(ledger_waiter& waiter) noexcept;
     /// A clean server comes back, nobody waits and it may be kept: true, and there is nothing else to do.
@@ -150,8 +155,8 @@ public:
     std::size_t connecting() const noexcept { return connecting_; }
     std::size_t waiting() const noexcept { return waiters_.size(); }
     ledger_waiter* first_waiter() const noexcept { return waiters_.front(); }
-    /// The latest idle one of a partition; null when there is none.
-    ledger_server* peek_idle(partition_id partition) const noexcept;
+    /// The idle one of a partition that the fewest clients had last; null when there is none.
+    ledger_server* home_for(partition_id partition) const noexcept;
 
 private:
     ledger_server* find_idle(const ledger_waiter& waiter) const noexcept;
@@ -159,6 +164,7 @@ private:
     void hand_over(ledger_server& server, ledger_waiter& waiter, actions& out);
     void give(ledger_server& server, config::time_point now, actions& out);
     void consider_connecting(config::time_point now, actions& out);
+    void serve_idle(actions& out);
     bool expired(const ledger_server& server, config::time_point now) const noexcept;
     /// A server that comes back is too old to be kept. While others wait for one, the old ones go one by one,
     /// spread over a lifetime: a pool that is always busy is renewed as well, and never all at once.

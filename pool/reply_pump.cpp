@@ -70,6 +70,7 @@ public:
             if (wanted > available) return finish(pump_result::drained, wanted);
             const std::size_t seen = wanted - protocol::frame_header_size;
             body_ = byte_view{header_bytes + protocol::frame_header_size, seen};
+            if (server_.hold_ready && header.type == 'Z' && held_back()) return finish(pump_result::drained);
             if (!by_body(header)) return finish(pump_result::violation);
         }
         return finish(pump_result::drained, data_.size() == at_ ? 0 : protocol::frame_header_size);
@@ -211,10 +212,22 @@ private:
             default: {  // notices and notifications belong to the client unless our own query caused them
                 const bool ours = !server_.owed.empty() && server_.owed.front().action == reply_action::own &&
                                   header.type == 'N';
-                advance(header, !ours);
+                advance(header, !ours && (header.type != 'A' || sink_.notification(body_)));
                 return true;
             }
         }
+    }
+
+    /// Whether the end of the request has to wait; what comes before it goes into the flight.
+    bool held_back() {
+        if (body_.size() != 1 || body_[0] != std::byte{'I'} || !forwarding()) return false;
+        bool wait = false;
+        const byte_view first = sink_.before_ready(wait);
+        if (!first.empty()) {
+            close_run();
+            flight_.add(first);
+        }
+        return wait;
     }
 
     bool ready_for_query(const frame_header& header) {

@@ -29,6 +29,14 @@ public:
     virtual void command_complete(std::string_view tag) = 0;
     /// ReadyForQuery; `server.status` is up to date.
     virtual void ready() = 0;
+    /// A notification: whether it goes on to the client.
+    virtual bool notification(protocol::byte_view) { return true; }
+    /// Where `server.hold_ready` says so: what goes to the client before a ReadyForQuery outside a block; it
+    /// stays valid until the flight was sent. `wait`: the message itself is not dealt with yet; pump again.
+    virtual protocol::byte_view before_ready(bool& wait) {
+        wait = false;
+        return {};
+    }
     /// An extended message was skipped by the server: the client's map goes back to what it was.
     virtual void undone(protocol::owed_reply& reply) = 0;
 

@@ -2,6 +2,7 @@
 // cancelled: the parts of server_pool that wait for a server.
 
 #include "config/log.hpp"
+#include "pool/leftover_query.hpp"
 #include "pool/reply_pump.hpp"
 #include "pool/server_pool.hpp"
 #include "protocol/message_writer.hpp"
@@ -24,8 +25,20 @@ constexpr config::duration cancel_timeout = std::chrono::seconds{10};
 class silent_sink final : public reply_sink {
 public:
     bool failed = false;
+    std::string left;  ///< by our question about leftovers
     std::optional<std::string> reported(std::string_view, std::string_view) override { return std::nullopt; }
-    void own_row(protocol::byte_view) override {}
+    void own_row(protocol::byte_view body) override {
+        protocol::byte_reader reader{body};
+        if (reader.u16() != leftover_words.size()) return;
+        for (const std::string_view word : leftover_words) {
+            const std::int32_t size = reader.i32();
+            if (size < 0) continue;
+            const auto value = reader.bytes(static_cast<std::size_t>(size));
+            if (value.empty() || value[0] != std::byte{'t'}) continue;
+            left += left.empty() ? "" : ", ";
+            left += word;
+        }
+    }
     void error(std::string_view, std::string_view, bool fatal, bool own) override {
         failed = failed || fatal || own;
     }
@@ -170,6 +183,48 @@ detached server_pool::clean(server_connection& server, bool touched) {
     } else {
         context_.metrics.cleanups.add(metrics::cleanup_action::close);
         server.broken = true;
+        discard(server, metrics::server_close::unclean);
+    }
+    --tasks_;
+}
+
+/// Asks a server that goes back as clean whether it is (HEALING section 4, "leak sentinel").
+detached server_pool::inspect(server_connection& server) {
+    ++tasks_;
+    move(server, server_state::cleaning);
+    server.checked_at = context_.env.now();
+    bool good = true;
+    std::string left;
+    {
+        cleaning work{*this, server};
+        std::vector<std::byte> question;
+        protocol::message_writer{question}.query(leftover_query(login_.user));
+        server.owed.push(protocol::reply_kind::query, protocol::reply_action::own);
+        server.statements.drop_unnamed();
+        good = work.send(question);
+        work.deadline.after(options_.cleanup_timeout);
+        while (good && !work.settled()) {
+            server.io->arm(server.out.blocked() ? interest::read_write : interest::read);
+            const event_mask bits = co_await work.gate.wait();
+            good = (bits & timed_out) == 0;
+            if (good && (bits & writable) != 0) good = server.out.drain(*server.io);
+            if (good && (bits & readable) != 0) good = work.pump();
+        }
+        left = work.sink.left;
+    }
+    if (!left.empty()) {
+        context_.metrics.leaks.add();
+        log::error(
+            "session_leak", {{"server", server.where.to_string()},
+                             {"pool", login_.user + "@" + login_.database},
+                             {"left", left}}
+        );
+    }
+    if (good && left.empty() && server.at_safe_point() && !server.close_when_free) {
+        back_to_ledger(server);
+    } else {
+        context_.metrics.cleanups.add(metrics::cleanup_action::close);
+        server.broken = server.broken || !good;
         discard(server, metrics::server_close::unclean);
     }
     --tasks_;

@@ -76,6 +76,10 @@ public:
     std::atomic<config::time_point::rep>* heard = nullptr;
     /// Not read from: what it says proves nothing until it has been asked who it is now.
     bool muted = false;
+    /// Its client is told of notifications by a shared connection: see reply_sink::before_ready.
+    bool hold_ready = false;
+    config::time_point checked_at{};  ///< when it was asked last whether something was left in it
+    std::uint64_t last_user = 0;      ///< the client that had it last; zero: none
 
     /// Readiness while nobody holds it: an idle server that speaks or closes.
     void notify(event_mask bits) noexcept override;

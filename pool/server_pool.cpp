@@ -95,7 +95,7 @@ void server_pool::move(server_connection& server, server_state to) noexcept {
 server_connection* server_pool::take_idle(pool_waiter& waiter) noexcept {
     auto* server = static_cast<server_connection*>(ledger_.take_idle(waiter, context_.env.now()));
     if (server == nullptr) return nullptr;
-    waiter.last.attach(server);
+    if (waiter.last.server() == nullptr) waiter.last.attach(server);
     move(*server, server_state::active);
     return server;
 }
@@ -107,6 +107,26 @@ server_connection* server_pool::acquire(pool_waiter& waiter) {
     context_.metrics.clients_waiting.add();
     carry_out(actions);
     return nullptr;
+}
+
+server_connection* server_pool::home_for(partition_id id) const noexcept {
+    if (ledger_server* idle = ledger_.home_for(id)) return static_cast<server_connection*>(idle);
+    server_connection* home = nullptr;
+    for (const auto& server : servers_) {
+        if (server->partition != id || server->state == server_state::connecting) continue;
+        if (home == nullptr || server->followers.size() < home->followers.size()) home = server.get();
+    }
+    return home;
+}
+
+bool server_pool::acquire_own(pool_waiter& waiter) {
+    const auto* home = home_for(waiter.partition);
+    if ((home != nullptr && home->followers.empty()) || !ledger_.may_grow()) return false;
+    pool_ledger::actions actions;
+    ledger_.acquire_new(waiter, context_.env.now(), actions);
+    context_.metrics.clients_waiting.add();
+    carry_out(actions);
+    return true;
 }
 
 void server_pool::withdraw(pool_waiter& waiter) noexcept {
@@ -125,7 +145,7 @@ void server_pool::carry_out(pool_ledger::actions& actions) {
                     context_.metrics.holds.add(metrics::hold_end::released);
                     context_.metrics.hold_seconds.record(context_.env.now() - action.waiter->since);
                 }
-                action.waiter->last.attach(&server);
+                if (action.waiter->last.server() == nullptr) action.waiter->last.attach(&server);
                 move(server, server_state::active);
                 static_cast<pool_waiter*>(action.waiter)->granted(server);
                 break;
@@ -200,6 +220,12 @@ void server_pool::plan_tick() {
 void server_pool::release(server_connection& server, bool touched) {
     if (touched || server.close_when_free || server.cancels_under_way != 0 || !server.at_safe_point()) {
         clean(server, touched);
+        return;
+    }
+    const bool due = options_.leak_check > config::duration::zero() && ledger_.waiting() == 0 &&
+                     context_.env.now() - server.checked_at >= options_.leak_check;
+    if (due && !closing_) {
+        inspect(server);
         return;
     }
     back_to_ledger(server);
@@ -301,6 +327,26 @@ void server_pool::reconsider() {
     carry_out(actions);
 }
 
+void server_pool::renew() {
+    std::vector<server_connection*> idle;
+    for (const auto& server : servers_) {
+        if (server->state == server_state::idle) {
+            idle.push_back(server.get());
+        } else {
+            server->close_when_free = true;
+        }
+    }
+    for (server_connection* server : idle) {
+        ledger_.lost_idle(*server);
+        close_server(*server, server_close::lifetime);
+    }
+    // The next client is greeted by what a new login says.
+    for (pool_partition& partition : partitions_) {
+        partition.welcome = nullptr;
+    }
+    plan_tick();
+}
+
 void server_pool::close() {
     closing_ = true;
     pool_ledger::actions actions;
@@ -345,6 +391,7 @@ detached server_pool::open(partition_id id) {
         last_failure_.clear();
         server.settings = context_.parameters.empty();
         server.reported_at_login = server.reported;
+        server.checked_at = now;
         server.parameters = server.settings;
         partitions_[id].welcome = server.reported;
         server.io->arm(interest::read);  // as every server that is handed out

@@ -82,6 +82,7 @@ struct pool_options {
     std::size_t owed_replies = 65536;
     std::size_t held_message = 1 << 20;
     bool commit_abandoned = false;
+    config::duration leak_check = std::chrono::seconds{60};  ///< zero: never
 };
 
 /// Clients that gave equal startup parameters; see partition_id.
@@ -108,6 +109,11 @@ public:
     server_connection* take_idle(pool_waiter& waiter) noexcept;
     /// A server at once, or null: then the waiter stands in line.
     server_connection* acquire(pool_waiter& waiter);
+    /// Where every server is some client's home already and there is room for more: the waiter stands in line
+    /// for one that is opened now. False: nothing has happened.
+    bool acquire_own(pool_waiter& waiter);
+    /// The server that is best made the home of a client that has none; null when there is none at all.
+    server_connection* home_for(partition_id id) const noexcept;
     void withdraw(pool_waiter& waiter) noexcept;
     /// Gives back a server at a safe point. `touched`: something of the client's may be left in its session.
     void release(server_connection& server, bool touched);
@@ -120,6 +126,8 @@ public:
     /// What is known of the servers has changed: connections to those that may no longer serve are closed,
     /// now or when they come back, and whoever waits gets another attempt at once.
     void reconsider();
+    /// What servers are logged in to or as changes: none that is there now is used by another client.
+    void renew();
     /// An idle server has something to say.
     void idle_ready(server_connection& server) noexcept;
 
@@ -160,6 +168,7 @@ private:
         std::function<void(std::unique_ptr<server_connection>, const login_outcome&)> done
     );
     detached clean(server_connection& server, bool touched);
+    detached inspect(server_connection& server);
     detached send_cancel(server_connection& server);
     void refuse_all(partition_id id, const login_outcome& why);
     void close_server(server_connection& server, config::metrics::server_close why);

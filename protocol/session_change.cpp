@@ -282,6 +282,30 @@ std::vector<session_change> session_changes(std::string_view text, std::size_t m
     return changes.result();
 }
 
+bool names_word(std::string_view text, std::string_view word) noexcept {
+    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+    const auto same = [&lower](char a, char b) { return lower(a) == lower(b); };
+    const auto part_of_word = [&lower](char c) {
+        return (lower(c) >= 'a' && lower(c) <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '$' ||
+               static_cast<unsigned char>(c) >= 0x80;
+    };
+    for (auto at = text.begin(); !word.empty();) {
+        at = std::search(at, text.end(), word.begin(), word.end(), same);
+        if (at == text.end()) return false;
+        const auto behind = at + static_cast<std::ptrdiff_t>(word.size());
+        const bool whole =
+            (at == text.begin() || !part_of_word(at[-1])) && (behind == text.end() || !part_of_word(*behind));
+        if (whole) return true;
+        ++at;
+    }
+    return false;
+}
+
+bool speaks_of_logins(std::string_view ddl) noexcept {
+    return names_word(ddl, "database") || names_word(ddl, "role") || names_word(ddl, "user") ||
+           names_word(ddl, "group");
+}
+
 std::string quote_identifier(std::string_view name) { return quoted(name, '"'); }
 
 std::string quote_literal(std::string_view value) {

@@ -58,6 +58,11 @@ struct session_change {
 /// `max_text_bytes` or contains a zero byte is one `other`. Assumes `standard_conforming_strings = on`.
 std::vector<session_change> session_changes(std::string_view text, std::size_t max_text_bytes = 256 * 1024);
 
+/// Whether `text` names `word`, in whatever case, and not as a part of a longer word.
+bool names_word(std::string_view text, std::string_view word) noexcept;
+/// Whether DDL may be about a database or a role, and so about what connections are logged in to.
+bool speaks_of_logins(std::string_view ddl) noexcept;
+
 /// `"na""me"`: always quoted, so that no keyword needs to be known. `SET "app.tag" TO …` sets app.tag.
 std::string quote_identifier(std::string_view name);
 

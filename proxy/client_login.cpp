@@ -17,6 +17,8 @@ using protocol::startup_kind;
 namespace {
 
 constexpr std::size_t longest_login_message = 10'000;  // a password or a SASL message
+/// How long a client waits for a server of its own where others could serve it.
+constexpr config::duration own_server_patience = std::chrono::seconds{1};
 
 }  // namespace
 
@@ -261,6 +263,7 @@ pool::task<bool> client_login::find_server() {
     facts.settings = facts.startup;
     session_.parameters = facts.settings;
     const bool session_mode = worker_.settings().pool.mode() == config::pool_mode::session;
+    facts.keeps_server = worker_.settings().pool.session_state() == config::session_policy::pin;
     if (session_mode) {
         facts.pins.add(pin_reason::session_mode);
     } else {
@@ -270,46 +273,75 @@ pool::task<bool> client_login::find_server() {
     if (pool.facts(session_.partition).welcome == nullptr) {
         pool::server_connection* server = pool.acquire(session_);
         if (server == nullptr) {
-            session_.phase_ = session_phase::waiting;
-            for (;;) {
-                const auto bits = co_await session_.gate_.wait();
-                if ((bits & client_session::server_granted) != 0) break;
-                const bool leave = (bits & (client_session::killed | client_session::timed_out)) != 0;
-                if ((bits & client_session::drained) != 0) session_.draining_ = true;
-                if (leave) {
-                    co_return refuse(
-                        protocol::sqlstate::cannot_connect_now, "no server answered in time",
-                        login_result::timeout
-                    );
-                }
-                if ((bits & client_session::server_refused) != 0) {
-                    const auto why = std::move(session_.refusal_);
-                    session_.phase_ = session_phase::login;
-                    if (!why->error_frame.empty()) {
-                        send(why->error_frame);
-                        worker_.metrics().client_logins.add(login_result::unavailable);
-                        co_return false;
-                    }
-                    co_return refuse(why->sqlstate, why->message, login_result::unavailable, why->detail);
-                }
-                if (session_.in_.size() > longest_login_message) session_.io_->arm(pool::interest::none);
-                // The client may leave while it waits.
-                if ((bits & client_session::client_readable) != 0) {
-                    const auto result = session_.in_.fill(*session_.io_, 0);
-                    session_.in_.keep();
-                    if (result.status == io_status::eof || result.status == io_status::error) co_return false;
-                }
+            const waited end = co_await wait_for_server();
+            if (end == waited::gone) co_return false;
+            if (end == waited::too_long) {
+                co_return refuse(
+                    protocol::sqlstate::cannot_connect_now, "no server answered in time",
+                    login_result::timeout
+                );
             }
-            session_.phase_ = session_phase::login;
+            if (end == waited::refused) {
+                const auto why = std::move(session_.refusal_);
+                if (!why->error_frame.empty()) {
+                    send(why->error_frame);
+                    worker_.metrics().client_logins.add(login_result::unavailable);
+                    co_return false;
+                }
+                co_return refuse(why->sqlstate, why->message, login_result::unavailable, why->detail);
+            }
             server = std::exchange(session_.server_, nullptr);
         }
         pool.release(*server, false);
+    } else if (worker_.settings().pool.own_server() == config::yes_no::yes && !co_await find_own_server()) {
+        co_return false;
     }
     deadline_.stop();
     session_.io_->arm(pool::interest::read);
     facts.told = pool.facts(session_.partition).welcome;
     if (application_name_) facts.told = store.with(facts.told, "application_name", &*application_name_);
     co_return true;
+}
+
+/// False when the client is gone. A server that cannot be had now is no reason to keep a client out.
+pool::task<bool> client_login::find_own_server() {
+    pool::server_pool& pool = *session_.pool_;
+    if (!pool.acquire_own(session_)) co_return true;
+    deadline_.after(own_server_patience);
+    const waited end = co_await wait_for_server();
+    deadline_.stop();
+    if (end == waited::gone) co_return false;
+    pool.withdraw(session_);
+    session_.refusal_.reset();
+    if (auto* server = std::exchange(session_.server_, nullptr)) pool.release(*server, false);
+    co_return true;
+}
+
+pool::task<client_login::waited> client_login::wait_for_server() {
+    session_.phase_ = session_phase::waiting;
+    for (;;) {
+        const auto bits = co_await session_.gate_.wait();
+        if ((bits & client_session::drained) != 0) session_.draining_ = true;
+        if ((bits & client_session::killed) != 0) co_return waited::gone;
+        if ((bits & client_session::server_granted) != 0) break;
+        if ((bits & client_session::timed_out) != 0) {
+            session_.phase_ = session_phase::login;
+            co_return waited::too_long;
+        }
+        if ((bits & client_session::server_refused) != 0) {
+            session_.phase_ = session_phase::login;
+            co_return waited::refused;
+        }
+        if (session_.in_.size() > longest_login_message) session_.io_->arm(pool::interest::none);
+        // The client may leave while it waits.
+        if ((bits & client_session::client_readable) != 0) {
+            const auto result = session_.in_.fill(*session_.io_, 0);
+            session_.in_.keep();
+            if (result.status == io_status::eof || result.status == io_status::error) co_return waited::gone;
+        }
+    }
+    session_.phase_ = session_phase::login;
+    co_return waited::granted;
 }
 
 pool::task<bool> client_login::open_replication() {
@@ -357,11 +389,12 @@ void client_login::welcome() {
     std::uint32_t pid = 0;
     if (session_.dedicated_) {
         pid = session_.dedicated_->key.pid;
-    } else if (auto* idle = session_.pool_->ledger().peek_idle(session_.partition)) {
-        // The backend the client is most likely to get: what it calls itself there agrees with what we say
-        // here.
-        session_.last.attach(idle);
-        pid = static_cast<pool::server_connection*>(idle)->key.pid;
+    } else {
+        // The backend that is this client's home: what it calls itself there agrees with what we say here.
+        auto* home = static_cast<pool::server_connection*>(session_.last.server());
+        if (home == nullptr) home = session_.pool_->home_for(session_.partition);
+        session_.last.attach(home);
+        if (home != nullptr) pid = home->key.pid;
     }
     if (pid == 0) pid = static_cast<std::uint32_t>(worker_.env().random() >> 33) | 1U;
     session_.key_ = worker_.register_key(session_, pid, minor_ >= 2);

@@ -70,6 +70,10 @@ private:
     std::string_view address() const;
 
     pool::task<bool> find_server();
+    pool::task<bool> find_own_server();
+    /// How the wait for a server has ended.
+    enum class waited : std::uint8_t { granted, refused, too_long, gone };
+    pool::task<waited> wait_for_server();
     pool::task<bool> open_replication();
     void welcome();
 

@@ -30,6 +30,7 @@ client_session::client_session(
       out_(worker.buffers()),
       requests_(worker.relay(), facts_),
       peer_(std::move(peer)),
+      serial_(worker.next_serial()),
       local_(local) {
     io_->watch(gate_, {client_readable, client_writable, client_broken});
     worker_.metrics().clients_connected.add();
@@ -72,6 +73,7 @@ bool client_session::progress(pool::event_mask bits) {
     if (phase_ == session_phase::blind) return step_blind(bits);
     constexpr pool::event_mask usual = client_readable | server_readable;
     if ((bits & ~usual) != 0 && !unusual_progress(bits)) return false;
+    if (listening_ && (bits & ~usual) != 0 && !hear(bits)) return false;
     if ((bits & server_readable) != 0 && server_ != nullptr && !read_server()) return false;
     if ((bits & server_unfit) != 0 && server_ != nullptr && worker_.cluster().must_leave(server_->where) &&
         !lost_server()) {
@@ -215,7 +217,11 @@ bool client_session::read_server() {
     if (server_->muted) return true;
     const pool::io_result result = server_->in.fill(*server_->io, server_want_);
     if (result.status == io_status::would_block) return true;
-    if (result.status != io_status::ok) return lost_server();
+    if (result.status != io_status::ok) {
+        // An end of the request that has been read already is still true.
+        if (listening_ && !release_ready()) return false;
+        return lost_server();
+    }
     if (server_->heard != nullptr) {
         server_->heard->store(worker_.env().now().time_since_epoch().count(), std::memory_order_relaxed);
     }
@@ -387,6 +393,13 @@ void client_session::own_row(protocol::byte_view body) {
         survey_->row({columns[0], columns[1], columns[2], columns[3]});
         return;
     }
+    if (phase_ == session_phase::handing_over) {
+        if (reader.u16() != 1) return;
+        const std::int32_t length = reader.i32();
+        if (length >= 0)
+            listening_->heard.emplace_back(protocol::as_text(reader.bytes(static_cast<std::size_t>(length))));
+        return;
+    }
     if (!row_) row_ = std::make_unique<std::vector<std::optional<std::string>>>();
     const std::uint16_t columns = reader.u16();
     for (std::uint16_t i = 0; i < columns && !reader.failed(); ++i) {
@@ -412,12 +425,14 @@ void client_session::error(std::string_view sqlstate, std::string_view message, 
         worker_.cluster().refused_write(server_->where);
     request_failed_ = true;
     facts_.failed();
+    if (listening_) listening_->sent_unlistens.clear();
     if (fatal) server_said_goodbye_ = true;
 }
 
 void client_session::command_complete(std::string_view tag) {
     if (tag == "DEALLOCATE ALL" || tag == "DISCARD ALL") requests_.statements().clear_named();
     if (tag == "DEALLOCATE") requests_.deallocated();
+    if (listening_) note_tag(tag);
     if (!request_failed_) {
         facts_.completed(tag, {server_->settings, server_->reported_at_login}, worker_.parameters());
     }
@@ -428,6 +443,7 @@ void client_session::ready() {
         own_over_ = true;
         return;
     }
+    if (listening_ && server_->status == transaction_status::idle) settle_unlistens();
     request_failed_ = false;
     facts_.ready();
     if (server_->status != transaction_status::idle) return;

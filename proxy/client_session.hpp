@@ -12,6 +12,7 @@
 #include "pool/reply_pump.hpp"
 #include "pool/server_pool.hpp"
 #include "proxy/client_login.hpp"
+#include "proxy/notification_hub.hpp"
 #include "proxy/recovery_plan.hpp"
 #include "proxy/request_relay.hpp"
 #include "proxy/session_facts.hpp"
@@ -21,16 +22,17 @@ namespace pgmend::proxy {
 class worker_core;
 
 enum class session_phase : std::uint8_t {
-    login,      ///< startup, TLS, authentication, welcome
-    idle,       ///< no request, no server unless pinned
-    waiting,    ///< a request waits for a server
-    surveying,  ///< the server is asked what its database's own functions do
-    restoring,  ///< the server is being set up for this client
-    active,     ///< a request runs
-    reviewing,  ///< the server is asked what the request left behind
-    failing,    ///< the server is put into the failed block that the client believes in
-    blind,      ///< replication: bytes are passed on unread
-    closing,    ///< the last words are on their way to the client
+    login,         ///< startup, TLS, authentication, welcome
+    idle,          ///< no request, no server unless pinned
+    waiting,       ///< a request waits for a server
+    surveying,     ///< the server is asked what its database's own functions do
+    restoring,     ///< the server is being set up for this client
+    active,        ///< a request runs
+    reviewing,     ///< the server is asked what the request left behind
+    failing,       ///< the server is put into the failed block that the client believes in
+    handing_over,  ///< its channels go to the shared connection
+    blind,         ///< replication: bytes are passed on unread
+    closing,       ///< the last words are on their way to the client
 };
 
 class client_session final : public pool::pool_waiter,
@@ -70,6 +72,8 @@ public:
     void command_complete(std::string_view tag) override;
     void ready() override;
     void undone(protocol::owed_reply& reply) override;
+    bool notification(protocol::byte_view body) override;
+    protocol::byte_view before_ready(bool& wait) override;
 
 private:
     friend class client_login;
@@ -89,6 +93,10 @@ private:
         cancel_over = 1024,
         server_unfit = 2048,
         server_unmuted = 4096,
+        notified = 8192,
+        hub_answered = 16384,
+        hub_lost = 32768,
+        fence_over = 65536,
     };
     /// What the pool said no with.
     struct refusal {
@@ -127,7 +135,7 @@ private:
     bool holding() const noexcept {
         return phase_ == session_phase::waiting || phase_ == session_phase::surveying ||
                phase_ == session_phase::restoring || phase_ == session_phase::reviewing ||
-               phase_ == session_phase::failing;
+               phase_ == session_phase::failing || phase_ == session_phase::handing_over;
     }
 
     bool want_server();
@@ -146,6 +154,19 @@ private:
     void tell_parameters();
     void give_back(bool client_gone);
     void count_pins() noexcept;
+
+    // session_listening.cpp
+    bool hand_channels_over();
+    void handing_over_goes_on();
+    bool same_encoding() const;
+    notification_hub& hub();
+    void drop_channels(bool (*which)(bool live), const std::vector<std::string>* but = nullptr);
+    void settle_unlistens();
+    void note_tag(std::string_view tag);
+    bool hear(pool::event_mask bits);
+    bool release_ready();
+    bool end_listening();
+    bool tell_notifications();
 
     /// Tells the client and closes once it was sent. Always false, so that it may be returned.
     bool fail(std::string_view sqlstate, std::string_view message, std::string_view detail = {});
@@ -183,6 +204,7 @@ private:
     std::unique_ptr<mishap> mishap_;       ///< null unless a server was lost, or says that it goes
     database_catalog* catalog_ = nullptr;  ///< null where nothing depends on it
     std::unique_ptr<catalog_survey> survey_;
+    std::unique_ptr<subscription> listening_;  ///< null while the shared connection hears nothing for it
     std::unique_ptr<std::vector<std::optional<std::string>>> row_;  ///< the answer to our own query
     client_key key_;
     std::string peer_;
@@ -190,6 +212,7 @@ private:
     std::size_t want_ = 0;         ///< size of the client's message that is waited for
     std::size_t server_want_ = 0;  ///< and of the server's
     pin_set counted_pins_;
+    std::uint64_t serial_;        ///< tells clients apart, also those of other times
     std::uint64_t taken_in_ = 0;  ///< the catalog's epoch when the server was taken
     session_phase phase_ = session_phase::login;
     request_relay::catalog_change catalog_change_ = request_relay::catalog_change::none;

@@ -347,6 +347,9 @@ void request_relay::note(const protocol::statement_traits& traits, std::string_v
         barrier_ = barrier::after_sync;
     }
     note_schema(traits, text);
+    const bool logins = has(traits.effects, session_effect::changes_schema) && context_.logins != nullptr &&
+                        protocol::speaks_of_logins(text);
+    if (logins) context_.logins->about_logins(text);
     if (facts_.take_temporary_objects()) server_->close_when_free = true;
 }
 
@@ -367,6 +370,8 @@ request_relay::outcome request_relay::query() {
     // What its names stand for, and whether the transaction has failed, must be known first; and whether the
     // server skips to the client's Sync, before one of ours follows it.
     if ((names_statements || !materialized_.empty()) && !server_->owed.empty()) return wait_for_answers();
+    if (facts_.asks_channels(text)) announce_channels();
+    if (facts_.take_foreign_sequences(traits, text)) forget_sequences(reply_action::own);
     note(traits, text);
     if (names_statements) materialize(text, reply_action::own);
     // A simple Query drops the unnamed statement, ours and the server's.

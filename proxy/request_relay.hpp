@@ -20,6 +20,16 @@
 
 namespace pgmend::proxy {
 
+/// Told of statements that change what servers are logged in to, or as whom.
+class login_changes {
+public:
+    /// `text` is about to run and speaks of databases or roles.
+    virtual void about_logins(std::string_view text) = 0;
+
+protected:
+    ~login_changes() = default;
+};
+
 /// What all sessions of one worker share for this.
 struct relay_context {
     protocol::statement_store& statements;
@@ -30,6 +40,8 @@ struct relay_context {
     std::uint64_t& doubts;        ///< rises with every Parse that must not be shared
     std::size_t held_message;
     std::size_t client_statements;
+    sequence_habits& habits;
+    login_changes* logins = nullptr;  ///< null: nobody wants to know
 };
 
 enum class request_result : std::uint8_t {
@@ -50,7 +62,9 @@ struct request_step {
 class request_relay {
 public:
     request_relay(const relay_context& context, session_facts& facts) noexcept
-        : context_(context), facts_(facts) {}
+        : context_(context), facts_(facts) {
+        facts.habits = &context.habits;
+    }
 
     /// Of the database the client is logged into; null: nothing is known of it.
     void use_catalog(database_catalog* catalog) noexcept { catalog_ = catalog; }
@@ -142,6 +156,8 @@ public:
 private:
     /// Most that is made for one message, injected texts apart.
     static constexpr std::size_t made_bytes = 2048;
+    /// Never the name of a shared statement: those are numbered from one.
+    static constexpr std::string_view spare_name = "pgmend_0";
     enum class outcome : std::uint8_t { done, wait_whole, stop };
 
     request_step read_messages();
@@ -195,6 +211,8 @@ private:
     outcome duplicate(protocol::client_statement& entry, std::string_view text, protocol::byte_view types);
     void materialize(std::string_view text, protocol::reply_action action);
     void dematerialize();
+    void forget_sequences(protocol::reply_action action);
+    void announce_channels();
     protocol::statement_traits classify(std::string_view text) const noexcept;
     const protocol::statement_traits& traits_of(const protocol::statement_ref& statement) const;
     void note_schema(const protocol::statement_traits& traits, std::string_view text);

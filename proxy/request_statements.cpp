@@ -24,9 +24,7 @@ using protocol::substitute_error;
 namespace {
 
 constexpr std::size_t header_bytes = protocol::frame_header_size;
-constexpr std::size_t longest_name = 512;  // of a portal or statement; PostgreSQL cuts at 63
-/// Never the name of a shared statement: those are numbered from one.
-constexpr std::string_view spare_name = "pgmend_0";
+constexpr std::size_t longest_name = 512;      // of a portal or statement; PostgreSQL cuts at 63
 constexpr std::size_t most_materialized = 16;  // statements of the client's that one text of SQL finds
 
 constexpr session_effect speaks_of_statements =
@@ -197,6 +195,7 @@ request_relay::outcome request_relay::parse() {
     }
     parse_parts parts;
     if (!split_parse(parts)) return forward(reply_kind::parse);  // the server says what is wrong with it
+    if (facts_.asks_channels(parts.text)) announce_channels();
     const auto judge = [this](std::string_view sql) { return classify(sql); };
     if (parts.name.empty()) {
         const statement_ref statement =
@@ -361,7 +360,10 @@ request_relay::outcome request_relay::bind() {
     const protocol::prepared_statement& prepared = **statement;
     const bool names_others = has(prepared.traits.effects, speaks_of_statements);
     if (names_others && names_undecided(prepared.text)) return wait_for_answers();
+    if (facts_.asks_channels(prepared.text)) announce_channels();
     if (!provide(*statement, !name.empty())) return wait_for_answers();
+    if (facts_.take_foreign_sequences(traits_of(*statement), prepared.text))
+        forget_sequences(reply_action::swallow);
     if (names_others) materialize(prepared.text, reply_action::swallow);
     if (portal.empty()) {
         portal_ = *statement;

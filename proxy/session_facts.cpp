@@ -4,6 +4,7 @@
 #include <array>
 #include <cctype>
 
+#include "pool/leftover_query.hpp"
 #include "protocol/session_change.hpp"
 
 namespace pgmend::proxy {
@@ -34,10 +35,10 @@ constexpr std::array<pinning, 11> pinnings{{
     {session_effect::unknown, pin_reason::unknown},
 }};
 
-/// What the server can be asked about, in the order of the review's first columns.
-constexpr std::array<pin_reason, 6> reviewable{pin_reason::temporary_table, pin_reason::advisory_lock,
-                                               pin_reason::cursor,          pin_reason::sql_prepare,
-                                               pin_reason::listen,          pin_reason::role};
+/// What the server can be asked about, in the order of pool::leftover_words.
+constexpr std::array<pin_reason, pool::leftover_words.size()> reviewable{
+    pin_reason::temporary_table, pin_reason::advisory_lock, pin_reason::cursor,
+    pin_reason::sql_prepare,     pin_reason::listen,        pin_reason::role};
 
 constexpr session_effect may_release = session_effect::unlisten | session_effect::advisory_unlock |
                                        session_effect::sql_deallocate | session_effect::discard |
@@ -57,7 +58,42 @@ bool mentions(std::string_view text, std::string_view word) noexcept {
     return std::search(text.begin(), text.end(), word.begin(), word.end(), same) != text.end();
 }
 
+bool draws(const protocol::statement_traits& traits) noexcept {
+    return traits.kind == statement_kind::insert || has(traits.effects, session_effect::sequence_value);
+}
+
+bool asks_what_was_drawn(const protocol::statement_traits& traits, std::string_view text) noexcept {
+    return has(traits.effects, session_effect::sequence_value) &&
+           (mentions(text, "currval") || mentions(text, "lastval"));
+}
+
 }  // namespace
+
+bool session_facts::take_foreign_sequences(
+    const protocol::statement_traits& traits, std::string_view text
+) noexcept {
+    if (!foreign_sequences_ || !draws(traits)) return false;
+    foreign_sequences_ = false;
+    return asks_what_was_drawn(traits, text);
+}
+
+/// The value of currval and lastval belongs to one backend. It is kept from the first question on, and from
+/// the drawing on where a client of this application has asked before.
+void session_facts::note_sequences(const protocol::statement_traits& traits, std::string_view text) {
+    if (pins.has(pin_reason::sequence)) return;
+    const std::string* application = settings->find(application_name);
+    const std::string_view name =
+        application != nullptr ? std::string_view{*application} : std::string_view{};
+    if (asks_what_was_drawn(traits, text)) {
+        if (habits != nullptr && last_draw_ != 0) habits->learn(last_draw_, name);
+        pins.add(pin_reason::sequence);
+        return;
+    }
+    // What an INSERT puts in differs each time.
+    const bool insert = traits.kind == statement_kind::insert;
+    last_draw_ = sequence_habits::shape(insert ? text.substr(0, text.find('(')) : text);
+    if (habits != nullptr && habits->knows(last_draw_, name)) pins.add(pin_reason::sequence);
+}
 
 /// Another statement follows before the reset was answered: what it did is asked later.
 void session_facts::doubt_reset() {
@@ -83,11 +119,14 @@ void session_facts::note(const protocol::statement_traits& traits, std::string_v
     if (reset_ != certain_reset::none) doubt_reset();
     // SET LOCAL has no effect on the session; several statements may contain one.
     if (traits.kind == statement_kind::set || traits.multiple) local_settings_ = true;
+    if (draws(traits)) note_sequences(traits, text);
     const session_effect effects = traits.effects & ~harmless;
     if (effects == session_effect::none && traits.kind != statement_kind::close_cursor) return;
     if (!pins.empty() && (has(effects, may_release) || traits.kind == statement_kind::close_cursor)) {
         review_pins_ = true;
     }
+    if (keeps_server && (effects & ~session_effect::changes_schema) != session_effect::none)
+        pins.add(pin_reason::parameter);
     for (const auto& [effect, reason] : pinnings) {
         if (!has(effects, effect) || pins.has(reason)) continue;
         pins.add(reason);
@@ -95,13 +134,23 @@ void session_facts::note(const protocol::statement_traits& traits, std::string_v
         if (std::find(reviewable.begin(), reviewable.end(), reason) != reviewable.end()) review_pins_ = true;
     }
     if (has(effects, session_effect::temp_object)) had_temporary_objects_ = true;
-    // The value of currval and lastval belongs to one backend; it is kept from the first question on.
-    if (has(effects, session_effect::sequence_value) &&
-        (mentions(text, "currval") || mentions(text, "lastval"))) {
-        pins.add(pin_reason::sequence);
-    }
+    if (shared != nullptr && has(effects, session_effect::unlisten | session_effect::discard))
+        note_unlistens(text);
     if (has(effects, session_effect::changes_schema)) schema_changed_ = true;
     if (has(effects, names_parameters)) note_changes(traits, text, idle);
+}
+
+bool session_facts::asks_channels(std::string_view text) const noexcept {
+    return shared != nullptr && !shared->channels.empty() && mentions(text, "pg_listening_channels");
+}
+
+void session_facts::note_unlistens(std::string_view text) {
+    for (const auto& change : protocol::session_changes(text)) {
+        if (change.kind == session_change_kind::unlisten) shared->sent_unlistens.push_back(change.name);
+        const bool all = change.kind == session_change_kind::unlisten_all ||
+                         change.kind == session_change_kind::discard_all;
+        if (all) shared->sent_unlistens.emplace_back("*");
+    }
 }
 
 void session_facts::note_changes(const protocol::statement_traits& traits, std::string_view text, bool idle) {
@@ -205,16 +254,7 @@ std::string session_facts::review_query(std::string_view login_user) const {
     if (!values.empty()) query += values + ';';
     if (!review_pins_) return query;
     if (asks_for_limit) query += protocol::unlimited;
-    return query +
-           "SELECT EXISTS(SELECT 1 FROM pg_catalog.pg_class WHERE "
-           "relnamespace=pg_catalog.pg_my_temp_schema()),"
-           "EXISTS(SELECT 1 FROM pg_catalog.pg_locks WHERE locktype='advisory' AND "
-           "pid=pg_catalog.pg_backend_pid()),"
-           "EXISTS(SELECT 1 FROM pg_catalog.pg_cursors WHERE is_holdable),"
-           "EXISTS(SELECT 1 FROM pg_catalog.pg_prepared_statements WHERE from_sql),"
-           "EXISTS(SELECT 1 FROM pg_catalog.pg_listening_channels()),"
-           "current_user<>session_user OR session_user<>" +
-           protocol::quote_literal(login_user);
+    return query + pool::leftover_query(login_user);
 }
 
 void session_facts::note_reported(std::string_view name) {

@@ -16,6 +16,7 @@
 #include "config/metrics.hpp"
 #include "protocol/parameter_set.hpp"
 #include "protocol/statement_traits.hpp"
+#include "proxy/sequence_habits.hpp"
 
 namespace pgmend::proxy {
 
@@ -35,6 +36,7 @@ public:
     void add(pin_reason reason) noexcept { bits_ |= bit(reason); }
     void remove(pin_reason reason) noexcept { bits_ &= ~bit(reason); }
     bool has(pin_reason reason) const noexcept { return (bits_ & bit(reason)) != 0; }
+    bool only(pin_reason reason) const noexcept { return bits_ == bit(reason); }
     bool empty() const noexcept { return bits_ == 0; }
     void clear() noexcept { bits_ = 0; }
     bool operator==(const pin_set&) const = default;
@@ -49,13 +51,28 @@ private:
 /// How one statement reset settings for certain, if nothing went wrong: no need to ask.
 enum class certain_reset : std::uint8_t { none, one, all, everything };
 
+/// What the shared connection hears for one client.
+struct shared_channels {
+    /// False until it is this connection, and not the client's server, that tells of the channel.
+    std::map<std::string, bool, std::less<>> channels;
+    /// What UNLISTENs name that were sent and not answered, "*" for all.
+    std::vector<std::string> sent_unlistens;
+};
+
 class session_facts {
 public:
     const protocol::parameter_set* startup = nullptr;   ///< what RESET ALL goes back to
     const protocol::parameter_set* settings = nullptr;  ///< in force now, beyond the server's startup values
     const protocol::parameter_set* told = nullptr;      ///< what the client was told by ParameterStatus
     pin_set pins;
+    sequence_habits* habits = nullptr;  ///< of all clients of the worker; may be null
+    shared_channels* shared = nullptr;  ///< null while the shared connection hears nothing for this client
+    bool keeps_server = false;          ///< pool.session_state: pin
 
+    /// The client has a server; `foreign`: somebody else had it since, and may have used sequences.
+    void server_taken(bool foreign) noexcept { foreign_sequences_ = foreign; }
+    /// Whether what sequences gave others must be forgotten before this statement. Told once.
+    bool take_foreign_sequences(const protocol::statement_traits& traits, std::string_view text) noexcept;
     /// A statement goes to the server. `idle`: it begins a request of its own. Constant time for nearly all.
     void note(const protocol::statement_traits& traits, std::string_view text, bool idle);
     /// Whether the server must be asked before it may be given back.
@@ -74,6 +91,14 @@ public:
         reset_ = completed_ = certain_reset::none;
         review_pins_ = local_settings_ = had_temporary_objects_ = false;
         touched_.clear();
+    }
+    /// Whether this text asks for channels that only the shared connection knows of: then the server is told
+    /// of them first.
+    bool asks_channels(std::string_view text) const noexcept;
+    /// The server listens to the client's channels again.
+    void listens_again() noexcept {
+        pins.add(pin_reason::listen);
+        review_pins_ = true;
     }
     /// A statement changed the schema since the last call.
     bool take_schema_change() noexcept { return std::exchange(schema_changed_, false); }
@@ -112,6 +137,8 @@ private:
     void note_changes(const protocol::statement_traits& traits, std::string_view text, bool idle);
 
     void discarded() noexcept;
+    void note_unlistens(std::string_view text);
+    void note_sequences(const protocol::statement_traits& traits, std::string_view text);
 
     /// Parameters whose value is not known for certain, and whether the last statement that named one was a
     /// reset.
@@ -124,6 +151,9 @@ private:
     bool schema_changed_ = false;
     bool local_settings_ = false;
     bool had_temporary_objects_ = false;
+    bool foreign_sequences_ = false;
+    /// The shape of the last statement that may have drawn from a sequence; zero: none.
+    std::uint64_t last_draw_ = 0;
 };
 
 }  // namespace pgmend::proxy

@@ -63,6 +63,7 @@ void client_session::forget_server() {
     pool::server_connection& server = *std::exchange(server_, nullptr);
     server.cancel_listener = nullptr;
     if (std::exchange(counted_active_, false)) worker_.metrics().clients_active.sub();
+    if (listening_) listening_->server_gone();
     pool_->discard(server, config::metrics::server_close::lost_in_use);
     too_many_owed_ = false;
     server_want_ = 0;

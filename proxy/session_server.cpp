@@ -38,6 +38,15 @@ bool client_session::take_server(pool::server_connection& server) {
     if (!std::exchange(counted_active_, true)) worker_.metrics().clients_active.add();
     server.cancel_listener = &gate_;
     server.on_cancel_over = cancel_over;
+    const std::uint64_t user_before = std::exchange(server.last_user, serial_);
+    const bool foreign = user_before != 0 && user_before != serial_;
+    facts_.server_taken(foreign);
+    if (listening_) {
+        server.hold_ready = true;
+        // What its last client notified may still be on its way to the hub.
+        listening_->own_server_pid = foreign ? 0 : server.key.pid;
+        if (foreign) hub().fence(*listening_);
+    }
     const auto now = worker_.env().now();
     if (phase_ == session_phase::waiting) worker_.metrics().wait_seconds.record(now - since);
     request_began_ = now;
@@ -147,6 +156,7 @@ bool client_session::request_done() {
         own_query(protocol::restore_script(*server_->settings, *facts_.settings), session_phase::restoring);
         return true;
     }
+    if ((listening_ || facts_.pins.has(pin_reason::listen)) && hand_channels_over()) return true;
     parameters = facts_.settings;
     count_pins();
     worker_.metrics().request_seconds.record(worker_.env().now() - request_began_);
@@ -160,7 +170,7 @@ bool client_session::request_done() {
         );
     }
     if (facts_.pins.empty()) give_back(false);
-    return true;
+    return !listening_ || hear(0);
 }
 
 /// A limit that the server itself imposes may be too short for the first statement of ours, which takes it
@@ -182,6 +192,10 @@ bool client_session::ask_again() {
 
 bool client_session::own_query_over() {
     own_over_ = false;
+    if (phase_ == session_phase::handing_over) {
+        handing_over_goes_on();
+        return true;
+    }
     if (phase_ == session_phase::surveying) return survey_over();
     if (ask_again()) return true;
     if (phase_ == session_phase::restoring) {
@@ -221,6 +235,8 @@ void client_session::give_back(bool client_gone) {
     if (server_ != nullptr) {
         pool::server_connection& server = *std::exchange(server_, nullptr);
         server.cancel_listener = nullptr;
+        server.hold_ready = false;
+        if (listening_) listening_->own_server_pid = 0;
         if (std::exchange(counted_active_, false)) worker_.metrics().clients_active.sub();
         const bool own_under_way = phase_ == session_phase::surveying || phase_ == session_phase::restoring ||
                                    phase_ == session_phase::reviewing;
@@ -234,6 +250,8 @@ void client_session::give_back(bool client_gone) {
         }
     }
     if (!client_gone) return;
+    facts_.shared = nullptr;
+    listening_.reset();
     facts_.pins.clear();
     count_pins();
 }

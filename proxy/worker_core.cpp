@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "config/log.hpp"
+#include "protocol/session_change.hpp"
 
 namespace pgmend::proxy {
 
@@ -47,6 +48,7 @@ pool::pool_options options_for(const worker_options& worker) {
     options.cleanup_timeout = pool.cleanup_timeout();
     options.max_prepared_statements = pool.max_prepared_statements();
     options.owed_replies = settings.limits.owed_replies();
+    options.leak_check = pool.leak_check();
     options.held_message = settings.limits.held_message().bytes;
     options.commit_abandoned = pool.on_abandoned_transaction() == config::abandoned_transaction::commit;
     return options;
@@ -74,7 +76,9 @@ worker_core::worker_core(
           schema_epoch_,
           doubts_,
           options_.settings->limits.held_message().bytes,
-          options_.settings->limits.client_prepared_statements()},
+          options_.settings->limits.client_prepared_statements(),
+          habits_,
+          this},
       retries_(options_.settings->retry.budget()),
       users_(options_.live.secrets, options_.process_secret),
       logins_(*options_.settings, users_, options_.live.towards_servers),
@@ -134,10 +138,21 @@ void worker_core::drop_unused_pools() {
         return !(pool.ledger().holding() && pool.greets()) && pool.servers().empty() && !pool.busy() &&
                !pool.burying() && pool.ledger().total() == 0;
     });
+    std::erase_if(hubs_, [](const auto& item) { return item.second->idle(); });
     std::erase_if(catalogs_, [this](const auto& item) {
         const auto pool = pools_.lower_bound({item.first, {}});
         return pool == pools_.end() || pool->first.first != item.first;
     });
+}
+
+/// Idle connections must not be in the way of DROP DATABASE, nor outlive a role; ALTER DATABASE and ALTER
+/// ROLE are seen at the next login.
+void worker_core::about_logins(std::string_view text) {
+    for (auto& [name, pool] : pools_) {
+        const auto& login = pool->login();
+        if (protocol::names_word(text, login.database) || protocol::names_word(text, login.user))
+            pool->renew();
+    }
 }
 
 void worker_core::sweep_parameters() {
@@ -179,11 +194,17 @@ void worker_core::update(health::topology_snapshot picture) {
     for (auto& [name, pool] : pools_) {
         pool->reconsider();
     }
+    for (auto& [name, hub] : hubs_) {
+        hub->reconsider();
+    }
 }
 
 void worker_core::close_pools() {
     closing_ = true;
     asking_.stop();
+    for (auto& [name, hub] : hubs_) {
+        hub->stop();
+    }
     for (auto& [name, pool] : pools_) {
         pool->close();
     }
@@ -229,6 +250,26 @@ database_catalog& worker_core::catalog_of(const std::string& database) {
         );
     }
     return *catalog;
+}
+
+notification_hub& worker_core::hub_for(const std::string& database, const std::string& user) {
+    auto& hub = hubs_[database];
+    if (!hub) hub = std::make_unique<notification_hub>(*this, database, user);
+    return *hub;
+}
+
+pool::server_pool& worker_core::listen_pool(const std::string& database, const std::string& user) {
+    // No user has such a name: it has a zero byte in it.
+    auto& pool = pools_[{database, user + std::string("\0listen", 7)}];
+    if (!pool) {
+        pool::pool_options options = options_for(options_);
+        options.limits.size = 1;
+        options.limits.min_size = options.limits.reserve_size = 0;
+        pool = std::make_unique<pool::server_pool>(
+            pool_context_, login_for(options_, logins_, database, user), options
+        );
+    }
+    return *pool;
 }
 
 pool::server_pool& worker_core::auth_pool() {

@@ -36,7 +36,7 @@ struct worker_options {
     std::function<void(unsigned worker, std::uint32_t pid, std::vector<std::byte> key)> forward_cancel;
 };
 
-class worker_core final : private config::deferred_node {
+class worker_core final : private config::deferred_node, private login_changes {
 public:
     worker_core(
         config::environment& env, pool::network& net, config::metrics::cells& metrics, worker_options options
@@ -88,9 +88,14 @@ public:
     backend_cluster& cluster() noexcept { return cluster_; }
     pool::server_pool& pool_for(const std::string& database, const std::string& user);
     database_catalog& catalog_of(const std::string& database);
+    /// The connection that listens for all clients of a database; `user` opens it where there is none.
+    notification_hub& hub_for(const std::string& database, const std::string& user);
+    pool::server_pool& listen_pool(const std::string& database, const std::string& user);
     auth_query& asking() noexcept { return asking_; }
     /// The connections that auth.query asks on: its own, of no client's.
     pool::server_pool& auth_pool();
+    /// A number that no other client of this worker ever has.
+    std::uint64_t next_serial() noexcept { return ++last_serial_; }
     /// A key that no other client of this worker has.
     client_key register_key(client_session& session, std::uint32_t pid, bool long_secret);
     void finished(client_session& session) noexcept;
@@ -99,6 +104,7 @@ public:
 
 private:
     void bury() noexcept;
+    void about_logins(std::string_view text) override;
     void drop_unused_pools();
 
     config::environment& env_;
@@ -113,6 +119,8 @@ private:
     protocol::statement_classifier classifier_;
     std::uint64_t schema_epoch_ = 0;
     std::uint64_t doubts_ = 0;
+    sequence_habits habits_;
+    std::uint64_t last_serial_ = 0;
     relay_context relay_;
     health::retry_budget retries_;
     user_directory users_;
@@ -127,6 +135,7 @@ private:
     pool::intrusive_list<client_session> ended_;  ///< freed when the event under way is over
     std::unordered_map<std::uint32_t, client_session*> keys_;
     auth_query asking_{*this};
+    std::map<std::string, std::unique_ptr<notification_hub>> hubs_;
     bool draining_ = false;
     bool closing_ = false;
 };

@@ -34,7 +34,7 @@ PASSWORDS = {
 }
 PR_SET_PDEATHSIG = 1
 # pgmend's health monitor keeps a connection of its own, beside the pools.
-NOT_THE_MONITOR = "application_name <> 'pgmend health'"
+NOT_THE_MONITOR = "application_name NOT IN ('pgmend health', 'pgmend listen')"
 
 # select(), which psycopg's Python implementation waits with, ends at descriptor 1023; crowds go beyond.
 psycopg.waiting.wait = psycopg.waiting.wait_epoll

@@ -17,13 +17,13 @@ import traceback
 
 import harness
 
-MODULES = ["clients", "node_clients", "differential", "isolation", "hidden", "vanish", "cancelling", "bulk", "crowd",
-           "hostile", "login", "secure", "libpq_ways", "access", "matrix", "operation", "replication", "regressions", "healing",
-           "pipelines", "drivers", "postgres_tools"]
+MODULES = ["clients", "node_clients", "differential", "isolation", "hidden", "session", "vanish", "cancelling", "bulk",
+           "crowd", "hostile", "login", "secure", "libpq_ways", "access", "matrix", "operation", "replication",
+           "regressions", "healing", "pipelines", "drivers", "postgres_tools"]
 # What runs against a pgmend built with a sanitizer: drivers and every kind of traffic, without the tests that
 # measure its memory or its time.
-SANITIZED = ["clients", "node_clients", "differential", "isolation", "hidden", "vanish", "cancelling", "hostile", "login",
-             "regressions"]
+SANITIZED = ["clients", "node_clients", "differential", "isolation", "hidden", "session", "vanish", "cancelling",
+             "hostile", "login", "regressions"]
 
 
 class OutOfTime(Exception):

@@ -144,10 +144,11 @@ void world::tidy_up() {
     for (const auto& trace : subject_->clients_remaining())
         remains += trace + "; ";
     if (!ended_well(how, oracle::leftover, "after the clients left: " + remains)) return;
-    if (subject_->keeps_budget() && server_.connections_peak() > schedule_.server_connections) {
+    const std::size_t allowed = schedule_.server_connections + subject_->beyond_budget();
+    if (subject_->keeps_budget() && server_.connections_peak() > allowed) {
         court_.convict(
             oracle::budget, std::to_string(server_.connections_peak()) + " server connections where " +
-                                std::to_string(schedule_.server_connections) + " are allowed"
+                                std::to_string(allowed) + " are allowed"
         );
     }
     subject_->stop();

@@ -32,6 +32,8 @@ public:
     virtual pool::endpoint client_endpoint() const = 0;
     /// Whether the limit of server connections is its to keep.
     virtual bool keeps_budget() const { return true; }
+    /// Connections it may have besides: pgmend's that listens for all clients.
+    virtual std::size_t beyond_budget() const { return 0; }
     /// All clients have left. Begins to stop: afterwards no stream and no timer of it may be left.
     virtual void stop() = 0;
     /// After `stop`: leases, sessions and whatever else it still counts, a line each. Empty when all is well.

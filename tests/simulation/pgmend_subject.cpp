@@ -55,6 +55,7 @@ public:
     }
 
     pool::endpoint client_endpoint() const override { return at_; }
+    std::size_t beyond_budget() const override { return 1; }
 
     void stop() override {
         network_.stop_listening(at_);

@@ -94,6 +94,7 @@ private:
     protocol::statement_classifier& classifier_ = shared_classifier();
     std::uint64_t epoch_ = 0;
     std::uint64_t doubts_ = 0;
+    proxy::sequence_habits habits_;
     proxy::relay_context context_{
         .statements = store_,
         .classifier = classifier_,
@@ -102,7 +103,8 @@ private:
         .schema_epoch = epoch_,
         .doubts = doubts_,
         .held_message = 16384,
-        .client_statements = 10};
+        .client_statements = 10,
+        .habits = habits_};
     proxy::session_facts facts_;
     std::unique_ptr<pool::server_connection> server_;
     proxy::request_relay relay_;

@@ -232,7 +232,7 @@ private:
             ++waiting;
             overdue = overdue || now - who->since >= limits.reserve_timeout;
             REQUIRE(who->linked());
-            REQUIRE(ledger.peek_idle(who->partition) == nullptr);
+            REQUIRE(ledger.home_for(who->partition) == nullptr);
             // A hold that began or ended meanwhile began the wait anew, with the other limit.
             if (ledger.holding()) {
                 REQUIRE(now - std::max(who->since, ledger.hold_began()) < limits.hold_timeout);

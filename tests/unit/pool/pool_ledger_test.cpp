@@ -231,8 +231,8 @@ TEST_CASE("pool ledger: a server is never lent across partitions") {
     other.last.attach(&server);  // an old affinity does not help
     b.acquire(other);
     CHECK(b.said() == "connect 2");
-    CHECK(b.ledger.peek_idle(1) == &server);
-    CHECK(b.ledger.peek_idle(2) == nullptr);
+    CHECK(b.ledger.home_for(1) == &server);
+    CHECK(b.ledger.home_for(2) == nullptr);
 }
 
 TEST_CASE("pool ledger: an idle server of another partition makes room at once") {
@@ -693,4 +693,71 @@ TEST_CASE("pool ledger: a server that has come back is loaded gently", "[pool]")
     CHECK(b.ledger.connecting() == 8);
     b.connected();
     CHECK(b.ledger.connecting() == 8);
+}
+
+TEST_CASE("pool ledger: there is room for a server of a client's own until the limit, those under way counted"
+) {
+    books b{of_size(2)};
+    CHECK(b.ledger.may_grow());
+    b.release(b.busy());
+    REQUIRE(b.ledger.may_grow());
+    ledger_waiter& own = b.waiter();
+    b.actions.clear();
+    b.ledger.acquire_new(own, b.now, b.actions);
+    CHECK(b.said() == "connect 0");  // although one is idle
+    CHECK_FALSE(b.ledger.may_grow());
+    ledger_server& server = b.connected();
+    REQUIRE(b.said() == "hand_over");
+    CHECK(b.actions[0].server == &server);
+    CHECK(b.actions[0].waiter == &own);
+    b.release(server);
+    CHECK_FALSE(b.ledger.may_grow());
+}
+
+TEST_CASE("pool ledger: who waits for a server of its own takes an idle one when none can be opened") {
+    const auto refused = GENERATE(false, true);
+    books b{of_size(2)};
+    ledger_server& idle = b.busy();
+    b.release(idle);
+    ledger_waiter& own = b.waiter();
+    b.actions.clear();
+    b.ledger.acquire_new(own, b.now, b.actions);
+    b.actions.clear();
+    if (refused) {
+        b.ledger.login_refused(b.now, b.now + 1s, b.actions);
+    } else {
+        b.ledger.connect_failed(b.now, b.now + 1s, b.actions);
+    }
+    REQUIRE(b.said() == "hand_over");
+    CHECK(b.actions[0].server == &idle);
+    CHECK_FALSE(b.ledger.holding());
+    CHECK_FALSE(b.ledger.may_grow());  // not before the pause is over
+}
+
+TEST_CASE("pool ledger: a hold sends who waits for a server of its own to an idle one") {
+    books b{of_size(2)};
+    ledger_server& idle = b.busy();
+    b.release(idle);
+    b.actions.clear();
+    b.ledger.acquire_new(b.waiter(), b.now, b.actions);
+    b.actions.clear();
+    b.ledger.reconsider(false, b.now, b.actions);
+    REQUIRE(b.said().starts_with("hand_over"));
+    CHECK(b.actions[0].server == &idle);
+    CHECK_FALSE(b.ledger.may_grow());
+}
+
+TEST_CASE("pool ledger: nobody is driven out of its home while a server is nobody's") {
+    books b{of_size(3)};
+    ledger_server& first = b.busy();
+    ledger_server& second = b.busy();
+    b.release(first);
+    b.release(second);
+    affinity somebody;
+    somebody.attach(&second);
+    CHECK(b.ledger.home_for(0) == &first);
+    ledger_waiter& other = b.waiter();
+    b.acquire(other);
+    REQUIRE(b.said() == "hand_over");
+    CHECK(b.actions[0].server == &first);  // though the other was used later
 }

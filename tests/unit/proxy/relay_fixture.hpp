@@ -20,6 +20,7 @@ struct relay_world {
     protocol::statement_classifier classifier{{}};
     std::uint64_t epoch = 0;
     std::uint64_t doubts = 0;
+    proxy::sequence_habits habits;
     std::size_t held = 1 << 20;
     std::size_t limit = 1000;
     proxy::relay_context context() {
@@ -31,7 +32,8 @@ struct relay_world {
             .schema_epoch = epoch,
             .doubts = doubts,
             .held_message = held,
-            .client_statements = limit};
+            .client_statements = limit,
+            .habits = habits};
     }
 };
 

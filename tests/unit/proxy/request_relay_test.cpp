@@ -462,4 +462,21 @@ TEST_CASE("request relay: any bytes at all are dealt with, and every call gets o
     }
 }
 
+TEST_CASE("request relay: what others drew from sequences is forgotten ahead of the question") {
+    one_client one;
+    one.client.facts.server_taken(true);
+    one.client.say(query("select lastval()"));
+    CHECK(one.client.sent() == query("DISCARD SEQUENCES") + query("select lastval()"));
+    CHECK(owed(*one.server) == "q!q");
+    answer_all(*one.server);
+
+    one.client.facts.server_taken(true);
+    one.client.say(parse("", "select currval('s')") + bind("", "") + execute() + sync());
+    const std::string sent = one.client.sent();
+    const auto forgets = sent.find("DISCARD SEQUENCES");
+    REQUIRE(forgets != sent.npos);
+    CHECK(forgets < sent.find(bind("", "")));
+    CHECK(owed(*one.server) == "pc-p-b-e-c-bes");
+}
+
 }  // namespace pgmend::test

@@ -443,3 +443,50 @@ TEST_CASE("pin set: reasons are told apart") {
         CHECK(pins == pin_set{});
     }
 }
+
+TEST_CASE(
+    "session facts: others' sequences are forgotten before a question, unless the client has drawn itself"
+) {
+    session s;
+    const auto asks = [&s](std::string_view text) {
+        return s.facts.take_foreign_sequences(s.classifier.classify(text), text);
+    };
+    CHECK_FALSE(asks("select lastval()"));  // the server was nobody else's
+    s.facts.server_taken(true);
+    CHECK_FALSE(asks("select 1"));
+    CHECK(asks("select lastval()"));
+    CHECK_FALSE(asks("select lastval()"));  // once
+    s.facts.server_taken(true);
+    CHECK_FALSE(asks("insert into t values (1)"));
+    CHECK_FALSE(asks("select currval('s')"));
+    s.facts.server_taken(true);
+    CHECK_FALSE(asks("select nextval('s')"));
+    CHECK_FALSE(asks("select currval('s')"));
+    s.facts.server_taken(false);
+    CHECK_FALSE(asks("select currval('s')"));
+}
+
+TEST_CASE(
+    "session facts: once it has been asked for in vain, what was drawn keeps the server from the drawing on"
+) {
+    sequence_habits habits;
+    session first;
+    first.facts.habits = &habits;
+    first.note("insert into orders (a) values (1)");
+    CHECK(first.facts.pins.empty());
+    first.note("select lastval()");
+    CHECK(first.facts.pins.has(pin_reason::sequence));
+
+    session second;
+    second.facts.habits = &habits;
+    second.note("insert into lines (a) values (1)");
+    CHECK(second.facts.pins.empty());
+    second.note("insert into orders (a) values (2)");
+    CHECK(second.facts.pins.has(pin_reason::sequence));
+
+    session elsewhere;  // another application's
+    elsewhere.facts.habits = &habits;
+    elsewhere.facts.settings = elsewhere.set_to("application_name", "other");
+    elsewhere.note("insert into orders (a) values (2)");
+    CHECK(elsewhere.facts.pins.empty());
+}

@@ -1,0 +1,288 @@
+"""The virtual session: what one client alone may know of a server that many use."""
+
+import contextlib
+
+import wire
+from harness import check, poll, same
+from registry import register
+
+TESTS = []
+test = register(TESTS)
+
+
+# ---- identity
+
+
+@test("identity: a client's pid is its backend's while there is room, and its own in pg_stat_activity", pool=6)
+def real_pid(t):
+    clients = [t.wire(parameters={"application_name": f"client {number}"}) for number in range(6)]
+    same(len({client.pid for client in clients}), 6, "each has a backend of its own")
+    for turn in range(3):
+        for number, client in enumerate(clients):
+            same(client.value("SELECT pg_backend_pid()"), str(client.pid), f"turn {turn}")
+            same(client.value("SELECT application_name FROM pg_stat_activity WHERE pid = pg_backend_pid()"),
+                 f"client {number}")
+    # In a block, and beside others at work.
+    for client in clients:
+        client.query("BEGIN")
+    for client in clients:
+        same(client.value("SELECT pg_backend_pid()"), str(client.pid), "in a block")
+        client.query("COMMIT")
+
+
+@test("identity: without own_server clients share, and more clients than servers come in at once", pool=2,
+      settings={"pool": {"own_server": False}}, subjects=("pgmend",))
+def shared_pids(t):
+    clients = [t.wire() for _ in range(5)]
+    for client in clients:
+        client.query("SELECT 1")
+    same(t.server_counts(), {"app@app": 1})
+
+
+@test("identity: a client beyond the pool comes in at once, though every server is busy", pool=2)
+def beyond_the_pool(t):
+    busy = [t.wire() for _ in range(2)]
+    for client in busy:
+        client.query("BEGIN; SELECT 1")
+    third = t.wire(timeout=5)
+    check(third.pid in {client.pid for client in busy} or t.direct, "the pid is that of a server")
+    busy[0].query("COMMIT")
+    same(third.rows("SELECT 1"), [["1"]])
+
+
+@test("identity: who ends its own backend sees 57P01 and the end")
+def own_end(t):
+    client = t.wire()
+    client.send(wire.query("SELECT pg_terminate_backend(pg_backend_pid())"))
+    codes = []
+    with contextlib.suppress(wire.Closed):
+        while True:
+            kind, body = client.receive()
+            if kind == "E":
+                codes.append(wire.error_fields(body)["C"])
+    same(codes, ["57P01"])
+
+
+# ---- sequences
+
+
+@test("sequences: nobody is told what a neighbour drew, and who asks once keeps its server from then on", pool=2,
+      subjects=("pgmend",), settings={"pool": {"own_server": False}})
+def drawn_values(t):
+    t.admin("CREATE TABLE drawn (id serial, who text); GRANT ALL ON drawn, drawn_id_seq TO app")
+    with contextlib.ExitStack() as stack:
+        stack.callback(t.admin, "DROP TABLE drawn")
+        first, second, blocker = t.wire(), t.wire(), t.wire()
+        for ask in ("SELECT lastval()", "SELECT currval('drawn_id_seq')"):
+            blocker.query("BEGIN; SELECT 1")  # one server is left for the others
+            asker = t.wire(parameters={"application_name": ask})
+            asker.query("INSERT INTO drawn (who) VALUES ('asker')")
+            first.query("INSERT INTO drawn (who) VALUES ('first')")
+            same(wire.sqlstates(asker.query(ask)), ["55000"], "of a server that somebody else had meanwhile")
+            asker.close()
+            blocker.query("COMMIT")
+            # The same statement of the same application: now the server is kept.
+            again = t.wire(parameters={"application_name": ask})
+            own = again.value("INSERT INTO drawn (who) VALUES ('again') RETURNING id")
+            for _ in range(3):
+                second.query("INSERT INTO drawn (who) VALUES ('second')")
+            same(again.value(ask), own)
+            again.close()
+        # By the extended protocol, in the client's own group.
+        blocker.query("BEGIN; SELECT 1")
+        third = t.wire()
+        third.query("INSERT INTO drawn (who) VALUES ('third')")
+        first.query("INSERT INTO drawn (who) VALUES ('first')")
+        same(wire.sqlstates(third.ask(wire.run("SELECT lastval()") + wire.SYNC)), ["55000"])
+        third.close()
+        # What is drawn and asked in one request is the client's own, whoever had the server before.
+        fourth = t.wire()
+        got = fourth.query("BEGIN; INSERT INTO drawn (who) VALUES ('fourth') RETURNING id; SELECT lastval(); COMMIT")
+        rows = wire.rows_of(got)
+        same(rows[0], rows[1])
+
+
+# ---- notifications
+
+SHARED = "application_name = 'pgmend listen'"
+
+
+def heard(client, count=1):
+    """Channel, payload and pid of the next notifications."""
+    found = []
+    for _ in range(count):
+        _, body = client.until("A")[-1]
+        pid = int.from_bytes(body[:4], "big")
+        channel, payload = body[4:].split(b"\0")[:2]
+        found.append((channel.decode(), payload.decode(), pid))
+    return found
+
+
+def unpinned(t, listeners=1):
+    """Waits until so many clients are told by the shared connection, and no server is kept for LISTEN."""
+    def over():
+        metrics = t.subject.http("/metrics")[1]
+        return 'pgmend_pins{reason="listen"} 0' in metrics and f"pgmend_clients_listening {listeners}\n" in metrics
+
+    if not t.direct:
+        poll(over, "LISTEN pins nobody", 20)
+
+
+@test("notifications: a hundred listeners over eight servers, none pinned, and nothing missed or told twice", pool=8)
+def many_listeners(t):
+    listeners = [t.wire() for _ in range(100)]
+    for number, listener in enumerate(listeners):
+        listener.query(f"LISTEN everybody; LISTEN channel_{number % 10}")
+    unpinned(t, 100)
+    if not t.direct:
+        same(t.admin(f"SELECT count(*) FROM pg_stat_activity WHERE {SHARED}"), [(1,)])
+    talker = t.wire()
+    for turn in range(20):
+        talker.query(f"NOTIFY everybody, 'turn {turn}'")
+        talker.query(f"BEGIN; NOTIFY channel_{turn % 10}, 'one {turn}'; NOTIFY everybody, 'too {turn}'; ROLLBACK")
+        talker.query(f"BEGIN; NOTIFY channel_{turn % 10}, 'two {turn}'; COMMIT")
+    for number, listener in enumerate(listeners):
+        expected = []
+        for turn in range(20):
+            expected.append(("everybody", f"turn {turn}"))
+            if turn % 10 == number % 10:
+                expected.append((f"channel_{number % 10}", f"two {turn}"))
+        same([one[:2] for one in heard(listener, len(expected))], expected, f"listener {number}")
+        # Nothing follows it.
+        same([kind for kind, _ in listener.query("SELECT 1") if kind == "A"], [])
+
+
+@test("notifications: LISTEN and UNLISTEN hold from their commit on", pool=4)
+def at_commit(t):
+    listener, talker, witness = t.wire(), t.wire(), t.wire()
+    witness.query("LISTEN c")
+
+    def told(*texts, listens=True, block=False):
+        """How often the listener is told of a notification on c, with `texts` run by it before."""
+        for text in texts:
+            listener.query(text)
+        if not block:
+            unpinned(t, 1 + listens)
+        talker.query("NOTIFY c, 'x'")
+        heard(witness)
+        return [kind for kind, _ in listener.query("SELECT 1")].count("A")
+
+    same(told("BEGIN", "LISTEN c", block=True), 0, "before the commit")
+    same(listener.query("COMMIT")[0][0], "C")
+    same(told(), 1)
+    same(told("BEGIN; UNLISTEN c; ROLLBACK"), 1, "an UNLISTEN that was rolled back")
+    same(told("BEGIN", "UNLISTEN c", "ROLLBACK"), 1, "the same in three requests")
+    same(told("BEGIN; LISTEN d; ROLLBACK"), 1)
+    same(told("UNLISTEN d"), 1)
+    same(told("SELECT 1/0; UNLISTEN c"), 1, "an UNLISTEN that was never reached")
+    same(told("UNLISTEN c", listens=False), 0)
+    same(told("LISTEN c"), 1)
+    same(told("BEGIN", "UNLISTEN *", "COMMIT", listens=False), 0)
+    same(told("LISTEN c; LISTEN d"), 1)
+    same(told("DISCARD ALL", listens=False), 0)
+    listener.query("LISTEN c")
+    unpinned(t, 2)
+    # Nothing comes inside a block.
+    same(told("BEGIN", block=True), 0)
+    kinds = [kind for kind, _ in listener.query("COMMIT")]
+    same(kinds, ["C", "A", "Z"], "in front of the end of the transaction")
+
+
+@test("notifications: a client's own come before the end of its request, with its own pid", pool=4)
+def own_notifications(t):
+    client, other = t.wire(), t.wire()
+    client.query("LISTEN own")
+    unpinned(t)
+    for turn in range(20):
+        got = client.query(f"NOTIFY own, '{turn}'")
+        same([kind for kind, _ in got], ["C", "A", "Z"], f"turn {turn}")
+        same(int.from_bytes(got[1][1][:4], "big"), client.pid)
+        got = client.query(f"SELECT pg_notify('own', 'b {turn}')")
+        same([kind for kind, _ in got], ["T", "D", "C", "A", "Z"])
+        other.query("NOTIFY own, 'theirs'")
+        (_, payload, pid), = heard(client)
+        same(payload, "theirs")
+        check(pid != client.pid, "another's notification has another pid")
+
+
+@test("notifications: what is listened to is what pg_listening_channels says", pool=4)
+def asked_channels(t):
+    client = t.wire()
+    client.query("LISTEN a; LISTEN \"B c\"")
+    unpinned(t)
+    same(sorted(client.rows("SELECT pg_listening_channels()")), [["B c"], ["a"]])
+    got = client.ask(wire.run("SELECT count(*) FROM pg_listening_channels()") + wire.SYNC)
+    same(wire.rows_of(got), [["2"]])
+    unpinned(t)
+    t.wire().query("NOTIFY \"B c\", 'still'")
+    same(heard(client)[0][:2], ("B c", "still"))
+
+
+@test("notifications: listeners that come and go among busy neighbours miss nothing of their own", pool=4)
+def busy_listeners(t):
+    with t.neighbours(4):
+        for turn in range(30):
+            listener, talker = t.wire(), t.wire()
+            listener.query(f"LISTEN turn_{turn}")
+            for number in range(5):
+                talker.query(f"NOTIFY turn_{turn}, '{number}'")
+            same([payload for _, payload, _ in heard(listener, 5)], [str(n) for n in range(5)])
+            if turn % 2:
+                listener.query("UNLISTEN *")
+            listener.close()
+            talker.close()
+
+
+def end_shared(t):
+    poll(lambda: t.admin(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {SHARED}"), "it was there")
+
+
+@test("notifications: when the shared connection is lost, its clients are closed", pool=4, subjects=("pgmend",))
+def lost_close(t):
+    client, other = t.wire(), t.wire()
+    client.query("LISTEN c")
+    unpinned(t)
+    end_shared(t)
+    kind, body = client.receive()
+    same((kind, wire.error_fields(body)["C"]), ("E", "57P01"))
+    check(client.at_end(), "closed")
+    same(other.rows("SELECT 1"), [["1"]])
+
+
+@test("notifications: with listen.on_loss: resubscribe they stay, and go on", pool=4, subjects=("pgmend",),
+      settings={"listen": {"on_loss": "resubscribe"}})
+def lost_resubscribe(t):
+    client = t.wire()
+    client.query("LISTEN c")
+    unpinned(t)
+    before = t.admin(f"SELECT pid FROM pg_stat_activity WHERE {SHARED}")
+    end_shared(t)
+    poll(lambda: t.admin(f"SELECT pid FROM pg_stat_activity WHERE {SHARED}") not in ([], before), "another one listens")
+    poll(lambda: t.admin(f"SELECT 1 FROM pg_stat_activity WHERE {SHARED} AND state = 'idle'"), "to everything")
+    talker = t.wire()
+
+    def arrives():
+        talker.query("NOTIFY c, 'again'")
+        return "A" in [kind for kind, _ in client.query("SELECT 1")]
+
+    poll(arrives, "notifications come again")
+
+
+@test("notifications: a listener that does not read is closed at the limit, and nobody else waits", pool=4,
+      subjects=("pgmend",), settings={"listen": {"max_notifications": "64KiB"}})
+def slow_listener(t):
+    slow, talker = t.wire(), t.wire()
+    slow.query("LISTEN c")
+    unpinned(t)
+    slow.query("BEGIN")
+    for _ in range(40):
+        talker.query(f"SELECT pg_notify('c', repeat('x', 4000) || random())")
+    slow.send(wire.query("COMMIT"))
+    codes = []
+    with contextlib.suppress(wire.Closed):
+        while True:
+            kind, body = slow.receive()
+            if kind == "E":
+                codes.append(wire.error_fields(body)["C"])
+    same(codes, ["53400"])
+    same(talker.rows("SELECT 1"), [["1"]])
