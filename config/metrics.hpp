@@ -24,11 +24,13 @@ enum class refusal : std::uint8_t {
     descriptors,   ///< the process has no file descriptor left
     login_limit,   ///< pushed out by others on their way in
     rule,          ///< no rule lets it in, or one rejects it
+    disabled,      ///< an administrator has disabled the database
 };
-inline constexpr std::array<words, 8> refusal_words{"client_limit", "wait_timeout", "draining",    "protocol",
-                                                    "tls_required", "descriptors",  "login_limit", "rule"};
+inline constexpr std::array<words, 9> refusal_words{"client_limit", "wait_timeout", "draining",
+                                                    "protocol",     "tls_required", "descriptors",
+                                                    "login_limit",  "rule",         "disabled"};
 constexpr const auto& label_words(refusal) { return refusal_words; }
-static_assert(label_word(refusal::rule) == "rule");
+static_assert(label_word(refusal::disabled) == "disabled");
 
 /// How a client's login ended.
 enum class login_result : std::uint8_t {
@@ -83,12 +85,14 @@ enum class server_close : std::uint8_t {
     repartition,    ///< made room for a client with other startup parameters
     lost_in_login,  ///< never got as far as being established
     unfit,          ///< its server is down, demoted or fenced
+    paused,         ///< PAUSE or KILL on the console
+    reconnect,      ///< RECONNECT on the console
 };
-inline constexpr std::array<words, 10> server_close_words{
-    "lifetime", "idle_timeout", "lost_idle",   "lost_in_use",   "unclean",
-    "protocol", "shutdown",     "repartition", "lost_in_login", "unfit"};
+inline constexpr std::array<words, 12> server_close_words{
+    "lifetime", "idle_timeout", "lost_idle",     "lost_in_use", "unclean", "protocol",
+    "shutdown", "repartition",  "lost_in_login", "unfit",       "paused",  "reconnect"};
 constexpr const auto& label_words(server_close) { return server_close_words; }
-static_assert(label_word(server_close::unfit) == "unfit");
+static_assert(label_word(server_close::reconnect) == "reconnect");
 
 /// What became of a Parse.
 enum class parse_route : std::uint8_t {

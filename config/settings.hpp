@@ -1,5 +1,5 @@
 #pragma once
-// The declaration of every setting (with auth_settings.hpp and tls_settings.hpp): one member, one place. From
+// The declaration of every setting (with admin_, auth_ and tls_settings.hpp): one member, one place. From
 // it come the YAML key, the environment variable, parsing, validation, the generated documents and
 // --print-config. A snapshot is a `std::shared_ptr<const settings>`: built by the loader, then shared by all
 // threads and never changed.
@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 
+#include "config/admin_settings.hpp"
 #include "config/auth_settings.hpp"
 #include "config/setting.hpp"
 #include "config/tls_settings.hpp"
@@ -488,6 +489,7 @@ struct settings : registry {
     file_settings files{owner()};
     upstream_settings upstream{owner()};
     auth_settings auth{owner()};
+    admin_settings admin{owner()};
     pool_settings pool{owner()};
     health_settings health{owner()};
     hold_settings hold{owner()};
