@@ -75,7 +75,7 @@ void pool_ledger::acquire(ledger_waiter& waiter, config::time_point now, actions
 bool pool_ledger::may_grow() const noexcept {
     // Those who wait already come first.
     const std::size_t expected = total() - connecting_ + std::max(connecting_, waiters_.size());
-    return !closed_ && !holding() && retry_at_ == never && expected < limits_.size;
+    return !closed_ && !paused_ && !holding() && retry_at_ == never && expected < limits_.size;
 }
 
 void pool_ledger::acquire_new(ledger_waiter& waiter, config::time_point now, actions& out) {
@@ -115,7 +115,7 @@ bool pool_ledger::outlived(const ledger_server& server, config::time_point now) 
 }
 
 bool pool_ledger::put_back(ledger_server& server, config::time_point now) noexcept {
-    if (closed_ || !waiters_.empty() || expired(server, now)) return false;
+    if (closed_ || paused_ || !waiters_.empty() || expired(server, now)) return false;
     --in_use_;
     server.idle_since = now;
     idle_.push_back(server);
@@ -124,8 +124,9 @@ bool pool_ledger::put_back(ledger_server& server, config::time_point now) noexce
 
 void pool_ledger::release(ledger_server& server, config::time_point now, actions& out) {
     --in_use_;
-    if (closed_ || outlived(server, now)) {
-        const auto reason = closed_ ? close_reason::pool_closed : close_reason::lifetime;
+    if (closed_ || paused_ || outlived(server, now)) {
+        auto reason = closed_ ? close_reason::pool_closed : close_reason::lifetime;
+        if (paused_) reason = close_reason::paused;
         out.push_back({.kind = pool_action_kind::close, .server = &server, .reason = reason});
         consider_connecting(now, out);
         return;
@@ -168,10 +169,9 @@ void pool_ledger::connected(ledger_server& server, config::time_point now, actio
     logins_fail_ = false;
     if (careful_logins_ < limits_.login_concurrency) careful_logins_ *= 2;
     if (server_there_) end_hold(now);
-    if (closed_) {
-        out.push_back(
-            {.kind = pool_action_kind::close, .server = &server, .reason = close_reason::pool_closed}
-        );
+    if (closed_ || paused_) {
+        const auto reason = closed_ ? close_reason::pool_closed : close_reason::paused;
+        out.push_back({.kind = pool_action_kind::close, .server = &server, .reason = reason});
         return;
     }
     give(server, now, out);
@@ -233,7 +233,7 @@ bool pool_ledger::reserve_is_due(config::time_point now) const noexcept {
 }
 
 void pool_ledger::consider_connecting(config::time_point now, actions& out) {
-    if (closed_ || now < retry_at_) return;
+    if (closed_ || paused_ || now < retry_at_) return;
     retry_at_ = never;
     // One login for each waiter that none is under way for, oldest first; then the minimum.
     std::size_t served = connecting_;
@@ -296,10 +296,10 @@ config::time_point pool_ledger::next_tick() const noexcept {
     };
     // Nothing is opened before this; a time in the past is good enough for "now".
     const auto login_allowed = std::max(retry_at_, config::time_point{});
-    const bool may_connect = !closed_ && connecting_ < login_limit();
+    const bool may_connect = !closed_ && !paused_ && connecting_ < login_limit();
     if (const ledger_waiter* first = waiters_.front()) {
         when = std::min(when, crowded() ? config::time_point{} : deadline(*first));
-        if (!closed_ && retry_at_ != never) when = std::min(when, retry_at_);
+        if (!closed_ && !paused_ && retry_at_ != never) when = std::min(when, retry_at_);
         const bool reserve_left = total() < limits_.size + limits_.reserve_size && total() >= limits_.size;
         if (may_connect && reserve_left && connecting_ == 0) {
             when = std::min(when, std::max(first->since + limits_.reserve_timeout, login_allowed));
@@ -319,10 +319,23 @@ config::time_point pool_ledger::next_tick() const noexcept {
 
 void pool_ledger::close_all(actions& out) {
     closed_ = true;
+    close_idle(close_reason::pool_closed, out);
+}
+
+void pool_ledger::pause(actions& out) {
+    paused_ = true;
+    close_idle(close_reason::paused, out);
+}
+
+void pool_ledger::resume(config::time_point now, actions& out) {
+    paused_ = false;
+    consider_connecting(now, out);
+}
+
+void pool_ledger::close_idle(close_reason why, actions& out) {
     while (ledger_server* server = idle_.front()) {
         intrusive_list<ledger_server>::remove(*server);
-        out.push_back({.kind = pool_action_kind::close, .server = server, .reason = close_reason::pool_closed}
-        );
+        out.push_back({.kind = pool_action_kind::close, .server = server, .reason = why});
     }
 }
 

@@ -89,7 +89,7 @@ enum class wait_end : std::uint8_t {
     crowded,  ///< there is no server, and more wait than may
 };
 
-enum class close_reason : std::uint8_t { none, idle_timeout, lifetime, repartition, pool_closed };
+enum class close_reason : std::uint8_t { none, idle_timeout, lifetime, repartition, pool_closed, paused };
 
 struct pool_action {
     pool_action_kind kind;
@@ -147,6 +147,11 @@ public:
     /// Closes all idle servers; those in use are closed when they come back.
     void close_all(actions& out);
     void set_limits(pool_limits limits) noexcept { limits_ = limits; }
+    /// Nobody is given a server any more, and none is kept: the idle ones go now, the others when they come
+    /// back. Who wants one waits.
+    void pause(actions& out);
+    void resume(config::time_point now, actions& out);
+    bool paused() const noexcept { return paused_; }
     const pool_limits& limits() const noexcept { return limits_; }
 
     std::size_t total() const noexcept { return idle_.size() + in_use_ + connecting_ + dedicated_; }
@@ -165,6 +170,7 @@ private:
     void give(ledger_server& server, config::time_point now, actions& out);
     void consider_connecting(config::time_point now, actions& out);
     void serve_idle(actions& out);
+    void close_idle(close_reason why, actions& out);
     bool expired(const ledger_server& server, config::time_point now) const noexcept;
     /// A server that comes back is too old to be kept. While others wait for one, the old ones go one by one,
     /// spread over a lifetime: a pool that is always busy is renewed as well, and never all at once.
@@ -189,6 +195,7 @@ private:
     partition_id last_partition_ = 0;
     bool used_ = false;  ///< somebody was here: min_size holds from then on
     bool closed_ = false;
+    bool paused_ = false;
     config::time_point retry_at_ = never;
     config::time_point lifetime_ended_ = never;  ///< when the last old one was closed while others waited
     config::time_point hold_began_ = never;

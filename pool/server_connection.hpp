@@ -66,6 +66,7 @@ public:
 
     server_pool& pool;
     const endpoint where;
+    std::uint64_t id = 0;  ///< for SHOW
     server_state state = server_state::connecting;
     /// Cancel requests on their way to this backend; it changes hands only when they have been seen through.
     std::uint32_t cancels_under_way = 0;

@@ -43,6 +43,8 @@ server_close metric_of(close_reason reason) noexcept {
             return server_close::repartition;
         case close_reason::pool_closed:
             return server_close::shutdown;
+        case close_reason::paused:
+            return server_close::paused;
     }
     return server_close::shutdown;
 }
@@ -97,6 +99,7 @@ server_connection* server_pool::take_idle(pool_waiter& waiter) noexcept {
     if (server == nullptr) return nullptr;
     if (waiter.last.server() == nullptr) waiter.last.attach(server);
     move(*server, server_state::active);
+    ++traffic_.assignments;
     return server;
 }
 
@@ -147,6 +150,8 @@ void server_pool::carry_out(pool_ledger::actions& actions) {
                 }
                 if (action.waiter->last.server() == nullptr) action.waiter->last.attach(&server);
                 move(server, server_state::active);
+                ++traffic_.assignments;
+                traffic_.wait_time += context_.env.now() - action.waiter->since;
                 static_cast<pool_waiter*>(action.waiter)->granted(server);
                 break;
             }
@@ -175,6 +180,7 @@ void server_pool::give_up(pool_waiter& waiter, wait_end why) {
         refusal.message = "no server connection became free in time";
         refusal.detail = std::to_string(ledger_.in_use()) + " of " + std::to_string(options_.limits.size) +
                          " server connections are in use, " + others;
+        if (ledger_.paused()) refusal.detail = "The pool is paused (PAUSE on the console), " + others;
     } else {
         const bool crowded = why == wait_end::crowded;
         context_.metrics.holds.add(crowded ? metrics::hold_end::crowded : metrics::hold_end::timed_out);
@@ -308,28 +314,11 @@ void server_pool::collect_parameters(std::unordered_set<const protocol::paramete
     }
 }
 
-void server_pool::reconsider() {
+template <class Condition>
+void server_pool::close_as_freed(Condition concerned, server_close why) {
     std::vector<server_connection*> idle;
     for (const auto& server : servers_) {
-        if (context_.endpoints.may_serve(server->where)) continue;
-        if (server->state == server_state::idle) {
-            idle.push_back(server.get());
-        } else if (server->state != server_state::connecting) {
-            server->close_when_free = true;
-        }
-    }
-    for (server_connection* server : idle) {
-        ledger_.lost_idle(*server);
-        close_server(*server, server_close::unfit);
-    }
-    pool_ledger::actions actions;
-    ledger_.reconsider(context_.endpoints.any_serves(), context_.env.now(), actions);
-    carry_out(actions);
-}
-
-void server_pool::renew() {
-    std::vector<server_connection*> idle;
-    for (const auto& server : servers_) {
+        if (!concerned(*server)) continue;
         if (server->state == server_state::idle) {
             idle.push_back(server.get());
         } else {
@@ -338,13 +327,47 @@ void server_pool::renew() {
     }
     for (server_connection* server : idle) {
         ledger_.lost_idle(*server);
-        close_server(*server, server_close::lifetime);
+        close_server(*server, why);
     }
+}
+
+void server_pool::reconsider() {
+    const auto unfit = [this](const server_connection& server) {
+        return server.state != server_state::connecting && !context_.endpoints.may_serve(server.where);
+    };
+    close_as_freed(unfit, server_close::unfit);
+    pool_ledger::actions actions;
+    ledger_.reconsider(context_.endpoints.any_serves(), context_.env.now(), actions);
+    carry_out(actions);
+}
+
+void server_pool::pause() {
+    pool_ledger::actions actions;
+    ledger_.pause(actions);
+    carry_out(actions);
+}
+
+void server_pool::resume() {
+    pool_ledger::actions actions;
+    ledger_.resume(context_.env.now(), actions);
+    carry_out(actions);
+}
+
+void server_pool::recycle() {
+    close_as_freed([](const server_connection&) { return true; }, server_close::reconnect);
     // The next client is greeted by what a new login says.
     for (pool_partition& partition : partitions_) {
         partition.welcome = nullptr;
     }
-    plan_tick();
+    pool_ledger::actions actions;
+    ledger_.tick(context_.env.now(), actions);
+    carry_out(actions);
+}
+
+bool server_pool::recycling() const noexcept {
+    return std::any_of(servers_.begin(), servers_.end(), [](const auto& server) {
+        return server->close_when_free;
+    });
 }
 
 void server_pool::close() {
@@ -371,6 +394,8 @@ detached server_pool::open(partition_id id) {
     ));
     server_connection& server = *servers_.back();
     server.partition = id;
+    server.id = next_id();
+    server.opened_at = context_.env.now();
     server.heard = context_.endpoints.life_sign(where);
     context_.metrics.servers.add(metrics::server_state::connecting);
     const login_context shared{context_.env, context_.net, context_.parameters, context_.scram_keys};
@@ -468,6 +493,8 @@ detached server_pool::open_alone(
         *this, context_.buffers, where, options_.owed_replies, options_.max_prepared_statements
     );
     server->state = server_state::closed;  // never in the pool's books
+    server->id = next_id();
+    server->opened_at = context_.env.now();
     const login_context shared{context_.env, context_.net, context_.parameters, context_.scram_keys};
     login_outcome outcome = co_await log_in(*server, shared, login_, parameters);
     context_.metrics.server_connects.add(outcome.result);

@@ -16,6 +16,7 @@
 #include "pool/reset_plan.hpp"
 #include "pool/server_connection.hpp"
 #include "pool/server_login.hpp"
+#include "pool/traffic_stats.hpp"
 
 namespace pgmend::pool {
 
@@ -63,6 +64,13 @@ protected:
     ~endpoint_source() = default;
 };
 
+/// Numbers for connections, no two alike in one process: each worker counts in steps of their number.
+struct connection_ids {
+    std::uint64_t last = 0;
+    std::uint64_t step = 1;
+    std::uint64_t next() noexcept { return last += step; }
+};
+
 /// What all pools of one worker share. Outlives them.
 struct pool_context {
     config::environment& env;
@@ -72,7 +80,8 @@ struct pool_context {
     protocol::scram_key_cache& scram_keys;
     config::metrics::cells& metrics;
     endpoint_source& endpoints;
-    gather& flight;  ///< the worker's scratch for one flight
+    gather& flight;                 ///< the worker's scratch for one flight
+    connection_ids* ids = nullptr;  ///< null: connections have no number
 };
 
 struct pool_options {
@@ -126,8 +135,14 @@ public:
     /// What is known of the servers has changed: connections to those that may no longer serve are closed,
     /// now or when they come back, and whoever waits gets another attempt at once.
     void reconsider();
-    /// What servers are logged in to or as changes: none that is there now is used by another client.
-    void renew();
+    /// PAUSE: servers are closed as soon as they are free, and nobody is given one until `resume`.
+    void pause();
+    void resume();
+    /// RECONNECT, or what servers are logged in to or as has changed: every connection there is now is closed
+    /// as soon as it is free.
+    void recycle();
+    /// Whether any connection waits to be closed so.
+    bool recycling() const noexcept;
     /// An idle server has something to say.
     void idle_ready(server_connection& server) noexcept;
 
@@ -153,12 +168,17 @@ public:
     bool greets() const noexcept;
     const pool_ledger& ledger() const noexcept { return ledger_; }
     const login_settings& login() const noexcept { return login_; }
+    traffic_stats& traffic() noexcept { return traffic_; }
+    const traffic_stats& traffic() const noexcept { return traffic_; }
     const pool_options& options() const noexcept { return options_; }
     const std::vector<std::unique_ptr<server_connection>>& servers() const noexcept { return servers_; }
 
 private:
     struct cleaning;
     void carry_out(pool_ledger::actions& actions);
+    /// Those that are idle now, the others when they come back.
+    template <class Condition>
+    void close_as_freed(Condition concerned, config::metrics::server_close why);
     void plan_tick();
     void note_hold();
     void give_up(pool_waiter& waiter, wait_end why);
@@ -174,6 +194,7 @@ private:
     void close_server(server_connection& server, config::metrics::server_close why);
     void back_to_ledger(server_connection& server);
     void move(server_connection& server, server_state to) noexcept;
+    std::uint64_t next_id() noexcept { return context_.ids != nullptr ? context_.ids->next() : 0; }
     void bury() noexcept;
 
     pool_context context_;
@@ -185,6 +206,7 @@ private:
     std::vector<std::unique_ptr<server_connection>>
         dead_;                  ///< closed; freed when nothing refers to them any more
     std::string last_failure_;  ///< of a login, for those who wait in vain
+    traffic_stats traffic_;
     std::size_t tasks_ = 0;
     bool closing_ = false;
     bool holding_ = false;               ///< as was told last

@@ -193,6 +193,38 @@ void apply_options(int descriptor, const tcp_options& options) noexcept {
     if (options.user_timeout_ms > 0) set(IPPROTO_TCP, TCP_USER_TIMEOUT, options.user_timeout_ms);
 }
 
+std::string address_text(const sockaddr_storage& address) {
+    char text[INET6_ADDRSTRLEN] = "";
+    if (address.ss_family == AF_INET) {
+        const auto& v4 = reinterpret_cast<const sockaddr_in&>(address);
+        ::inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
+        return std::string{text} + ':' + std::to_string(ntohs(v4.sin_port));
+    }
+    if (address.ss_family == AF_INET6) {
+        const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address);
+        ::inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof text);
+        return '[' + std::string{text} + "]:" + std::to_string(ntohs(v6.sin6_port));
+    }
+    return "unix";
+}
+
+void socket_stream::describe(stream_ends& ends) const {
+    if (descriptor_ < 0) return;
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    if (::getsockname(descriptor_, reinterpret_cast<sockaddr*>(&address), &size) == 0)
+        ends.local = address_text(address);
+    ucred peer{};
+    socklen_t peer_size = sizeof peer;
+    if (address.ss_family == AF_UNIX &&
+        ::getsockopt(descriptor_, SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) == 0)
+        ends.remote_pid = peer.pid;
+    address = {};
+    size = sizeof address;
+    if (::getpeername(descriptor_, reinterpret_cast<sockaddr*>(&address), &size) == 0)
+        ends.remote = address_text(address);
+}
+
 std::unique_ptr<stream> socket_network::connect(const endpoint& to) {
     const auto addresses = addresses_.lookup(to);
     if (addresses.empty()) return std::make_unique<socket_stream>(loop_, EHOSTUNREACH);

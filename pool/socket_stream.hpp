@@ -1,6 +1,8 @@
 #pragma once
 // TCP and Unix sockets as streams of an event loop. One worker thread.
 
+#include <sys/socket.h>
+
 #include <functional>
 #include <string>
 #include <vector>
@@ -27,6 +29,7 @@ public:
     io_result connected() noexcept override;
     void close() noexcept override;
     int descriptor() const noexcept override { return descriptor_; }
+    void describe(stream_ends& ends) const override;
 
 private:
     static void on_ready(loop_watch& self, std::uint32_t events) noexcept;
@@ -40,6 +43,9 @@ private:
     bool connecting_ = false;
     bool told_broken_ = false;  ///< while armed for nothing: epoll would say so again and again
 };
+
+/// `address:port`, `[v6]:port`, or `unix`.
+std::string address_text(const sockaddr_storage& address);
 
 /// A resolved address.
 struct socket_address {

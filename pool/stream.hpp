@@ -43,6 +43,14 @@ struct readiness {
         0;  ///< both directions are gone; reported besides the others, also while nothing is armed
 };
 
+/// Who is at the two ends of a stream, for SHOW. Empty where that is not known.
+struct stream_ends {
+    std::string local;   ///< `address:port`, `unix`
+    std::string remote;  ///< the same
+    int remote_pid = 0;  ///< of the process behind a Unix socket
+    std::string tls;     ///< `TLSv1.3/TLS_AES_256_GCM_SHA384`
+};
+
 class stream {
 public:
     stream() = default;
@@ -68,6 +76,8 @@ public:
     virtual std::size_t buffered() const noexcept { return 0; }
     /// The socket under it all; -1 where there is none.
     virtual int descriptor() const noexcept { return -1; }
+    /// Adds what it knows. Costs system calls.
+    virtual void describe(stream_ends&) const {}
 };
 
 /// Where a server listens: a host name or address with a port, or the directory of a Unix socket.

@@ -261,6 +261,11 @@ int tls_stream::take_early(char* into, std::size_t size) noexcept {
 
 std::string tls_stream::version() const { return established_ ? SSL_get_version(ssl_) : std::string(); }
 
+void tls_stream::describe(stream_ends& ends) const {
+    below_->describe(ends);
+    if (established_) ends.tls = version() + '/' + SSL_get_cipher_name(ssl_);
+}
+
 io_result tls_stream::read_some(std::span<std::byte> into) noexcept {
     if (failed_) return {io_status::error, 0, error_};
     if (!established_) {

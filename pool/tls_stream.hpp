@@ -66,6 +66,7 @@ public:
     /// Zero after a read that said would_block: what is left then is the beginning of a record.
     std::size_t buffered() const noexcept override;
     int descriptor() const noexcept override { return below_->descriptor(); }
+    void describe(stream_ends& ends) const override;
 
 private:
     friend struct tls_bio;

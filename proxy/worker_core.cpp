@@ -151,7 +151,7 @@ void worker_core::about_logins(std::string_view text) {
     for (auto& [name, pool] : pools_) {
         const auto& login = pool->login();
         if (protocol::names_word(text, login.database) || protocol::names_word(text, login.user))
-            pool->renew();
+            pool->recycle();
     }
 }
 

@@ -65,8 +65,8 @@ struct books {
                     all += "connect " + std::to_string(action.partition);
                     break;
                 case pool_action_kind::close: {
-                    constexpr std::string_view reasons[]{
-                        "none", "idle_timeout", "lifetime", "repartition", "pool_closed"};
+                    constexpr std::string_view reasons[]{"none",        "idle_timeout", "lifetime",
+                                                         "repartition", "pool_closed",  "paused"};
                     all += "close " + std::string{reasons[static_cast<std::size_t>(action.reason)]};
                     break;
                 }
@@ -760,4 +760,45 @@ TEST_CASE("pool ledger: nobody is driven out of its home while a server is nobod
     b.acquire(other);
     REQUIRE(b.said() == "hand_over");
     CHECK(b.actions[0].server == &first);  // though the other was used later
+}
+
+TEST_CASE("pool ledger: a pause closes what is free and opens nothing; who waits goes on after it") {
+    books b{{.size = 2, .wait_timeout = 10s}};
+    auto& first = b.waiter();
+    auto& second = b.waiter();
+    b.acquire(first);
+    ledger_server& busy = b.connected();
+    b.acquire(second);
+    ledger_server& idle = b.connected();
+    b.release(idle);
+    REQUIRE(b.ledger.idle() == 1);
+    b.actions.clear();
+    b.ledger.pause(b.actions);
+    CHECK(b.said() == "close paused");
+    auto& late = b.waiter();
+    b.acquire(late);
+    CHECK(b.said().empty());
+    CHECK(b.ledger.waiting() == 1);
+    // Nothing is due but the end of the wait, so that no timer turns in vain.
+    CHECK(b.ledger.next_tick() == late.since + 10s);
+    b.release(busy);
+    CHECK(b.said() == "close paused");
+    CHECK(b.ledger.total() == 0);
+    b.actions.clear();
+    b.ledger.resume(b.now, b.actions);
+    CHECK(b.said() == "connect 0");
+    b.connected();
+    CHECK(b.said() == "hand_over");
+}
+
+TEST_CASE("pool ledger: a login that succeeds during a pause is closed, and its waiter goes on waiting") {
+    books b{{.size = 2}};
+    auto& waiter = b.waiter();
+    b.acquire(waiter);
+    b.actions.clear();
+    b.ledger.pause(b.actions);
+    b.connected();
+    CHECK(b.said() == "close paused");
+    CHECK(b.ledger.waiting() == 1);
+    CHECK(b.ledger.total() == 0);
 }
