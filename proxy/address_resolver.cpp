@@ -1,5 +1,6 @@
 #include "proxy/address_resolver.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "config/log.hpp"
@@ -23,6 +24,23 @@ std::vector<pool::socket_address> address_resolver::lookup(const pool::endpoint&
     const std::lock_guard lock{mutex_};
     const auto it = known_.find(to);
     return it == known_.end() ? std::vector<pool::socket_address>{} : it->second;
+}
+
+std::map<std::string, std::vector<std::string>> address_resolver::names() {
+    std::map<std::string, std::vector<std::string>> found;
+    const std::lock_guard lock{mutex_};
+    for (const auto& name : names_) {
+        auto& addresses = found[name.host];
+        const auto known = known_.find(name);
+        if (known == known_.end()) continue;
+        for (const pool::socket_address& each : known->second) {
+            sockaddr_storage raw{};
+            std::memcpy(&raw, each.bytes.data(), std::min(sizeof raw, each.bytes.size()));
+            const std::string text = pool::address_text(raw);
+            addresses.push_back(text.substr(0, text.rfind(':')));
+        }
+    }
+    return found;
 }
 
 void address_resolver::start() { resolve_all(); }

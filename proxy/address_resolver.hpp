@@ -25,6 +25,9 @@ public:
     /// Begins to resolve; the control thread must run.
     void start();
     void stop();
+    /// What names stand for, each `host` with its addresses, and when they are looked up next.
+    std::map<std::string, std::vector<std::string>> names();
+    std::chrono::steady_clock::time_point next_look() const { return timer_.expiry(); }
     /// Every name has been asked for once, with whatever outcome.
     bool settled() const noexcept { return names_.empty() || asked_ >= names_.size(); }
 

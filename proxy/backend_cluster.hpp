@@ -51,6 +51,8 @@ public:
 
     /// It refused a write: it may be the primary no more, and is asked at once.
     void refused_write(const pool::endpoint& where) { tell(where, health::traffic_evidence::read_only); }
+    /// The server's number in upstream.servers.
+    std::size_t place_of(const pool::endpoint& where) const noexcept;
 
 private:
     struct candidate {
@@ -60,7 +62,6 @@ private:
     };
     enum class fitness : std::uint8_t { unfit, perhaps, fit };
 
-    std::size_t place_of(const pool::endpoint& where) const noexcept;
     const health::node_view* view_of(const pool::endpoint& where) const noexcept;
     fitness fitness_of(std::size_t place) const noexcept;
     /// Whether there has been a primary to tell the others from.

@@ -80,6 +80,7 @@ pool::task<bool> client_login::authenticate() {
     if (rule->certificate == certificate_demand::named && !check_certificate(*rule)) {
         co_return co_await refuse_proof(not_named(rule->method, user_));
     }
+    proven_ = rule->method != auth_method::trust || rule->certificate == certificate_demand::named;
     std::vector<std::byte> frame;
     protocol::message_writer{frame}.authentication(auth_ok);
     send(frame);

@@ -52,6 +52,8 @@ pool::task<login_end> client_login::run() {
     }
     if (!co_await authenticate()) co_return login_end{kind::refused};
     leave_the_line();
+    if (for_console()) co_return console_end();
+    if (!may_use_database()) co_return login_end{kind::refused};
     // From here on it is a server that is waited for, and the pool that sets the limits.
     deadline_.stop();
     session_.pool_ = &worker_.pool_for(database_, user_);
@@ -132,7 +134,7 @@ bool client_login::may_enter() {
         );
         return false;
     }
-    if (worker_.sessions() > worker_.max_sessions()) {
+    if (!for_console() && worker_.sessions() > worker_.max_sessions()) {
         worker_.metrics().clients_refused.add(metrics::refusal::client_limit);
         refuse(
             protocol::sqlstate::too_many_connections, "sorry, too many clients already",
@@ -172,6 +174,54 @@ void client_login::remember(const protocol::startup_message& startup) {
             it->second = options + " " + it->second;
         }
     }
+}
+
+bool client_login::for_console() const {
+    return is_console(database_) && worker_.options().console != nullptr;
+}
+
+login_end client_login::console_end() {
+    deadline_.stop();
+    const bool same_machine = session_.local_ || is_loopback(address());
+    const admin_role role = role_of(worker_.settings(), user_, same_machine);
+    if (!proven_ && !same_machine) {
+        refuse(
+            protocol::sqlstate::invalid_authorization, "the console asks for authentication",
+            login_result::wrong_password, "The rule that lets this address in is \"trust\"."
+        );
+    } else if (role == admin_role::none) {
+        refuse(
+            protocol::sqlstate::insufficient_privilege, "permission denied for database \"" + database_ + '"',
+            login_result::wrong_password,
+            "User \"" + user_ + "\" is neither in admin.users nor in admin.stats_users."
+        );
+    } else if (!replication_.empty()) {
+        refuse(
+            protocol::sqlstate::feature_not_supported, "the console does not replicate",
+            login_result::protocol
+        );
+    } else if (!worker_.admin().console_begins()) {
+        refuse(
+            protocol::sqlstate::too_many_connections, "too many consoles are open", login_result::unavailable,
+            "The limit is " + std::to_string(worker_.settings().admin.max_consoles()) +
+                " (admin.max_consoles)."
+        );
+    } else {
+        worker_.metrics().client_logins.add(login_result::ok);
+        return {login_end::kind::console, user_, role};
+    }
+    return {login_end::kind::refused, {}, {}};
+}
+
+/// DISABLE: PostgreSQL's own words for a database with ALLOW_CONNECTIONS false.
+bool client_login::may_use_database() {
+    if (!worker_.admin().disabled(database_)) return true;
+    worker_.metrics().clients_refused.add(metrics::refusal::disabled);
+    return refuse(
+        protocol::sqlstate::object_not_in_prerequisite_state,
+        "database \"" + database_ + "\" is not currently accepting connections", login_result::unavailable,
+        "An administrator has disabled it (DISABLE on the console)."
+    );
 }
 
 pool::task<client_login::got> client_login::read_first_packet() {
@@ -270,6 +320,7 @@ pool::task<bool> client_login::find_server() {
         session_.catalog_ = &worker_.catalog_of(database_);
         session_.requests_.use_catalog(session_.catalog_);
     }
+    session_.requests_.use_traffic(&pool.traffic());
     if (pool.facts(session_.partition).welcome == nullptr) {
         pool::server_connection* server = pool.acquire(session_);
         if (server == nullptr) {
@@ -348,6 +399,7 @@ pool::task<bool> client_login::open_replication() {
     parameters_.emplace_back("replication", replication_);
     if (application_name_) parameters_.emplace_back("application_name", *application_name_);
     session_.facts_.pins.add(pin_reason::replication);
+    session_.physical_ = physical_replication_;
     auto outcome = std::make_shared<pool::login_outcome>();
     client_session& session = session_;
     // The session outlives the attempt: it ends only after this callback has run.

@@ -15,6 +15,7 @@
 #include "pool/tls_stream.hpp"
 #include "protocol/startup.hpp"
 #include "proxy/access_rules.hpp"
+#include "proxy/admin_role.hpp"
 #include "proxy/client_key.hpp"
 
 namespace pgmend::proxy {
@@ -31,8 +32,11 @@ struct login_end {
         cancelled,  ///< it was a CancelRequest; close without a word
         gone,       ///< the client left, or nothing can be said to it any more
         refused,    ///< the client was told why; close
+        console,    ///< an administrator's commands may come
     };
     kind what = kind::gone;
+    std::string user{};  ///< of a console
+    admin_role role = admin_role::none;
 };
 
 /// The whole way in, in a frame of its own that is gone when the client is.
@@ -76,6 +80,12 @@ private:
     pool::task<waited> wait_for_server();
     pool::task<bool> open_replication();
     void welcome();
+    /// Whether this is to be a console and not a client of a database.
+    bool for_console() const;
+    /// A console, or the client was told why not.
+    login_end console_end();
+    /// False when an administrator keeps clients out of it; then the client was told.
+    bool may_use_database();
 
     void send(const std::vector<std::byte>& bytes);
     /// Tells the client; always false.
@@ -101,6 +111,7 @@ private:
     std::optional<std::string> application_name_;  ///< where the client gives one
     std::string replication_;
     bool physical_replication_ = false;
+    bool proven_ = false;             ///< who it is, not just believed
     std::vector<std::byte> message_;  ///< body of the last message read
     /// The session's stream once it is one of TLS; the session owns it.
     const pool::tls_stream* tls_ = nullptr;

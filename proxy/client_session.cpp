@@ -5,6 +5,7 @@
 #include "config/log.hpp"
 #include "protocol/message_writer.hpp"
 #include "protocol/sqlstate.hpp"
+#include "proxy/admin_console.hpp"
 #include "proxy/worker_core.hpp"
 
 namespace pgmend::proxy {
@@ -30,7 +31,8 @@ client_session::client_session(
       out_(worker.buffers()),
       requests_(worker.relay(), facts_),
       peer_(std::move(peer)),
-      serial_(worker.next_serial()),
+      connected_at_(worker.env().now()),
+      id_(worker.next_id()),
       local_(local) {
     io_->watch(gate_, {client_readable, client_writable, client_broken});
     worker_.metrics().clients_connected.add();
@@ -47,6 +49,8 @@ pool::detached client_session::run() {
         if (phase_ == session_phase::login) phase_ = session_phase::idle;
         if (draining_) gate_.set(drained);
         if (!in_.empty() || io_->buffered() != 0) gate_.set(client_readable);
+    } else if (end.what == login_end::kind::console) {
+        alive = co_await serve_console(*this, end.user, end.role);
     } else if (end.what == login_end::kind::refused) {
         close_when_sent();
         alive = out_.blocked();
@@ -71,6 +75,7 @@ bool client_session::progress(pool::event_mask bits) {
     }
     if (phase_ == session_phase::closing) return step_closing(bits);
     if (phase_ == session_phase::blind) return step_blind(bits);
+    if ((bits & terminated) != 0) return terminated_by_order();
     constexpr pool::event_mask usual = client_readable | server_readable;
     if ((bits & ~usual) != 0 && !unusual_progress(bits)) return false;
     if (listening_ && (bits & ~usual) != 0 && !hear(bits)) return false;
@@ -83,11 +88,8 @@ bool client_session::progress(pool::event_mask bits) {
     if (!after_progress()) return false;
     if ((bits & drained) != 0) {
         draining_ = true;
-        if (phase_ == session_phase::idle && (server_ == nullptr || at_safe_point())) {
-            return fail(
-                protocol::sqlstate::admin_shutdown, "terminating connection due to administrator command"
-            );
-        }
+        if (phase_ == session_phase::idle && (server_ == nullptr || at_safe_point()))
+            return terminated_by_order();
     }
     set_interest();
     return true;
@@ -118,6 +120,7 @@ bool client_session::read_client() {
     if (result.status == io_status::would_block) return true;
     if (result.status != io_status::ok) return false;
     worker_.metrics().client_bytes_received.add(result.bytes);
+    pool_->traffic().received += result.bytes;
     return consume_requests();
 }
 
@@ -198,6 +201,7 @@ bool client_session::to_client() {
     pool::gather& flight = worker_.flight_to_client();
     if (flight.empty()) return true;
     worker_.metrics().client_bytes_sent.add(flight.bytes());
+    if (pool_ != nullptr) pool_->traffic().sent += flight.bytes();
     return out_.send(*io_, flight);
 }
 
@@ -208,6 +212,7 @@ bool client_session::to_server() {
         phase_ = session_phase::active;
         request_began_ = worker_.env().now();
     }
+    if (query_began_ == config::time_point{} && !holding()) query_began_ = worker_.env().now();
     worker_.metrics().server_bytes_sent.add(flight.bytes());
     return server_->out.send(*server_->io, flight);
 }
@@ -302,6 +307,12 @@ void client_session::reconsider() {
         server_->muted = silent;
         gate_.set(server_unmuted);
     }
+}
+
+bool client_session::terminated_by_order() {
+    // What runs is not wanted any more, and its cleaning would wait for it.
+    if (server_ != nullptr && !server_->owed.empty()) pool_->cancel(*server_);
+    return fail(protocol::sqlstate::admin_shutdown, "terminating connection due to administrator command");
 }
 
 void client_session::drain() noexcept { gate_.set(drained); }
@@ -446,8 +457,14 @@ void client_session::ready() {
     if (listening_ && server_->status == transaction_status::idle) settle_unlistens();
     request_failed_ = false;
     facts_.ready();
+    pool::traffic_stats& traffic = pool_->traffic();
+    const auto now = worker_.env().now();
+    ++traffic.queries;
+    if (query_began_ != config::time_point{}) traffic.query_time += now - query_began_;
+    query_began_ = server_->owed.empty() ? config::time_point{} : now;
     if (server_->status != transaction_status::idle) return;
     worker_.metrics().transactions.add();
+    ++traffic.transactions;
     // More of the request may follow, but what has changed in the session so far is committed.
     if (facts_.in_doubt() || !facts_.pins.empty()) session_changed_ = true;
 }
@@ -468,7 +485,7 @@ void client_session::undone(owed_reply& reply) {
 
 bool client_session::step_blind(pool::event_mask bits) {
     pool::server_connection& server = *dedicated_;
-    if ((bits & drained) != 0) return false;
+    if ((bits & (drained | terminated)) != 0) return false;
     if ((bits & client_writable) != 0 && !out_.drain(*io_)) return false;
     if ((bits & server_writable) != 0 && !server.out.drain(*server.io)) return false;
     const auto move_bytes = [](pool::inbound& in, pool::stream& from, pool::outbound& out, pool::stream& to,

@@ -33,6 +33,7 @@ enum class session_phase : std::uint8_t {
     handing_over,  ///< its channels go to the shared connection
     blind,         ///< replication: bytes are passed on unread
     closing,       ///< the last words are on their way to the client
+    console,       ///< an administrator's: it has no server, and admin_console speaks for it
 };
 
 class client_session final : public pool::pool_waiter,
@@ -52,12 +53,16 @@ public:
     void drain() noexcept;
     /// Close now.
     void kill() noexcept;
+    /// Close now, with 57P01: an administrator wants it gone.
+    void terminate() noexcept { gate_.set(key_.pid == 0 ? killed : terminated); }
     /// What is known of the servers has changed.
     void reconsider();
 
     void collect_parameters(std::unordered_set<const protocol::parameter_set*>& live) const;
     session_phase phase() const noexcept { return phase_; }
     const client_key& key() const noexcept { return key_; }
+    /// No other of this process has it.
+    std::uint64_t id() const noexcept { return id_; }
     pool::server_connection* server() const noexcept { return server_; }
 
     // pool_waiter
@@ -77,6 +82,8 @@ public:
 
 private:
     friend class client_login;
+    friend class admin_console;
+    friend class worker_admin;
 
     /// Events on the gate. Handled in one order: killed, orders, server, client.
     enum event : pool::event_mask {
@@ -97,6 +104,9 @@ private:
         hub_answered = 16384,
         hub_lost = 32768,
         fence_over = 65536,
+        terminated = 131072,
+        console_answered = 262144,
+        console_cancelled = 524288,
     };
     /// What the pool said no with.
     struct refusal {
@@ -170,6 +180,7 @@ private:
 
     /// Tells the client and closes once it was sent. Always false, so that it may be returned.
     bool fail(std::string_view sqlstate, std::string_view message, std::string_view detail = {});
+    bool terminated_by_order();
     void close_when_sent();
 
     // The loss of a server (session_recovery.cpp). False when the session is over.
@@ -209,17 +220,20 @@ private:
     client_key key_;
     std::string peer_;
     config::time_point request_began_{};
+    config::time_point query_began_{};  ///< what the server is answering; zero: nothing
+    config::time_point connected_at_;
+    const std::uint64_t id_;
     std::size_t want_ = 0;         ///< size of the client's message that is waited for
     std::size_t server_want_ = 0;  ///< and of the server's
     pin_set counted_pins_;
-    std::uint64_t serial_;        ///< tells clients apart, also those of other times
     std::uint64_t taken_in_ = 0;  ///< the catalog's epoch when the server was taken
     session_phase phase_ = session_phase::login;
     request_relay::catalog_change catalog_change_ = request_relay::catalog_change::none;
     bool setting_up_ = false;  ///< for a request that has not been sent yet
     bool prepared_ = false;    ///< the server is set up: what is asked now follows a request
     bool draining_ = false;
-    bool local_ = false;  ///< over a Unix socket: TLS is not asked for
+    bool local_ = false;     ///< over a Unix socket: TLS is not asked for
+    bool physical_ = false;  ///< replication of the physical kind
     bool own_over_ = false;
     bool own_failed_ = false;
     bool own_ran_out_of_time_ = false;

@@ -176,12 +176,13 @@ std::string live_files::open() {
     return {};
 }
 
-void live_files::read_again() {
-    const auto problems = read_live_facts(*settings_, facts_);
+std::vector<std::string> live_files::read_again() {
+    auto problems = read_live_facts(*settings_, facts_);
     for (const std::string& problem : problems)
         log::error("file_not_taken", {{"reason", problem}});
     if (problems.empty()) log::info("files_read_again", {});
     changed_(facts_);
+    return problems;
 }
 
 void live_files::start() {

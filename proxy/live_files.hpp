@@ -43,8 +43,8 @@ public:
     const live_facts& facts() const noexcept { return facts_; }
     /// Begins to look; the control thread must run.
     void start();
-    /// Reads everything now (SIGHUP).
-    void read_again();
+    /// Reads everything now (SIGHUP): what is wrong, a line each. What is good is taken all the same.
+    std::vector<std::string> read_again();
     void stop();
 
 private:

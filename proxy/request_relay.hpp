@@ -13,6 +13,7 @@
 #include "pool/channel.hpp"
 #include "pool/reply_pump.hpp"
 #include "pool/server_connection.hpp"
+#include "pool/traffic_stats.hpp"
 #include "protocol/statement_classifier.hpp"
 #include "proxy/client_statements.hpp"
 #include "proxy/database_catalog.hpp"
@@ -68,6 +69,8 @@ public:
 
     /// Of the database the client is logged into; null: nothing is known of it.
     void use_catalog(database_catalog* catalog) noexcept { catalog_ = catalog; }
+    /// Where prepared statements are counted; null: nowhere.
+    void use_traffic(pool::traffic_stats* traffic) noexcept { traffic_ = traffic; }
     /// Deals with `data`. `server` is null while the client has none; answers that need none go to
     /// `to_client`.
     request_step read(
@@ -220,6 +223,7 @@ private:
     protocol::parse_conditions conditions() const noexcept;
     void note(const protocol::statement_traits& traits, std::string_view text);
     void evict();
+    void count_parse(config::metrics::parse_route route) noexcept;
     bool depends_on_answers(std::string_view name, const protocol::client_statement* known);
     bool names_undecided(std::string_view text);
     outcome wait_for_answers() noexcept {
@@ -231,6 +235,7 @@ private:
     session_facts& facts_;
     client_statements statements_;
     database_catalog* catalog_ = nullptr;
+    pool::traffic_stats* traffic_ = nullptr;
     protocol::statement_ref portal_;  ///< what the unnamed portal was made from
     std::size_t body_left_ = 0;       ///< of a message under way that is only passed on
     bool body_discard_ = false;

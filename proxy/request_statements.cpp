@@ -79,7 +79,7 @@ bool request_relay::provide(const statement_ref& statement, bool named) {
         named ? statement->server_name : "", statement->text, protocol::as_bytes(statement->types)
     );
     inject(frame);
-    context_.metrics.prepared_statements_parsed.add(config::metrics::parse_route::injected);
+    count_parse(config::metrics::parse_route::injected);
     owed_reply& reply = owe(reply_kind::parse, reply_action::swallow);
     reply.named_on_server = named;
     reply.statement = statement;
@@ -201,7 +201,7 @@ request_relay::outcome request_relay::parse() {
         const statement_ref statement =
             context_.statements.intern(parts.text, parts.types, conditions(), judge);
         server_->statements.set_unnamed(statement->id, server_->owed.group());
-        context_.metrics.prepared_statements_parsed.add(config::metrics::parse_route::forwarded);
+        count_parse(config::metrics::parse_route::forwarded);
         owed_reply& reply = owe(reply_kind::parse);
         reply.statement = statement;
         reply.previous = std::exchange(statements_.unnamed, statement);
@@ -253,7 +253,7 @@ request_relay::outcome request_relay::parse_shared(std::string_view name, const 
     if (presence == pool::statement_presence::pending || (there && ours_to_answer)) {
         owe_parse(reply_action::synthesize);
         discard_message();
-        context_.metrics.prepared_statements_parsed.add(config::metrics::parse_route::answered);
+        count_parse(config::metrics::parse_route::answered);
         return outcome::done;
     }
     if (there) {
@@ -266,7 +266,7 @@ request_relay::outcome request_relay::parse_shared(std::string_view name, const 
         evict();
     }
     server_->statements.insert(statement->id, group);
-    context_.metrics.prepared_statements_parsed.add(config::metrics::parse_route::forwarded);
+    count_parse(config::metrics::parse_route::forwarded);
     owe_parse(reply_action::forward);
     const std::string& server_name = statement->server_name;
     const std::size_t new_size = size_ - name.size() + server_name.size();
@@ -331,8 +331,16 @@ bool request_relay::parse_without_server() {
     const auto answer = to_client_->make(header_bytes);
     answer[0] = std::byte{'1'};
     protocol::store_u32(answer.data() + 1, 4);
-    context_.metrics.prepared_statements_parsed.add(config::metrics::parse_route::answered);
+    count_parse(config::metrics::parse_route::answered);
     return true;
+}
+
+void request_relay::count_parse(config::metrics::parse_route route) noexcept {
+    using config::metrics::parse_route;
+    context_.metrics.prepared_statements_parsed.add(route);
+    if (traffic_ == nullptr) return;
+    if (route != parse_route::injected) ++traffic_->client_parses;
+    if (route != parse_route::answered) ++traffic_->server_parses;
 }
 
 request_relay::outcome request_relay::bind() {
@@ -364,6 +372,7 @@ request_relay::outcome request_relay::bind() {
     if (!provide(*statement, !name.empty())) return wait_for_answers();
     if (facts_.take_foreign_sequences(traits_of(*statement), prepared.text))
         forget_sequences(reply_action::swallow);
+    if (traffic_ != nullptr) ++traffic_->binds;
     if (names_others) materialize(prepared.text, reply_action::swallow);
     if (portal.empty()) {
         portal_ = *statement;

@@ -59,7 +59,12 @@ server::server(std::shared_ptr<const config::settings> settings)
       signals_(control_),
       deadline_(control_),
       poll_(control_),
-      files_(control_, settings_, [this](const live_facts& facts) { spread(facts); }) {}
+      files_(control_, settings_, [this](const live_facts& facts) { spread(facts); }),
+      desk_(
+          control_, settings_, addresses_,
+          {[this] { return monitor_->picture(); }, [this] { stop_accepting(); }, [this] { end(); },
+           [this] { return reload(); }}
+      ) {}
 
 std::string server::open() {
     descriptor_limit_ = raise_descriptor_limit();
@@ -89,6 +94,7 @@ std::string server::open() {
         options.evidence = [this](std::size_t node, health::traffic_evidence what) {
             boost::asio::post(control_, [this, node, what] { monitor_->traffic(node, what); });
         };
+        options.console = desk_.port();
         options.forward_cancel = [this](unsigned worker, std::uint32_t pid, std::vector<std::byte> key) {
             if (worker >= workers_.size()) return;
             workers_[worker]->post([pid, key = std::move(key)](worker_core& core) { core.cancel(pid, key); });
@@ -122,6 +128,7 @@ void server::run() {
     }
     announce();
     files_.start();
+    desk_.start(workers_, listener_.port());
     control_.run();
     monitor_->stop();
     for (const auto& worker : workers_) {
@@ -214,11 +221,10 @@ void server::wait_for_signal() {
 
 void server::on_signal(int signal) {
     if (signal == SIGHUP) {
-        files_.read_again();
-        log::warning("reload_not_supported", {{"hint", "restart pgmend to apply changed settings"}});
+        reload();
         return;
     }
-    if (signal == SIGTERM && stage_ == stage::serving) {
+    if (signal == SIGTERM && stage_ < stage::draining) {
         drain();
     } else if (stage_ != stage::ending) {
         end();
@@ -227,14 +233,21 @@ void server::on_signal(int signal) {
     }
 }
 
+void server::stop_accepting() {
+    if (stage_ != stage::serving) return;
+    stage_ = stage::deaf;
+    for (const auto& worker : workers_)
+        worker->stop_accepting();
+    wait_until_quiet();
+}
+
 void server::drain() {
+    stop_accepting();
     stage_ = stage::draining;
     const auto timeout = settings_->shutdown.drain_timeout();
     log::info("draining", {{"timeout_ms", timeout.count()}});
-    for (const auto& worker : workers_) {
-        worker->stop_accepting();
+    for (const auto& worker : workers_)
         worker->post([](worker_core& core) { core.drain(); });
-    }
     deadline_.expires_after(timeout);
     deadline_.async_wait([this](const boost::system::error_code& error) {
         if (!error && stage_ == stage::draining) {
@@ -242,14 +255,12 @@ void server::drain() {
             end();
         }
     });
-    wait_until_quiet();
 }
 
 void server::end() {
-    const bool draining = stage_ == stage::draining;
+    stop_accepting();
     stage_ = stage::ending;
     for (const auto& worker : workers_) {
-        if (!draining) worker->stop_accepting();
         worker->post([](worker_core& core) {
             core.close_pools();
             core.kill_all();
@@ -259,7 +270,6 @@ void server::end() {
     deadline_.async_wait([this](const boost::system::error_code& error) {
         if (!error) control_.stop();
     });
-    if (!draining) wait_until_quiet();
 }
 
 void server::wait_until_quiet() {
@@ -270,7 +280,7 @@ void server::wait_until_quiet() {
     if (deaf) listener_.close();
     const bool quiet =
         std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->was_quiet(); });
-    if (quiet) {
+    if (quiet && stage_ != stage::deaf) {
         control_.stop();
         return;
     }
@@ -281,6 +291,12 @@ void server::wait_until_quiet() {
     poll_.async_wait([this](const boost::system::error_code& error) {
         if (!error) wait_until_quiet();
     });
+}
+
+/// What SIGHUP and RELOAD read again; what is wrong.
+std::vector<std::string> server::reload() {
+    log::warning("reload_not_supported", {{"hint", "restart pgmend to apply changed settings"}});
+    return files_.read_again();
 }
 
 health_answer server::live() {

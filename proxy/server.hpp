@@ -13,6 +13,7 @@
 #include "config/settings.hpp"
 #include "health/health_monitor.hpp"
 #include "proxy/address_resolver.hpp"
+#include "proxy/admin_desk.hpp"
 #include "proxy/http_endpoint.hpp"
 #include "proxy/listener.hpp"
 #include "proxy/live_files.hpp"
@@ -30,7 +31,12 @@ public:
     void run();
 
 private:
-    enum class stage : std::uint8_t { serving, draining, ending };
+    enum class stage : std::uint8_t {
+        serving,
+        deaf,      ///< no further client comes in, those that are here are left to themselves
+        draining,  ///< clients are closed at safe points
+        ending,
+    };
 
     void watch_servers();
     void wait_for_first_look();
@@ -39,6 +45,8 @@ private:
     void wait_for_signal();
     void on_signal(int signal);
     void drain();
+    void stop_accepting();
+    std::vector<std::string> reload();
     void end();
     void wait_until_quiet();
     health_answer live();
@@ -58,6 +66,7 @@ private:
     std::shared_ptr<life_signs> life_;
     std::unique_ptr<health::health_monitor> monitor_;
     std::vector<std::unique_ptr<worker>> workers_;
+    admin_desk desk_;
     std::vector<std::uint64_t> turns_seen_;
     std::chrono::steady_clock::time_point turns_at_{};
     std::uint64_t descriptor_limit_ = 0;

@@ -38,8 +38,8 @@ bool client_session::take_server(pool::server_connection& server) {
     if (!std::exchange(counted_active_, true)) worker_.metrics().clients_active.add();
     server.cancel_listener = &gate_;
     server.on_cancel_over = cancel_over;
-    const std::uint64_t user_before = std::exchange(server.last_user, serial_);
-    const bool foreign = user_before != 0 && user_before != serial_;
+    const std::uint64_t user_before = std::exchange(server.last_user, id_);
+    const bool foreign = user_before != 0 && user_before != id_;
     facts_.server_taken(foreign);
     if (listening_) {
         server.hold_ready = true;
@@ -50,6 +50,7 @@ bool client_session::take_server(pool::server_connection& server) {
     const auto now = worker_.env().now();
     if (phase_ == session_phase::waiting) worker_.metrics().wait_seconds.record(now - since);
     request_began_ = now;
+    query_began_ = {};
     phase_ = session_phase::active;
     server.request.begin(worker_.settings().retry.max_bytes().bytes);
     taken_for_request_ = true;
@@ -159,16 +160,14 @@ bool client_session::request_done() {
     if ((listening_ || facts_.pins.has(pin_reason::listen)) && hand_channels_over()) return true;
     parameters = facts_.settings;
     count_pins();
-    worker_.metrics().request_seconds.record(worker_.env().now() - request_began_);
+    const auto took = worker_.env().now() - request_began_;
+    worker_.metrics().request_seconds.record(took);
+    pool_->traffic().transaction_time += took;
     phase_ = session_phase::idle;
     taken_for_request_ = false;
     worker_.retries().succeeded();
     if (mishap_) recovered();
-    if (draining_) {
-        return fail(
-            protocol::sqlstate::admin_shutdown, "terminating connection due to administrator command"
-        );
-    }
+    if (draining_) return terminated_by_order();
     if (facts_.pins.empty()) give_back(false);
     return !listening_ || hear(0);
 }
@@ -304,6 +303,10 @@ bool client_session::refuse_cancelled() {
 }
 
 void client_session::cancel() {
+    if (phase_ == session_phase::console) {
+        gate_.set(console_cancelled);
+        return;
+    }
     // What a lost block is set up for fails in a moment by itself.
     const bool set_up = (phase_ == session_phase::surveying && !prepared_) || setting_up_;
     const bool before_request =

@@ -1,8 +1,6 @@
 #include "proxy/worker.hpp"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -17,21 +15,6 @@ namespace pgmend::proxy {
 namespace {
 
 constexpr int accepts_per_turn = 32;
-
-std::string peer_name(const sockaddr_storage& address) {
-    char text[INET6_ADDRSTRLEN] = "";
-    if (address.ss_family == AF_INET) {
-        const auto& v4 = reinterpret_cast<const sockaddr_in&>(address);
-        ::inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
-        return std::string{text} + ':' + std::to_string(ntohs(v4.sin_port));
-    }
-    if (address.ss_family == AF_INET6) {
-        const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address);
-        ::inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof text);
-        return '[' + std::string{text} + "]:" + std::to_string(ntohs(v6.sin6_port));
-    }
-    return "unix";
-}
 
 int open_spare() noexcept { return ::open("/dev/null", O_RDONLY | O_CLOEXEC); }
 
@@ -108,7 +91,7 @@ void worker::accept_from(const acceptor& from) noexcept {
         }
         if (!from.socket.local) pool::apply_options(descriptor, {});
         core_.accept(
-            std::make_unique<pool::socket_stream>(loop_, descriptor, false), peer_name(address),
+            std::make_unique<pool::socket_stream>(loop_, descriptor, false), pool::address_text(address),
             from.socket.local
         );
     }

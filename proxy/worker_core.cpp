@@ -83,7 +83,8 @@ worker_core::worker_core(
       users_(options_.live.secrets, options_.process_secret),
       logins_(*options_.settings, users_, options_.live.towards_servers),
       cluster_(*options_.settings, env_),
-      pool_context_{env_, net, buffers_, parameters_, scram_keys_, metrics_, cluster_, to_client_} {
+      ids_{options_.index, options_.workers},
+      pool_context_{env_, net, buffers_, parameters_, scram_keys_, metrics_, cluster_, to_client_, &ids_} {
     cluster_.connect_monitor(options_.evidence, options_.life);
     if (!options_.schema_changes) options_.schema_changes = std::make_shared<catalog_epoch>(0);
     run = [](config::deferred_node& node) noexcept { static_cast<worker_core&>(node).bury(); };
@@ -132,11 +133,14 @@ void worker_core::bury() noexcept {
 /// A database or user that nobody connects to any more, or that turned out not to exist, is forgotten.
 void worker_core::drop_unused_pools() {
     if (sessions_.size() != 0 || asking_.pending() != 0) return;
-    std::erase_if(pools_, [](const auto& item) {
+    std::erase_if(pools_, [this](const auto& item) {
         const auto& pool = *item.second;
         // While no server can be asked, what one has said is kept for the next client to be greeted with.
-        return !(pool.ledger().holding() && pool.greets()) && pool.servers().empty() && !pool.busy() &&
-               !pool.burying() && pool.ledger().total() == 0;
+        const bool greets = (pool.ledger().holding() || pool.ledger().paused()) && pool.greets();
+        if (greets || !pool.servers().empty() || pool.busy() || pool.burying() || pool.ledger().total() != 0)
+            return false;
+        if (pool.traffic() != pool::traffic_stats{}) past_traffic_[item.first.first] += pool.traffic();
+        return true;
     });
     std::erase_if(hubs_, [](const auto& item) { return item.second->idle(); });
     std::erase_if(catalogs_, [this](const auto& item) {
@@ -211,7 +215,8 @@ void worker_core::close_pools() {
 }
 
 std::size_t worker_core::max_sessions() const noexcept {
-    return share_of(options_.settings->listen.max_clients(), options_.index, options_.workers);
+    return share_of(options_.settings->listen.max_clients(), options_.index, options_.workers) +
+           admin_.consoles();
 }
 
 bool worker_core::quiet() const noexcept {
@@ -236,6 +241,7 @@ pool::server_pool& worker_core::pool_for(const std::string& database, const std:
         pool = std::make_unique<pool::server_pool>(
             pool_context_, login_for(options_, logins_, database, user), options_for(options_)
         );
+        if (admin_.paused(database)) pool->pause();
     }
     return *pool;
 }
@@ -283,6 +289,7 @@ pool::server_pool& worker_core::auth_pool() {
         options.limits.wait_timeout = query.timeout();
         auto login = login_for(options_, logins_, query.database(), query.user());
         pool = std::make_unique<pool::server_pool>(pool_context_, std::move(login), options);
+        if (admin_.paused(query.database())) pool->pause();
     }
     return *pool;
 }

@@ -11,6 +11,7 @@
 #include "config/settings.hpp"
 #include "health/retry_budget.hpp"
 #include "pool/server_pool.hpp"
+#include "proxy/admin_port.hpp"
 #include "proxy/auth_query.hpp"
 #include "proxy/backend_cluster.hpp"
 #include "proxy/client_session.hpp"
@@ -19,6 +20,7 @@
 #include "proxy/login_throttle.hpp"
 #include "proxy/server_logins.hpp"
 #include "proxy/user_directory.hpp"
+#include "proxy/worker_admin.hpp"
 
 namespace pgmend::proxy {
 
@@ -34,6 +36,8 @@ struct worker_options {
     std::shared_ptr<catalog_epoch> schema_changes;
     /// Hands a cancel to another worker; may be empty with one worker.
     std::function<void(unsigned worker, std::uint32_t pid, std::vector<std::byte> key)> forward_cancel;
+    /// Takes what is asked on a console; empty: there is no console.
+    console_port console;
 };
 
 class worker_core final : private config::deferred_node, private login_changes {
@@ -62,6 +66,9 @@ public:
     bool quiet() const noexcept;
     /// A CancelRequest, of this worker's clients or not.
     void cancel(std::uint32_t pid, protocol::byte_view key);
+    /// For administrators.
+    worker_admin& admin() noexcept { return admin_; }
+    std::uint64_t next_id() noexcept { return ids_.next(); }
     /// This worker's part of listen.max_clients.
     std::size_t max_sessions() const noexcept;
     std::size_t sessions() const noexcept { return sessions_.size() + ended_.size(); }
@@ -94,8 +101,6 @@ public:
     auth_query& asking() noexcept { return asking_; }
     /// The connections that auth.query asks on: its own, of no client's.
     pool::server_pool& auth_pool();
-    /// A number that no other client of this worker ever has.
-    std::uint64_t next_serial() noexcept { return ++last_serial_; }
     /// A key that no other client of this worker has.
     client_key register_key(client_session& session, std::uint32_t pid, bool long_secret);
     void finished(client_session& session) noexcept;
@@ -103,6 +108,7 @@ public:
     void sweep_parameters();
 
 private:
+    friend class worker_admin;
     void bury() noexcept;
     void about_logins(std::string_view text) override;
     void drop_unused_pools();
@@ -120,7 +126,6 @@ private:
     std::uint64_t schema_epoch_ = 0;
     std::uint64_t doubts_ = 0;
     sequence_habits habits_;
-    std::uint64_t last_serial_ = 0;
     relay_context relay_;
     health::retry_budget retries_;
     user_directory users_;
@@ -128,14 +133,17 @@ private:
     login_throttle throttle_;
     pool::intrusive_list<client_login> logins_under_way_;  ///< oldest first
     backend_cluster cluster_;
+    pool::connection_ids ids_;
     pool::pool_context pool_context_;
     std::map<std::pair<std::string, std::string>, std::unique_ptr<pool::server_pool>> pools_;
     std::map<std::string, std::unique_ptr<database_catalog>> catalogs_;
     pool::intrusive_list<client_session> sessions_;
     pool::intrusive_list<client_session> ended_;  ///< freed when the event under way is over
     std::unordered_map<std::uint32_t, client_session*> keys_;
+    std::map<std::string, pool::traffic_stats> past_traffic_;  ///< of pools that are no more, by database
     auth_query asking_{*this};
     std::map<std::string, std::unique_ptr<notification_hub>> hubs_;
+    worker_admin admin_{*this};
     bool draining_ = false;
     bool closing_ = false;
 };
