@@ -1,0 +1,556 @@
+"""The admin console: what was written for PgBouncer's runs unchanged, commands do what they say, roles hold."""
+
+import contextlib
+import re
+import select
+import threading
+import time
+
+import psycopg
+import psycopg2
+
+import wire
+from harness import PASSWORDS, check, poll, same
+from registry import register
+
+TESTS = []
+test = register(TESTS)
+PGMEND = ("pgmend",)
+ROLES = {"admin": {"users": "app, crowd", "stats_users": "other"}}
+
+# PgBouncer 1.25's columns, in its order, with the types that its RowDescription gives (OIDs of pg_type).
+TEXT, INT4, INT8, NUMERIC = 25, 23, 20, 1700
+SOCKET = [("type", TEXT), ("user", TEXT), ("database", TEXT), ("replication", TEXT), ("state", TEXT), ("addr", TEXT),
+          ("port", INT4), ("local_addr", TEXT), ("local_port", INT4), ("connect_time", TEXT), ("request_time", TEXT),
+          ("wait", INT4), ("wait_us", INT4), ("close_needed", INT4), ("ptr", TEXT), ("link", TEXT),
+          ("remote_pid", INT4), ("tls", TEXT), ("application_name", TEXT), ("prepared_statements", INT4), ("id", INT4)]
+BUFFERS = [(name, INT4) for name in "recv_pos pkt_pos pkt_remain send_pos send_remain pkt_avail send_avail".split()]
+TOTALS = ["server_assignment_count", "xact_count", "query_count", "bytes_received", "bytes_sent", "xact_time",
+          "query_time", "wait_time", "client_parse_count", "server_parse_count", "bind_count"]
+COLUMNS = {
+    "VERSION": [("version", TEXT)],
+    "CONFIG": [("key", TEXT), ("value", TEXT), ("default", TEXT), ("changeable", TEXT)],
+    "DATABASES": [("name", TEXT), ("host", TEXT), ("port", INT4), ("database", TEXT), ("force_user", TEXT)]
+    + [(name, INT4) for name in "pool_size min_pool_size reserve_pool_size server_lifetime".split()]
+    + [("pool_mode", TEXT), ("load_balance_hosts", TEXT)]
+    + [(name, INT4) for name in "max_connections current_connections max_client_connections "
+       "current_client_connections paused disabled".split()],
+    "POOLS": [("database", TEXT), ("user", TEXT)]
+    + [(name, INT4) for name in "cl_active cl_waiting cl_active_cancel_req cl_waiting_cancel_req sv_active "
+       "sv_active_cancel sv_being_canceled sv_idle sv_used sv_tested sv_login maxwait maxwait_us".split()]
+    + [("pool_mode", TEXT), ("load_balance_hosts", TEXT)],
+    "PEER_POOLS": [(name, INT4) for name in "peer_id cl_active_cancel_req cl_waiting_cancel_req sv_active_cancel "
+                   "sv_login".split()],
+    "CLIENTS": SOCKET,
+    "SERVERS": SOCKET,
+    "SOCKETS": SOCKET + BUFFERS,
+    "ACTIVE_SOCKETS": SOCKET + BUFFERS,
+    "USERS": [(name, TEXT) for name in "name pool_size reserve_pool_size pool_mode".split()]
+    + [(name, INT4) for name in "max_user_connections current_connections max_user_client_connections "
+       "current_client_connections".split()],
+    "STATS": [("database", TEXT)]
+    + [(f"total_{name}", NUMERIC) for name in "server_assignment_count xact_count query_count received sent xact_time "
+       "query_time wait_time client_parse_count server_parse_count bind_count".split()]
+    + [(f"avg_{name}", NUMERIC) for name in "server_assignment_count xact_count query_count recv sent xact_time "
+       "query_time wait_time client_parse_count server_parse_count bind_count".split()],
+    "STATS_TOTALS": [("database", TEXT)] + [(name, NUMERIC) for name in TOTALS],
+    "STATS_AVERAGES": [("database", TEXT)]
+    + [(name, NUMERIC) for name in TOTALS[:8] + ["avg_" + name for name in TOTALS[8:]]],
+    "TOTALS": [("name", TEXT), ("value", NUMERIC)],
+    "LISTS": [("list", TEXT), ("items", INT4)],
+    "MEM": [("name", TEXT), ("size", INT4), ("used", INT4), ("free", INT4), ("memtotal", INT4)],
+    "STATE": [("key", TEXT), ("value", TEXT)],
+    "DNS_HOSTS": [("hostname", TEXT), ("ttl", INT8), ("addrs", TEXT)],
+    "DNS_ZONES": [("zonename", TEXT), ("serial", INT8), ("count", INT4)],
+    "PEERS": [("peer_id", INT4), ("host", TEXT), ("port", INT4), ("pool_size", INT4)],
+    "TOPOLOGY": [("server", TEXT), ("condition", TEXT), ("role", TEXT), ("read_only", TEXT), ("timeline", INT8),
+                 ("lsn", TEXT), ("lag_ms", INT8), ("latency_us", INT8), ("addresses", TEXT), ("sv_connections", INT4)],
+    "PINS": [("reason", TEXT), ("clients", INT8), ("total", INT8), ("meaning", TEXT)],
+    "LIMITS": [("name", TEXT), ("scope", TEXT), ("current", INT8), ("most", INT8), ("refused", INT8),
+               ("setting", TEXT)],
+    "MEMORY": [("name", TEXT), ("items", INT8), ("bytes", INT8), ("meaning", TEXT)],
+}
+
+
+def console(t, on=None, user="app", **more):
+    return t.wire(user=user, database="pgbouncer", on=on, **more)
+
+
+def table(client, command):
+    """The rows of a command as dictionaries."""
+    messages = client.query(command)
+    same(wire.sqlstates(messages), [], command)
+    names = [column[0] for column in wire.row_description(next(body for kind, body in messages if kind == "T"))]
+    return [dict(zip(names, row)) for row in wire.rows_of(messages)]
+
+
+def one(client, command, **where):
+    found = [row for row in table(client, command) if all(row[key] == value for key, value in where.items())]
+    check(len(found) == 1, f"{command} {where}: {found}")
+    return found[0]
+
+
+def error(messages):
+    return next(wire.error_fields(body) for kind, body in messages if kind == "E")
+
+
+def psql(t, on, *arguments, database="pgbouncer", status=0):
+    environment = t.environment(database=database)
+    environment["PGPORT"] = str(on.port)
+    return t.psql(*arguments, env=environment, status=status)
+
+
+# ---- what was written for PgBouncer ---------------------------------------------------------------------
+
+
+@test("console: every SHOW has PgBouncer's columns in order with their types, by both protocols and in binary",
+      subjects=PGMEND)
+def columns(t):
+    busy = t.wire()
+    busy.query("BEGIN")
+    simple, extended = console(t), t.wire(database="pgmend")
+    for topic, wanted in COLUMNS.items():
+        messages = simple.query(f"SHOW {topic};")
+        same([(column[0], column[3]) for column in described(messages)[0]], wanted, topic)
+        same(wire.tags(messages), ["SHOW"], topic)
+        ask = wire.parse("s", f"show {topic.lower()}") + wire.describe("S", "s") + wire.bind("p", "s", results=[1])
+        ask += wire.describe("P", "p") + wire.execute("p") + wire.close("S", "s") + wire.SYNC
+        answer = extended.ask(ask)
+        same(wire.sqlstates(answer), [], topic)
+        same([[(column[0], column[3], column[6]) for column in each] for each in described(answer)],
+             [[(name, oid, form) for name, oid in wanted] for form in (0, 1)], f"{topic} as text and in binary")
+        for row in rows(answer):
+            for value, (name, oid) in zip(row, wanted):
+                size = {INT4: 4, INT8: 8}.get(oid)
+                check(value is None or size is None or len(value) == size, f"{topic}.{name}: {value!r}")
+    busy.query("ROLLBACK")
+
+
+def described(messages):
+    return [wire.row_description(body) for kind, body in messages if kind == "T"]
+
+
+def rows(messages):
+    return [wire.data_row(body) for kind, body in messages if kind == "D"]
+
+
+@test("console: psql scripts written for PgBouncer run unchanged", subjects=PGMEND)
+def scripts(t):
+    worker = t.wire(parameters={"application_name": "their job"})
+    worker.query("BEGIN; SELECT 1")
+    # A check of the kind that is found in cron jobs: columns by number and by name.
+    waiting = psql(t, t.subject, "-F,", "-c", "SHOW POOLS").splitlines()
+    fields = [line.split(",") for line in waiting if line.startswith("app,app,")]
+    check(len(fields) == 1 and int(fields[0][2]) >= 1 and int(fields[0][3]) == 0, waiting)
+    script = t.directory / "check.sql"
+    script.write_text("SHOW VERSION;\nSHOW STATS;\nshow lists;\nSHOW DATABASES;\nSHOW CLIENTS;\nSHOW SERVERS;\n"
+                      "SHOW CONFIG;\n-- a comment\nSHOW USERS;\nSHOW STATE;\nSHOW MEM;\nSHOW HELP;\n")
+    output = psql(t, t.subject, "-f", str(script))
+    for words in ("pgmend ", "databases|", "default_pool_size|8|20|yes", "their job", "active|yes", "Console usage"):
+        check(words in output, f"{words} in\n{output}")
+    # psql -c takes several; watch and \\gset are of psql itself.
+    output = psql(t, t.subject, "-c", "SHOW VERSION; SHOW STATE")
+    check("pgmend" in output and "suspended|no" in output, output)
+    same(psql(t, t.subject, "-c", "select version").count("pgmend"), 1, "SELECT stands for SHOW")
+    same(psql(t, t.subject, "-c", ";"), "", "an empty query")
+    worker.query("ROLLBACK")
+
+
+# What prometheus-community's pgbouncer_exporter reads: the columns that become metrics, and its labels.
+EXPORTER = {
+    "SHOW DATABASES": (["name", "host", "port", "database", "force_user", "pool_mode"],
+                       ["pool_size", "reserve_pool_size", "max_connections", "current_connections", "paused",
+                        "disabled", "max_client_connections", "current_client_connections"]),
+    "SHOW STATS_TOTALS": (["database"], ["query_count", "query_time", "bytes_received", "bytes_sent", "wait_time",
+                                         "xact_count", "xact_time", "client_parse_count", "server_parse_count",
+                                         "bind_count", "server_assignment_count"]),
+    "SHOW POOLS": (["database", "user"], ["cl_active", "cl_waiting", "cl_active_cancel_req", "cl_waiting_cancel_req",
+                                          "sv_active", "sv_active_cancel", "sv_being_canceled", "sv_idle", "sv_used",
+                                          "sv_tested", "sv_login", "maxwait", "maxwait_us"]),
+}
+
+
+@test("console: what pgbouncer_exporter asks is answered as it expects, each series once", subjects=PGMEND)
+def exporter(t):
+    t.wire().rows("SELECT 1")
+    with contextlib.closing(psycopg2.connect(**t.conninfo(database="pgbouncer"))) as connection:
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute("SHOW VERSION;")
+        check(re.search(r"\d+\.\d+\.\d+", cursor.fetchone()[0]), "a version that a regular expression finds")
+        for command, (labels, numbers) in EXPORTER.items():
+            cursor.execute(command + ";")
+            names = [column.name for column in cursor.description]
+            check(set(labels + numbers) <= set(names), f"{command}: {names}")
+            series = set()
+            for row in cursor.fetchall():
+                values = dict(zip(names, row))
+                for name in numbers:
+                    float(values[name])
+                key = tuple(values[label] for label in labels)
+                check(key not in series, f"{command}: {key} twice")
+                series.add(key)
+            check(series, f"{command} has rows")
+        cursor.execute("SHOW LISTS;")
+        found = dict(cursor.fetchall())
+        check(set(found) == {"databases", "users", "peers", "pools", "peer_pools", "free_clients", "used_clients",
+                             "login_clients", "free_servers", "used_servers", "dns_names", "dns_zones", "dns_queries",
+                             "dns_pending"}, found)
+        cursor.execute("SHOW CONFIG;")
+        found = {row[0]: row[1] for row in cursor.fetchall()}
+        same({name: found.get(name) for name in ("listen_backlog", "max_client_conn", "default_pool_size",
+                                                 "min_pool_size", "reserve_pool_size", "reserve_pool_timeout")},
+             {"listen_backlog": "128", "max_client_conn": "10000", "default_pool_size": "8", "min_pool_size": "0",
+              "reserve_pool_size": "0", "reserve_pool_timeout": "5"})
+        check(not any(secret in str(found) for secret in PASSWORDS.values()), "no secret in SHOW CONFIG")
+
+
+@test("console: drivers that use the extended protocol and open blocks unasked", subjects=PGMEND)
+def drivers(t):
+    with contextlib.closing(psycopg.connect(**t.conninfo(database="pgmend"))) as connection:
+        same(connection.execute("SHOW STATE").fetchall()[0], ("active", "yes"), "inside a block that psycopg began")
+        with connection.cursor(binary=True) as cursor:
+            pools = cursor.execute("SHOW POOLS").fetchall()
+            check(all(isinstance(value, int) for value in pools[0][2:15]), pools)
+        try:
+            connection.execute("PAUSE")
+            check(False, "PAUSE in a block")
+        except psycopg.errors.ActiveSqlTransaction:
+            pass
+        try:
+            connection.execute("SHOW STATE")
+            check(False, "the block has failed")
+        except psycopg.errors.InFailedSqlTransaction:
+            pass
+        connection.rollback()
+        for _ in range(8):  # psycopg prepares after the fifth
+            totals = dict(connection.execute("SHOW TOTALS", prepare=True).fetchall())
+        check(totals["total_query_count"] >= 0, totals)
+    client = t.wire(database="pgmend")
+    answer = client.ask(wire.run("SHOW CONFIG", limit=3) + wire.execute("", 2) + wire.SYNC)
+    same((len(rows(answer)), "".join(wire.kinds(answer)).count("s")), (5, 2), "portals are suspended")
+    same(error(client.ask(wire.run("KILL_CLIENT $1", ["1"]) + wire.SYNC))["C"], "22023")
+    same(error(client.ask(wire.parse("", "SHOW STATE") + wire.bind("", "", ["1"]) + wire.SYNC))["C"], "08P01")
+    same(error(client.ask(wire.bind("", "none") + wire.execute() + wire.SYNC))["C"], "26000")
+    same(wire.rows_of(client.ask(wire.run("SHOW CLIENT_ENCODING") + wire.SYNC)), [["UTF8"]])
+    same(client.value("SELECT 1"), "1")
+    same(wire.tags(client.query("SET application_name = 'x'; SET extra_float_digits = 3")), ["SET", "SET"])
+
+
+@test("console: what is wrong is said with a SQLSTATE and what was meant", subjects=PGMEND)
+def wrong(t):
+    client = console(t)
+    for command, sqlstate, words in [
+        ("SHOW POLS", "42601", "SHOW POOLS"), ("PAUS", "42601", "PAUSE"), ("SHOW", "42601", "SHOW HELP"),
+        ("gibberish and more", "42601", "SHOW HELP"), ("PAUSE app app", "42601", "PAUSE"),
+        ("DISABLE", "42601", "database"), ("PAUSE 'unterminated", "42601", "Close"), ("SUSPEND", "0A000", "PAUSE"),
+        ("SHOW FDS", "0A000", "SHOW SOCKETS"), ("SELECT 1 + 1", "0A000", "SHOW HELP"), ("KILL_CLIENT x", "22023", "SHOW"),
+        ("KILL_CLIENT 999999", "42704", "SHOW CLIENTS"), ("PAUSE nowhere", "3D000", "SHOW DATABASES"),
+        ("RESUME", "55000", None), ("RESUME app", "55000", None), ("SET nonsense = 1", "42704", None),
+        ("SET pool.sise = 1", "42704", "pool.size"), ("KILL pgbouncer", "55000", None), ("SHUTDOWN NOW", "42601", "WAIT"),
+    ]:
+        answer = client.query(command)
+        fields = error(answer)
+        same((fields["S"], fields["C"]), ("ERROR", sqlstate), command)
+        check(words is None or words in fields.get("H", ""), f"{command}: {fields}")
+        same(wire.statuses(answer), "I", command)
+    same(error(client.query("SHOW STATE; SHOW NOTHING"))["C"], "42601", "nothing of a wrong text is carried out")
+    client.send(b"Q" + (2 << 20).to_bytes(4, "big"))
+    same(error(client.until("E"))["C"], "08P01", "a message beyond limits.held_message")
+
+
+# ---- who may ----------------------------------------------------------------------------------------------
+
+
+@test("console: only those who are named come in, stats users change nothing (CVE-2026-6667), secrets are asked for",
+      settings=ROLES, subjects=PGMEND)
+def roles(t):
+    for user, database in [("legacy", "pgbouncer"), ("streamer", "pgmend")]:
+        try:
+            t.wire(user=user, database=database)
+            check(False, f"{user} came in")
+        except wire.Refused as refused:
+            same(refused.fields["C"], "42501")
+    try:
+        t.wire(database="pgbouncer", password="wrong")
+        check(False, "a wrong password")
+    except wire.Refused as refused:
+        same(refused.fields["C"], "28P01")
+    victim = t.wire()
+    victim.rows("SELECT 1")
+    stats = console(t, user="other")
+    number = one(stats, "SHOW CLIENTS", user="app", database="app")["id"]
+    for command in ["KILL_CLIENT " + number, "KILL", "KILL app", "PAUSE", "RESUME", "DISABLE app", "ENABLE app",
+                    "RECONNECT", "RELOAD", "SHUTDOWN", "SET pool.size = 3", "WAIT_CLOSE"]:
+        same(error(stats.query(command))["C"], "42501", command)
+        same(error(stats.ask(wire.run(command) + wire.SYNC))["C"], "42501", command)
+    same(victim.value("SELECT 2"), "2", "nobody was killed")
+    same(table(stats, "SHOW STATE")[1]["value"], "no", "nothing was paused")
+    same(wire.tags(console(t, user="crowd").query("KILL_CLIENT " + number)), ["KILL_CLIENT"], "an admin may")
+    kind, body = victim.receive()
+    same((kind, wire.error_fields(body)["C"]), ("E", "57P01"))
+
+
+@test("console: without a list only the upstream user administers; a crowd of clients does not lock it out",
+      settings={"listen": {"max_clients": 3}, "admin": {"max_consoles": 2}}, subjects=PGMEND)
+def alone(t):
+    clients = [t.wire() for _ in range(3)]
+    try:
+        t.wire()
+        check(False, "a fourth client")
+    except wire.Refused as refused:
+        same(refused.fields["C"], "53300")
+    first, second = console(t), console(t)
+    try:
+        console(t)
+        check(False, "a third console")
+    except wire.Refused as refused:
+        same(refused.fields["C"], "53300")
+    same(one(first, "SHOW LIMITS", name="clients")["current"], "3")
+    same(one(second, "SHOW LIMITS", name="consoles")["current"], "2")
+    second.close()
+    poll(lambda: one(first, "SHOW LIMITS", name="consoles")["current"] == "1", "its place is free")
+    console(t).close()
+    try:
+        t.wire(user="other", database="pgmend")
+        check(False, "another user")
+    except wire.Refused as refused:
+        same(refused.fields["C"], "42501")
+    for client in clients:
+        client.close()
+
+
+@test("console: it answers while no server does", subjects=PGMEND, settings={"pool": {"wait_timeout": "2s"}})
+def outage(t):
+    subject = t.own("outage", url=f"postgres://app:{PASSWORDS['app']}@127.0.0.1:1/app", only_live=True)
+    client = console(t, on=subject)
+    node = table(client, "SHOW TOPOLOGY")[0]
+    same((node["server"], node["role"]), ("127.0.0.1:1", "unknown"))
+    check(node["condition"] == "down", node)
+    same(table(client, "SHOW POOLS"), [])
+
+
+# ---- what commands do --------------------------------------------------------------------------------------
+
+
+@test("console: SHOW tells what is there: clients, servers, pools, statistics, pins", subjects=PGMEND)
+def facts(t):
+    subject = t.own("facts", settings={"admin": {"stats_period": "1s"}})
+    client = t.wire(on=subject, parameters={"application_name": "facts of a client"})
+    client.query("BEGIN")
+    pid = client.value("SELECT pg_backend_pid()")
+    watch = console(t, on=subject)
+    mine = one(watch, "SHOW CLIENTS", application_name="facts of a client")
+    same((mine["type"], mine["user"], mine["database"], mine["state"]), ("C", "app", "app", "active"))
+    same((mine["addr"], mine["port"]), (client.socket.getsockname()[0], str(client.socket.getsockname()[1])))
+    same(mine["local_port"], str(subject.port))
+    server = one(watch, "SHOW SERVERS", remote_pid=pid)
+    same((server["state"], server["ptr"], server["link"], server["port"]),
+         ("active", mine["link"], mine["ptr"], str(t.postgres.port)))
+    pool = one(watch, "SHOW POOLS", database="app", user="app")
+    same((pool["cl_active"], pool["cl_waiting"], pool["sv_active"], pool["pool_mode"]), ("1", "0", "1", "transaction"))
+    client.query("ROLLBACK")
+    same(one(watch, "SHOW CLIENTS", application_name="facts of a client")["state"], "idle")
+    before = one(watch, "SHOW STATS", database="app")
+    for _ in range(5):
+        client.rows("SELECT 1")
+    client.query("BEGIN; SELECT 1")
+    client.rows("SELECT pg_sleep(0.2)")
+    client.query("COMMIT")
+    client.ask(wire.parse("named", "SELECT 3") + wire.bind("", "named") + wire.execute() + wire.SYNC)
+    after = one(watch, "SHOW STATS", database="app")
+    grown = {name: int(after[name]) - int(before[name]) for name in after if name.startswith("total_")}
+    same({name: grown["total_" + name] for name in ("xact_count", "query_count", "server_assignment_count",
+                                                    "client_parse_count", "server_parse_count", "bind_count")},
+         {"xact_count": 7, "query_count": 9, "server_assignment_count": 7, "client_parse_count": 1,
+          "server_parse_count": 1, "bind_count": 1})
+    check(200_000 <= grown["total_query_time"] <= grown["total_xact_time"] + 1000 < 5_000_000, grown)
+    check(grown["total_received"] > 100 and grown["total_sent"] > 200, grown)
+    same(one(watch, "SHOW CLIENTS", application_name="facts of a client")["prepared_statements"], "1")
+    poll(lambda: [client.rows("SELECT 1"), int(one(watch, "SHOW STATS", database="app")["avg_query_count"])][1] > 0,
+         "averages of the last period")
+    client.query("LISTEN nothing")
+    poll(lambda: one(watch, "SHOW PINS", reason="listen")["clients"] == "1", "a pin: the server is asked after LISTEN")
+    client.close()
+    poll(lambda: one(watch, "SHOW PINS", reason="listen")["clients"] == "0", "the pin is gone")
+    same(one(watch, "SHOW TOPOLOGY")["role"], "primary")
+    kept = one(watch, "SHOW STATS", database="app")
+    check(int(kept["total_xact_count"]) >= int(after["total_xact_count"]), "statistics outlive their clients")
+
+
+@test("console: PAUSE waits for transactions, holds everybody, and RESUME loses nothing, under load", subjects=PGMEND)
+def pause(t):
+    subject = t.own("pause", pool_size=4)
+    stop, errors, done = threading.Event(), [], [0] * 8
+    clients = [t.wire(on=subject) for _ in range(8)]
+
+    def work(number):
+        try:
+            while not stop.is_set():
+                answer = clients[number].query("BEGIN; SELECT 1; COMMIT")
+                same(wire.sqlstates(answer), [])
+                done[number] += 1
+        except Exception as problem:
+            errors.append(problem)
+
+    threads = [threading.Thread(target=work, args=[number]) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    admin = console(t, on=subject)
+    for turn in range(10):
+        command = ("PAUSE", "PAUSE app")[turn % 2]
+        poll(lambda: sum(done) > 50 * turn, "they work")
+        same(wire.tags(admin.query(command)), ["PAUSE"])
+        same(subject_servers(t, subject), 0, "PAUSE returns when every server is closed")
+        before = list(done)
+        poll(lambda: one(admin, "SHOW POOLS", database="app")["cl_waiting"] == "8", "everybody waits")
+        same(done, before, "nobody was served meanwhile")
+        paused = one(admin, "SHOW DATABASES", name="app")["paused"]
+        same((paused, table(admin, "SHOW STATE")[1]["value"]), ("1", "yes" if turn % 2 == 0 else "no"))
+        same(wire.tags(admin.query(command.replace("PAUSE", "RESUME"))), ["RESUME"])
+        poll(lambda: all(now > then for now, then in zip(done, before)), "everybody goes on")
+    stop.set()
+    for thread in threads:
+        thread.join(20)
+    same(errors, [])
+    # A transaction is waited for; ^C takes the PAUSE back.
+    clients[0].query("BEGIN")
+    admin.send(wire.query("PAUSE"))
+    watch = console(t, on=subject)
+    poll(lambda: table(watch, "SHOW STATE")[1]["value"] == "yes", "it pauses")
+    same(error(watch.query("PAUSE"))["C"], "55000", "twice")
+    same(clients[0].value("SELECT 'goes on'"), "goes on", "who is in a transaction is served")
+    with contextlib.closing(t.wire(on=subject, login=False)) as canceller:
+        canceller.send(wire.cancel(admin.pid, admin.key))
+        check(canceller.at_end(), "closed")
+    same(error(admin.until("Z"))["C"], "57014")
+    same(table(watch, "SHOW STATE")[1]["value"], "no")
+    same(clients[1].value("SELECT 'too'"), "too")
+    # A login is waited with as well, and is served after RESUME.
+    clients[0].query("COMMIT")
+    same(wire.tags(admin.query("PAUSE")), ["PAUSE"])
+    late = t.wire(on=subject, user="other", database="other", login=False)
+    login = threading.Thread(target=lambda: late.login("other", PASSWORDS["other"], "other"))
+    login.start()
+    poll(lambda: [row["cl_waiting"] for row in table(admin, "SHOW POOLS") if row["database"] == "other"] == ["1"],
+         "a login waits")
+    same(wire.tags(admin.query("RESUME")), ["RESUME"])
+    login.join(20)
+    same(late.value("SELECT 'in'"), "in")
+
+
+def subject_servers(t, subject):
+    rows = t.admin("SELECT client_port FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename <> 'postgres' "
+                   "AND application_name <> 'pgmend health'")
+    ports = subject.local_ports()
+    return sum(port in ports for port, in rows)
+
+
+@test("console: KILL closes clients at once and holds new ones, KILL_CLIENT closes one, in a transaction too",
+      subjects=PGMEND)
+def kill(t):
+    subject = t.own("kill", pool_size=4)
+    admin = console(t, on=subject)
+    victims = [t.wire(on=subject, parameters={"application_name": f"victim {number}"}) for number in range(4)]
+    t.admin("SET ROLE app; DROP TABLE IF EXISTS killed; CREATE TABLE killed (a int)")
+    victims[0].query("BEGIN; INSERT INTO killed VALUES (1)")
+    victims[1].send(wire.query("SELECT pg_sleep(60)"))
+    number = {row["application_name"]: row["id"] for row in table(admin, "SHOW CLIENTS")}
+    poll(lambda: t.servers("state = 'active' AND query LIKE '%pg_sleep(60)%'"), "it runs")
+    for victim in (0, 1):
+        same(wire.tags(admin.query(f"KILL_CLIENT {number[f'victim {victim}']}")), ["KILL_CLIENT"])
+        messages = victims[victim].until("E")
+        same(error(messages)["C"], "57P01")
+        check(victims[victim].at_end(), "closed")
+    same(error(admin.query(f"KILL_CLIENT {number['victim 0']}"))["C"], "42704", "it is gone")
+    poll(lambda: not t.servers("query LIKE '%pg_sleep(60)%' AND state = 'active'"), "its statement was cancelled")
+    same(victims[2].value("SELECT count(*) FROM killed"), "0", "rolled back")
+    same(wire.tags(admin.query("KILL app")), ["KILL"])
+    for victim in victims[2:]:
+        same(error(victim.until("E"))["C"], "57P01")
+        check(victim.at_end(), "closed")
+    poll(lambda: subject_servers(t, subject) == 0, "no server is left")
+    held = t.wire(on=subject)
+    held.send(wire.query("SELECT 'held'"))
+    poll(lambda: one(admin, "SHOW POOLS", database="app")["cl_waiting"] == "1", "a new client waits")
+    same(wire.tags(admin.query("RESUME app")), ["RESUME"])
+    same(wire.rows_of(held.until("Z")), [["held"]])
+
+
+@test("console: DISABLE keeps new clients out and leaves the others, RECONNECT renews every server, WAIT_CLOSE waits",
+      subjects=PGMEND)
+def reconnect(t):
+    subject = t.own("reconnect", pool_size=4)
+    admin, client, busy = console(t, on=subject), t.wire(on=subject), t.wire(on=subject)
+    same(wire.tags(admin.query("DISABLE app")), ["DISABLE"])
+    try:
+        t.wire(on=subject)
+        check(False, "a new client")
+    except wire.Refused as refused:
+        same(refused.fields["C"], "55000")
+        check("not currently accepting connections" in refused.fields["M"], refused.fields)
+    same(client.value("SELECT 1"), "1", "who is in stays")
+    same(one(admin, "SHOW DATABASES", name="app")["disabled"], "1")
+    same(wire.tags(admin.query("ENABLE app")), ["ENABLE"])
+    t.wire(on=subject).close()
+    busy.query("BEGIN")
+    old = busy.value("SELECT pg_backend_pid()")
+    client.rows("SELECT 1")
+    same(wire.tags(admin.query("RECONNECT")), ["RECONNECT"])
+    same(busy.value("SELECT pg_backend_pid()"), old, "a transaction keeps its server")
+    same(one(admin, "SHOW SERVERS", remote_pid=old)["close_needed"], "1")
+    watch = console(t, on=subject)
+    admin.send(wire.query("WAIT_CLOSE app"))
+    time_out = time.monotonic() + 0.3
+    while time.monotonic() < time_out:
+        same([row["remote_pid"] for row in table(watch, "SHOW SERVERS") if row["close_needed"] == "1"], [old])
+    check(not admin_answered(admin), "WAIT_CLOSE waits")
+    busy.query("COMMIT")
+    same(wire.tags(admin.until("Z")), ["WAIT_CLOSE"])
+    check(busy.value("SELECT pg_backend_pid()") != old, "another server")
+    poll(lambda: not t.servers(f"pid = {old}"), "the old one is gone")
+
+
+def admin_answered(client):
+    return bool(select.select([client.socket], [], [], 0)[0])
+
+
+@test("console: SHUTDOWN WAIT_FOR_CLIENTS lets them finish, WAIT_FOR_SERVERS their transactions, SHUTDOWN ends at once",
+      subjects=PGMEND)
+def shutdown(t):
+    for command in ("SHUTDOWN WAIT_FOR_CLIENTS", "SHUTDOWN WAIT_FOR_SERVERS", "SHUTDOWN"):
+        subject = t.own("shutdown")
+        admin, client = console(t, on=subject), t.wire(on=subject)
+        client.query("BEGIN")
+        if command == "SHUTDOWN":
+            admin.send(wire.query(command))
+            same(subject.process.wait(10), 0, "exit status")
+            continue
+        same(wire.tags(admin.query(command)), ["SHUTDOWN"])
+        poll(lambda: subject.http("/ready")[0] == 503, "/ready is 503")
+        same(client.value("SELECT 'goes on'"), "goes on", command)
+        check(subject.alive(), "it is still there")
+        same(error(admin.query("PAUSE"))["C"], "55000", "it is shutting down")
+        same(wire.tags(client.query("COMMIT")), ["COMMIT"])
+        if command.endswith("CLIENTS"):
+            same(client.value("SELECT 'and on'"), "and on")
+            client.close()
+        same(subject.process.wait(10), 0, "exit status")
+
+
+@test("console: commands are logged with who gave them; a disconnected console leaves nothing behind", subjects=PGMEND)
+def logged(t):
+    subject = t.own("logged")
+    admin = console(t, on=subject)
+    admin.query("RECONNECT app")
+    holder = t.wire(on=subject)
+    holder.query("BEGIN")
+    admin.send(wire.query("PAUSE app"))
+    watch = console(t, on=subject)
+    poll(lambda: one(watch, "SHOW DATABASES", name="app")["paused"] == "1", "paused")
+    admin.drop()
+    poll(lambda: one(watch, "SHOW LIMITS", name="consoles")["current"] == "1", "its place is free")
+    holder.query("COMMIT")
+    same(wire.tags(watch.query("RESUME app")), ["RESUME"], "the pause stands until RESUME")
+    log = subject.log.read_text()
+    check(re.search(r"console_command user=app command=\"?RECONNECT app", log), log[-2000:])
