@@ -25,12 +25,13 @@ enum class refusal : std::uint8_t {
     login_limit,   ///< pushed out by others on their way in
     rule,          ///< no rule lets it in, or one rejects it
     disabled,      ///< an administrator has disabled the database
+    memory,        ///< the process uses nearly all the memory it may
 };
-inline constexpr std::array<words, 9> refusal_words{"client_limit", "wait_timeout", "draining",
-                                                    "protocol",     "tls_required", "descriptors",
-                                                    "login_limit",  "rule",         "disabled"};
+inline constexpr std::array<words, 10> refusal_words{
+    "client_limit", "wait_timeout", "draining", "protocol", "tls_required",
+    "descriptors",  "login_limit",  "rule",     "disabled", "memory"};
 constexpr const auto& label_words(refusal) { return refusal_words; }
-static_assert(label_word(refusal::disabled) == "disabled");
+static_assert(label_word(refusal::memory) == "memory");
 
 /// How a client's login ended.
 enum class login_result : std::uint8_t {
@@ -258,6 +259,8 @@ struct alignas(64) cells : metric_set {
     gauge primary_known{this, "pgmend_primary_known", "1 while there is a primary to send requests to."};
 
     counter_by<hold_end> holds{this, "pgmend_holds_total", "outcome", "Requests and logins that were held while no server could take them, by how that ended."};
+    gauge memory_limit_bytes{this, "pgmend_memory_limit_bytes", "Memory the process may use, by setting or cgroup; 0 when nothing limits it."};
+    gauge memory_used_bytes{this, "pgmend_memory_used_bytes", "Memory in use as it is held against the limit; 0 without one."};
     histogram hold_seconds{this, "pgmend_hold_seconds", "Time a request or login was held until a server came."};
     gauge pools_holding{this, "pgmend_pools_holding", "Pools that hold what their clients ask for, as no server can take it."};
 

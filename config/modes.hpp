@@ -133,6 +133,13 @@ constexpr auto words(session_policy) {
         word<session_policy>{session_policy::pin, "pin"}};
 }
 
+/// Who may ask for the end over http.
+enum class quit_from { nobody, loopback };
+constexpr auto words(quit_from) {
+    return std::array{
+        word<quit_from>{quit_from::nobody, "nobody"}, word<quit_from>{quit_from::loopback, "loopback"}};
+}
+
 enum class log_level { debug, info, warning, error };
 constexpr auto words(log_level) {
     return std::array{

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "config/auth_requirement.hpp"
+#include "config/auto_values.hpp"
 #include "config/connection_url.hpp"
 #include "config/hba_rules.hpp"
 #include "config/modes.hpp"
@@ -183,6 +184,20 @@ struct codec<file_mode> : scalar_codec {
     static parsed<file_mode> parse(std::string_view text) { return parse_mode(text); }
     static std::string print(file_mode value) { return print_mode(value); }
     static std::string allowed() { return "octal permission bits such as 0770"; }
+};
+
+template <>
+struct codec<worker_count> : scalar_codec {
+    static parsed<worker_count> parse(std::string_view text) { return parse_worker_count(text); }
+    static std::string print(worker_count value) { return print_worker_count(value); }
+    static std::string allowed() { return "auto, or a whole number 1..64"; }
+};
+
+template <>
+struct codec<memory_limit> : scalar_codec {
+    static parsed<memory_limit> parse(std::string_view text) { return parse_memory_limit(text); }
+    static std::string print(memory_limit value) { return print_memory_limit(value); }
+    static std::string allowed() { return "auto, none, or a size of at least 16MiB"; }
 };
 
 template <class E>

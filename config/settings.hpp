@@ -1,6 +1,7 @@
 #pragma once
-// The declaration of every setting (with admin_, auth_ and tls_settings.hpp): one member, one place. From
-// it come the YAML key, the environment variable, parsing, validation, the generated documents and
+// The declaration of every setting (with admin_, auth_, lifecycle_ and tls_settings.hpp): one member, one
+// place. From it come the YAML key, the environment variable, parsing, validation, the generated documents
+// and
 // --print-config. A snapshot is a `std::shared_ptr<const settings>`: built by the loader, then shared by all
 // threads and never changed.
 
@@ -9,6 +10,7 @@
 
 #include "config/admin_settings.hpp"
 #include "config/auth_settings.hpp"
+#include "config/lifecycle_settings.hpp"
 #include "config/setting.hpp"
 #include "config/tls_settings.hpp"
 
@@ -112,6 +114,9 @@ struct http_settings : section {
         between(0, 65535),
         reload_class::restart,
         "Port of /metrics, /live and /ready. 0 takes any free port."};
+    setting<quit_from> quit{
+        this, "http.quit", quit_from::nobody, reload_class::restart,
+        "Who may end pgmend with `POST /quit`, as SIGTERM does: for a Job whose application is done."};
 };
 
 struct upstream_settings : section {
@@ -456,17 +461,6 @@ struct log_settings : section {
         "One line of text or one JSON object an event."};
 };
 
-struct shutdown_settings : section {
-    using section::section;
-    setting<milliseconds> drain_timeout{
-        this,
-        "shutdown.drain_timeout",
-        25s,
-        between(0ms, 24h),
-        reload_class::live,
-        "After SIGTERM, how long clients may go on working before they are disconnected."};
-};
-
 struct settings : registry {
     setting<user_list> users{
         this,
@@ -477,13 +471,10 @@ struct settings : registry {
         "or "
         "a password_file with such secrets, one a line, which is read again when it changes.",
         secrecy::secret};
-    setting<std::uint32_t> workers{
-        this,
-        "workers",
-        1,
-        between(1, 64),
-        reload_class::restart,
-        "Threads that carry clients. One is right for a sidecar with one neighbour."};
+    setting<worker_count> workers{
+        this, "workers", worker_count{}, reload_class::restart,
+        "Threads that carry clients. One is right for a sidecar with one neighbour. `auto`: as many as the "
+        "cgroup's CPU quota (cpu.max) or, without one, the machine has processors."};
     listen_settings listen{owner()};
     http_settings http{owner()};
     file_settings files{owner()};
@@ -498,6 +489,7 @@ struct settings : registry {
     catalog_settings catalog{owner()};
     log_settings log{owner()};
     shutdown_settings shutdown{owner()};
+    machine_settings machine{owner()};
 };
 
 }  // namespace pgmend::config

@@ -24,6 +24,7 @@ inline constexpr std::string_view syntax_error = "42601";
 inline constexpr std::string_view undefined_object = "42704";
 inline constexpr std::string_view duplicate_cursor = "42P03";
 inline constexpr std::string_view duplicate_prepared_statement = "42P05";
+inline constexpr std::string_view out_of_memory = "53200";
 inline constexpr std::string_view too_many_connections = "53300";
 inline constexpr std::string_view configuration_limit_exceeded = "53400";
 inline constexpr std::string_view program_limit_exceeded = "54000";

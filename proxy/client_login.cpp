@@ -134,6 +134,14 @@ bool client_login::may_enter() {
         );
         return false;
     }
+    if (!for_console() && worker_.short_of_memory()) {
+        worker_.metrics().clients_refused.add(metrics::refusal::memory);
+        refuse(
+            protocol::sqlstate::out_of_memory, "too little memory is left for another client",
+            login_result::unavailable, "The limit is machine.memory, or that of pgmend's cgroup."
+        );
+        return false;
+    }
     if (!for_console() && worker_.sessions() > worker_.max_sessions()) {
         worker_.metrics().clients_refused.add(metrics::refusal::client_limit);
         refuse(

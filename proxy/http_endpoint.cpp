@@ -19,6 +19,8 @@
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
 
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <array>
 #include <list>
@@ -48,14 +50,26 @@ struct answer {
     http::status status;
     std::string body;
     std::string_view content_type = plain_text;
+    std::string_view allowed = "GET, HEAD";
 };
 
 answer health(const health_answer& what) {
     return {what.ok ? http::status::ok : http::status::service_unavailable, what.reason + "\n"};
 }
 
-answer dispatch(const http_providers& providers, http::verb method, std::string_view target) {
+/// For a Job: its application is done, and pgmend, which it runs beside, has no way to know.
+answer quit(const http_providers& providers, http::verb method, bool from_here) {
+    if (!providers.quit) return {http::status::not_found, "http.quit lets nobody end pgmend.\n"};
+    if (method != http::verb::post)
+        return {http::status::method_not_allowed, "Only POST is understood.\n", plain_text, "POST"};
+    if (!from_here) return {http::status::forbidden, "Only from this machine.\n"};
+    providers.quit();
+    return {http::status::ok, "draining\n"};
+}
+
+answer dispatch(const http_providers& providers, http::verb method, std::string_view target, bool from_here) {
     const std::string_view path = target.substr(0, target.find('?'));
+    if (path == "/quit") return quit(providers, method, from_here);
     const bool known = path == "/metrics" || path == "/live" || path == "/ready";
     if (!known) return {http::status::not_found, "Here are /metrics, /live and /ready.\n"};
     if (method != http::verb::get && method != http::verb::head) {
@@ -75,7 +89,7 @@ http::response<http::string_body> response_of(
     http::response<http::string_body> response(from.status, version);
     response.set(http::field::content_type, from.content_type);
     response.set(http::field::cache_control, "no-store");
-    if (from.status == http::status::method_not_allowed) response.set(http::field::allow, "GET, HEAD");
+    if (from.status == http::status::method_not_allowed) response.set(http::field::allow, from.allowed);
     response.keep_alive(keep_alive);
     response.content_length(from.body.size());
     if (with_body) response.body() = std::move(from.body);
@@ -90,6 +104,13 @@ http::status refusal_of(error_code error) {
     const bool malformed = error.category() == make_error_code(http::error::bad_method).category();
     const bool gone = error == http::error::end_of_stream || error == http::error::partial_message;
     return malformed && !gone ? http::status::bad_request : http::status::unknown;
+}
+
+/// Loopback, also where IPv4 comes by an IPv6 socket.
+bool from_this_machine(const tcp::endpoint& peer) {
+    const auto address = peer.address();
+    if (address.is_v4() || !address.to_v6().is_v4_mapped()) return address.is_loopback();
+    return asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).is_loopback();
 }
 
 /// The address family is missing on this machine, or the address is: no reason to fail while another one
@@ -117,14 +138,17 @@ public:
     service(asio::io_context& control, http_providers providers, http_limits limits)
         : control_(control), providers_(std::move(providers)), limits_(limits) {}
 
-    error_code open(const std::string& host, std::uint16_t port);
+    error_code open(const std::string& host, std::uint16_t port, const std::vector<int>& inherited);
+    std::vector<int> descriptors();
     std::uint16_t port() const noexcept { return port_; }
     void stop() noexcept;
 
 private:
     using stream_place = std::list<beast::tcp_stream>::iterator;
 
+    error_code find_and_listen(const std::string& host, std::uint16_t port);
     error_code listen_on_all(std::vector<tcp::endpoint> places);
+    error_code adopt(const std::vector<int>& inherited);
     static asio::awaitable<void> accept(std::shared_ptr<service> self, tcp::acceptor* acceptor);
     static asio::awaitable<void> serve(std::shared_ptr<service> self, stream_place place);
     asio::awaitable<void> converse(beast::tcp_stream* stream);
@@ -140,7 +164,43 @@ private:
     std::list<beast::tcp_stream> streams_;
 };
 
-error_code http_endpoint::service::open(const std::string& host, std::uint16_t port) {
+error_code http_endpoint::service::open(
+    const std::string& host, std::uint16_t port, const std::vector<int>& inherited
+) {
+    const error_code error = inherited.empty() ? find_and_listen(host, port) : adopt(inherited);
+    if (error) {
+        acceptors_.clear();
+        port_ = 0;
+        return error;
+    }
+    for (tcp::acceptor& acceptor : acceptors_) {
+        asio::co_spawn(control_, accept(shared_from_this(), &acceptor), asio::detached);
+    }
+    return {};
+}
+
+error_code http_endpoint::service::adopt(const std::vector<int>& inherited) {
+    error_code error;
+    for (const int descriptor : inherited) {
+        sockaddr_storage address{};
+        socklen_t length = sizeof address;
+        ::getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &length);
+        const auto protocol = address.ss_family == AF_INET6 ? tcp::v6() : tcp::v4();
+        acceptors_.emplace_back(control_).assign(protocol, descriptor, error);
+        if (error) return error;
+        port_ = acceptors_.back().local_endpoint(error).port();
+    }
+    return error;
+}
+
+std::vector<int> http_endpoint::service::descriptors() {
+    std::vector<int> result;
+    for (tcp::acceptor& acceptor : acceptors_)
+        result.push_back(acceptor.native_handle());
+    return result;
+}
+
+error_code http_endpoint::service::find_and_listen(const std::string& host, std::uint16_t port) {
     error_code error;
     tcp::resolver resolver(control_);
     const auto found = resolver.resolve(
@@ -152,16 +212,7 @@ error_code http_endpoint::service::open(const std::string& host, std::uint16_t p
     for (const auto& each : found) {
         if (std::ranges::find(places, each.endpoint()) == places.end()) places.push_back(each.endpoint());
     }
-    error = listen_on_all(std::move(places));
-    if (error) {
-        acceptors_.clear();
-        port_ = 0;
-        return error;
-    }
-    for (tcp::acceptor& acceptor : acceptors_) {
-        asio::co_spawn(control_, accept(shared_from_this(), &acceptor), asio::detached);
-    }
-    return {};
+    return listen_on_all(std::move(places));
 }
 
 error_code http_endpoint::service::listen_on_all(std::vector<tcp::endpoint> places) {
@@ -240,7 +291,9 @@ asio::awaitable<bool> http_endpoint::service::exchange(
         const std::string_view target(request.target().data(), request.target().size());
         // A body is not read, so nothing after it can be either.
         const bool keep_alive = request.keep_alive() && parser.is_done();
-        answer given = dispatch(providers_, request.method(), target);
+        error_code unknown;
+        const auto peer = stream->socket().remote_endpoint(unknown);
+        answer given = dispatch(providers_, request.method(), target, !unknown && from_this_machine(peer));
         response = response_of(
             std::move(given), request.version(), keep_alive, request.method() != http::verb::head
         );
@@ -268,9 +321,13 @@ http_endpoint::http_endpoint(asio::io_context& control, http_providers providers
 
 http_endpoint::~http_endpoint() { stop(); }
 
-boost::system::error_code http_endpoint::open(const std::string& host, std::uint16_t port) {
-    return service_->open(host, port);
+boost::system::error_code http_endpoint::open(
+    const std::string& host, std::uint16_t port, const std::vector<int>& inherited
+) {
+    return service_->open(host, port, inherited);
 }
+
+std::vector<int> http_endpoint::descriptors() const { return service_->descriptors(); }
 
 std::uint16_t http_endpoint::port() const noexcept { return service_->port(); }
 

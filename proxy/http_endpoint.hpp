@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace boost::asio {
 class io_context;
@@ -28,6 +29,7 @@ struct http_providers {
     std::function<std::string()> metrics;  ///< Prometheus' text format 0.0.4
     std::function<health_answer()> live;   ///< every worker's loop turned lately; never depends on a server
     std::function<health_answer()> ready;  ///< clients should be sent here; not while draining
+    std::function<void()> quit;            ///< POST /quit from this machine; empty: it is not there
 };
 
 struct http_limits {
@@ -48,7 +50,12 @@ public:
 
     /// Listens on every address of `host`: an address, a name (resolved here, which may block: for start-up),
     /// or "" and "*" for all addresses. Port 0 lets the system choose. Once. After an error nothing listens.
-    [[nodiscard]] boost::system::error_code open(const std::string& host, std::uint16_t port);
+    /// Sockets inherited from another process take the place of the address.
+    [[nodiscard]] boost::system::error_code open(
+        const std::string& host, std::uint16_t port, const std::vector<int>& inherited = {}
+    );
+    /// The listening descriptors, for a successor; they stay ours.
+    std::vector<int> descriptors() const;
     /// The port listened on; 0 before open() has succeeded.
     std::uint16_t port() const noexcept;
     /// Closes listeners and connections; their coroutines end with the next turn of the io_context.

@@ -7,7 +7,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <memory>
 
@@ -35,8 +37,16 @@ bool in_use(const sockaddr_un& address) {
 
 }  // namespace
 
-std::string listener::open(const config::listen_settings& settings) {
+std::string listener::open(
+    const config::listen_settings& settings, const std::vector<inherited_socket>& inherited
+) {
     port_ = settings.port();
+    for (const auto& socket : inherited)
+        adopt(socket);
+    kept_open_ = std::any_of(inherited.begin(), inherited.end(), [](const auto& socket) {
+        return socket.name == descriptor_name::clients;
+    });
+    if (!inherited.empty()) return {};
     if (!settings.host().empty()) {
         if (auto error = open_tcp(settings); !error.empty()) return error;
     }
@@ -57,27 +67,32 @@ std::string listener::open_tcp(const config::listen_settings& settings) {
         ::getaddrinfo(host.empty() ? nullptr : host.c_str(), std::to_string(port_).c_str(), &hints, &found);
     if (error != 0) return "cannot listen on " + where + ": " + ::gai_strerror(error);
     const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner{found, &::freeaddrinfo};
+    std::string missing;
     for (const addrinfo* at = found; at != nullptr; at = at->ai_next) {
         const int descriptor = ::socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (descriptor < 0) {
-            if (errno == EAFNOSUPPORT && at->ai_next != nullptr) continue;
-            return failure("cannot listen on " + where);
+            missing = failure("cannot listen on " + where);
+            if (errno == EAFNOSUPPORT) continue;
+            return missing;
         }
         const int on = 1;
         ::setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
         if (at->ai_family == AF_INET6) ::setsockopt(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
         if (::bind(descriptor, at->ai_addr, at->ai_addrlen) != 0 ||
             ::listen(descriptor, static_cast<int>(settings.backlog())) != 0) {
-            const auto why = failure("cannot listen on " + where);
+            missing = failure("cannot listen on " + where);
+            const bool absent = errno == EADDRNOTAVAIL;
             ::close(descriptor);
-            return why;
+            // A machine may know a family and have no address of it.
+            if (absent) continue;
+            return missing;
         }
         sockets_.push_back({descriptor, false});
         port_ = port_of(descriptor);
         names_.push_back(settings.host() + ":" + std::to_string(port_));
         if (settings.port() == 0) break;  // another address would get another port
     }
-    return {};
+    return sockets_.empty() ? missing : std::string{};
 }
 
 std::string listener::open_unix(const config::listen_settings& settings) {
@@ -103,6 +118,36 @@ std::string listener::open_unix(const config::listen_settings& settings) {
     sockets_.push_back({descriptor, true});
     names_.push_back(path);
     return {};
+}
+
+void listener::adopt(const inherited_socket& socket) {
+    sockaddr_storage address{};
+    socklen_t length = sizeof address;
+    ::getsockname(socket.descriptor, reinterpret_cast<sockaddr*>(&address), &length);
+    const bool local = address.ss_family == AF_UNIX;
+    sockets_.push_back({socket.descriptor, local});
+    if (local) {
+        const auto& file = reinterpret_cast<const sockaddr_un&>(address);
+        names_.push_back(length > offsetof(sockaddr_un, sun_path) ? file.sun_path : "unix");
+        if (socket.name == descriptor_name::clients_file) socket_path_ = names_.back();
+        return;
+    }
+    port_ = port_of(socket.descriptor);
+    char host[NI_MAXHOST] = "";
+    ::getnameinfo(
+        reinterpret_cast<const sockaddr*>(&address), length, host, sizeof host, nullptr, 0, NI_NUMERICHOST
+    );
+    names_.push_back(std::string{host} + ":" + std::to_string(port_));
+}
+
+std::vector<inherited_socket> listener::heritage() const {
+    std::vector<inherited_socket> result;
+    for (const auto& socket : sockets_) {
+        const bool file = socket.local && !socket_path_.empty();
+        const auto own = file ? descriptor_name::clients_file : descriptor_name::clients_own;
+        result.push_back({socket.descriptor, kept_open_ ? descriptor_name::clients : own});
+    }
+    return result;
 }
 
 void listener::close() noexcept {

@@ -7,8 +7,11 @@
 
 #include "config/loader.hpp"
 #include "config/log.hpp"
+#include "config/manual.hpp"
 #include "config/reference.hpp"
+#include "proxy/health_check.hpp"
 #include "proxy/live_files.hpp"
+#include "proxy/program_manual.hpp"
 #include "proxy/server.hpp"
 
 namespace pgmend::proxy {
@@ -16,23 +19,28 @@ namespace pgmend::proxy {
 namespace {
 
 constexpr std::string_view usage =
-    "Usage: pgmend [--config FILE] [--check | --print-config | --print-reference | --version | --help]\n"
+    "Usage: pgmend [--config FILE] [--check | --health-check | --print-config | --print-reference | "
+    "--print-man PAGE |\n"
+    "              --version | --help]\n"
     "\n"
     "A self-healing proxy for PostgreSQL. DATABASE_URL alone is enough to run.\n"
     "\n"
     "  --config FILE       read settings from a YAML file\n"
     "  --check             read and check all settings, then exit\n"
+    "  --health-check      ask the pgmend that runs with the same settings whether it is alive\n"
     "  --print-config      print every setting with its value and where that comes from\n"
     "  --print-reference   print the documentation of all settings (Markdown)\n"
+    "  --print-man PAGE    print a manual page: pgmend.1 or pgmend.yaml.5\n"
     "  --version           print the version\n"
     "\n"
     "Every setting is also an environment variable: pool.size is PGMEND_POOL_SIZE.\n";
 
-enum class action { serve, check, print_config, print_reference, version, help };
+enum class action { serve, check, health_check, print_config, print_reference, print_man, version, help };
 
 struct options {
     action what = action::serve;
     std::optional<std::string> file;
+    std::string page;
     std::string error;
 };
 
@@ -50,6 +58,15 @@ options parse(std::span<char* const> arguments) {
             parsed.file = word.substr(9);
         } else if (word == "--check") {
             parsed.what = action::check;
+        } else if (word == "--health-check") {
+            parsed.what = action::health_check;
+        } else if (word == "--print-man") {
+            parsed.what = action::print_man;
+            if (++i == arguments.size()) {
+                parsed.error = "--print-man needs a page";
+                return parsed;
+            }
+            parsed.page = arguments[i];
         } else if (word == "--print-config") {
             parsed.what = action::print_config;
         } else if (word == "--print-reference") {
@@ -122,6 +139,18 @@ int check(const config::load_result& loaded) {
     return 0;
 }
 
+int print_man(const std::string& page) {
+    if (page == "pgmend.1") {
+        print(program_manual(usage, PGMEND_VERSION));
+    } else if (page == "pgmend.yaml.5") {
+        print(config::settings_manual(PGMEND_VERSION));
+    } else {
+        complain("pgmend: there is no page '" + page + "'");
+        return 2;
+    }
+    return 0;
+}
+
 }  // namespace
 
 int run_program(std::span<char* const> arguments) {
@@ -140,8 +169,11 @@ int run_program(std::span<char* const> arguments) {
         case action::print_reference:
             print(config::print_reference());
             return 0;
+        case action::print_man:
+            return print_man(wanted.page);
         case action::serve:
         case action::check:
+        case action::health_check:
         case action::print_config:
             break;
     }
@@ -157,6 +189,11 @@ int run_program(std::span<char* const> arguments) {
     if (wanted.what == action::print_config) {
         print(config::print_config(*loaded.value));
         return 0;
+    }
+    if (wanted.what == action::health_check) {
+        const std::string problem = check_health(*loaded.value);
+        complain(problem.empty() ? "live" : problem);
+        return problem.empty() ? 0 : 1;
     }
     return wanted.what == action::check ? check(loaded) : serve(loaded);
 }

@@ -18,6 +18,8 @@ namespace pgmend::proxy {
 namespace {
 
 constexpr auto quiet_poll = std::chrono::milliseconds{20};
+constexpr auto empty_poll = std::chrono::milliseconds{100};
+constexpr int looks_until_empty = 10;
 constexpr auto longest_end = std::chrono::seconds{3};   // for closing servers in order
 constexpr auto live_within = std::chrono::seconds{5};   // a loop ticks once a second even when idle
 constexpr auto names_within = std::chrono::seconds{2};  // for the first lookups at start
@@ -52,10 +54,7 @@ server::server(std::shared_ptr<const config::settings> settings)
     : settings_(std::move(settings)),
       metrics_(PGMEND_VERSION),
       addresses_(control_, settings_->upstream.servers()),
-      http_(
-          control_,
-          {[this] { return metrics_.render(); }, [this] { return live(); }, [this] { return ready(); }}
-      ),
+      http_(control_, providers()),
       signals_(control_),
       deadline_(control_),
       poll_(control_),
@@ -64,20 +63,44 @@ server::server(std::shared_ptr<const config::settings> settings)
           control_, settings_, addresses_,
           {[this] { return monitor_->picture(); }, [this] { stop_accepting(); }, [this] { end(); },
            [this] { return reload(); }}
-      ) {}
+      ),
+      cgroup_(config::read_cgroup_limits(settings_->machine.cgroup_root())),
+      memory_(control_, settings_->machine.memory(), cgroup_, *health_cells_),
+      manager_(control_),
+      takeover_(control_) {}
+
+http_providers server::providers() {
+    http_providers all;
+    all.metrics = [this] { return metrics_.render(); };
+    all.live = [this] { return live(); };
+    all.ready = [this] { return ready(); };
+    if (settings_->http.quit() == config::quit_from::loopback) {
+        all.quit = [this] {
+            if (stage_ == stage::serving || stage_ == stage::lingering) drain();
+        };
+    }
+    return all;
+}
 
 std::string server::open() {
     descriptor_limit_ = raise_descriptor_limit();
     if (auto problem = files_.open(); !problem.empty()) return problem;
-    if (auto error = listener_.open(settings_->listen); !error.empty()) return error;
-    if (const auto error = http_.open(settings_->http.host(), settings_->http.port())) {
+    std::vector<std::string> problems;
+    const auto inherited = take_inherited_sockets(problems);
+    predecessor_ = inherited.predecessor;
+    for (const auto& problem : problems)
+        log::warning("inherited_descriptor", {{"problem", problem}});
+    if (auto error = listener_.open(settings_->listen, inherited.clients); !error.empty()) return error;
+    if (const auto error = http_.open(settings_->http.host(), settings_->http.port(), inherited.http)) {
         return "cannot serve http on " + settings_->http.host() + ":" +
                std::to_string(settings_->http.port()) + ": " + error.message();
     }
     metrics_.attach(health_cells_);
     watch_servers();
     // Every worker needs a server connection of its own to a pool.
-    const auto workers = static_cast<unsigned>(std::min(settings_->workers(), settings_->pool.size()));
+    const auto threads =
+        config::worker_threads(settings_->workers(), cgroup_, std::thread::hardware_concurrency());
+    const auto workers = static_cast<unsigned>(std::min(threads, settings_->pool.size()));
     const std::string secret = random_secret();
     const auto schema_changes = std::make_shared<catalog_epoch>(0);
     for (unsigned i = 0; i < workers; ++i) {
@@ -91,6 +114,7 @@ std::string server::open() {
         options.schema_changes = schema_changes;
         options.live = files_.facts();
         options.life = life_;
+        options.memory_pressed = memory_.pressed();
         options.evidence = [this](std::size_t node, health::traffic_evidence what) {
             boost::asio::post(control_, [this, node, what] { monitor_->traffic(node, what); });
         };
@@ -116,6 +140,7 @@ void server::run() {
     signals_.add(SIGTERM);
     signals_.add(SIGINT);
     signals_.add(SIGHUP);
+    signals_.add(SIGUSR2);
     wait_for_signal();
     addresses_.start();
     const auto until = std::chrono::steady_clock::now() + names_within;
@@ -129,6 +154,12 @@ void server::run() {
     announce();
     files_.start();
     desk_.start(workers_, listener_.port());
+    memory_.start();
+    manager_.ready([this] { return live().ok; });
+    if (predecessor_ >= 0) {
+        [[maybe_unused]] const auto told = ::write(predecessor_, "R", 1);
+        ::close(predecessor_);
+    }
     control_.run();
     monitor_->stop();
     for (const auto& worker : workers_) {
@@ -201,6 +232,7 @@ void server::announce() const {
          {"pool_size", settings_->pool.size()},
          {"max_clients", settings_->listen.max_clients()},
          {"workers", workers_.size()},
+         {"memory_limit", memory_.limit()},
          {"descriptors", descriptor_limit_}}
     );
     if (descriptor_limit_ < settings_->listen.max_clients() + settings_->pool.size() + 32ULL) {
@@ -221,10 +253,24 @@ void server::wait_for_signal() {
 
 void server::on_signal(int signal) {
     if (signal == SIGHUP) {
+        manager_.reloading();
         reload();
+        manager_.reloaded();
         return;
     }
-    if (signal == SIGTERM && stage_ < stage::draining) {
+    if (signal == SIGUSR2) {
+        take_over();
+        return;
+    }
+    const auto patience = settings_->shutdown.linger();
+    if (signal == SIGTERM && stage_ == stage::serving && patience.count() > 0) {
+        manager_.stopping();
+        if (listener_.kept_open()) {
+            for (const auto& worker : workers_)
+                worker->stop_accepting();
+        }
+        linger(patience);
+    } else if (signal == SIGTERM && stage_ < stage::draining) {
         drain();
     } else if (stage_ != stage::ending) {
         end();
@@ -234,14 +280,74 @@ void server::on_signal(int signal) {
 }
 
 void server::stop_accepting() {
-    if (stage_ != stage::serving) return;
+    if (stage_ != stage::serving && stage_ != stage::lingering) return;
     stage_ = stage::deaf;
     for (const auto& worker : workers_)
         worker->stop_accepting();
     wait_until_quiet();
 }
 
+/// Clients are served as before, until the last one has gone or the time is over.
+void server::linger(std::chrono::milliseconds limit) {
+    stage_ = stage::lingering;
+    log::info("lingering", {{"timeout_ms", limit.count()}});
+    deadline_.expires_after(limit);
+    deadline_.async_wait([this](const boost::system::error_code& error) {
+        if (!error && stage_ == stage::lingering) drain();
+    });
+    drain_when_empty(0);
+}
+
+/// An application that opens a connection for each request has none between two of them, so one look that
+/// finds nobody says little.
+void server::drain_when_empty(int times_empty) {
+    if (stage_ != stage::lingering) return;
+    close_when_deaf();
+    if (times_empty > looks_until_empty) {
+        drain();
+        return;
+    }
+    for (const auto& worker : workers_)
+        worker->ask_quiet();
+    poll_.expires_after(empty_poll);
+    poll_.async_wait([this, times_empty](const boost::system::error_code& error) {
+        if (error) return;
+        const bool empty = std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) {
+            return worker->clients() == 0;
+        });
+        drain_when_empty(empty ? times_empty + 1 : 0);
+    });
+}
+
+void server::take_over() {
+    auto sockets = listener_.heritage();
+    for (const int descriptor : http_.descriptors())
+        sockets.push_back({descriptor, descriptor_name::http});
+    const bool begun = stage_ == stage::serving &&
+                       takeover_.start(sockets, [this](const auto& outcome) { hand_over(outcome); });
+    if (begun) {
+        log::info("takeover_begun", {});
+    } else {
+        log::warning("takeover_refused", {{"hint", "it ends, another one is under way, or it is process 1"}});
+    }
+}
+
+void server::hand_over(const takeover::outcome& outcome) {
+    if (!outcome.problem.empty()) {
+        log::error("takeover_failed", {{"reason", outcome.problem}});
+        return;
+    }
+    log::info("taken_over", {{"by", static_cast<std::int64_t>(outcome.successor)}});
+    manager_.hand_over(outcome.successor);
+    http_.stop();
+    for (const auto& worker : workers_)
+        worker->stop_accepting();
+    listener_.keep_file();
+    if (stage_ == stage::serving) linger(settings_->shutdown.takeover_linger());
+}
+
 void server::drain() {
+    manager_.stopping();
     stop_accepting();
     stage_ = stage::draining;
     const auto timeout = settings_->shutdown.drain_timeout();
@@ -272,12 +378,16 @@ void server::end() {
     });
 }
 
-void server::wait_until_quiet() {
-    // Closed sooner, a worker could meet the same descriptor again as a client's.
+/// Closed sooner, a worker could meet the same descriptor again as a client's.
+void server::close_when_deaf() {
     const bool deaf = std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) {
         return worker->has_stopped_accepting();
     });
     if (deaf) listener_.close();
+}
+
+void server::wait_until_quiet() {
+    close_when_deaf();
     const bool quiet =
         std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->was_quiet(); });
     if (quiet && stage_ != stage::deaf) {

@@ -17,6 +17,9 @@
 #include "proxy/http_endpoint.hpp"
 #include "proxy/listener.hpp"
 #include "proxy/live_files.hpp"
+#include "proxy/memory_guard.hpp"
+#include "proxy/service_notify.hpp"
+#include "proxy/takeover.hpp"
 #include "proxy/worker.hpp"
 
 namespace pgmend::proxy {
@@ -27,14 +30,16 @@ public:
 
     /// Opens everything; what is wrong, in words, or empty. Nothing runs before it.
     std::string open();
-    /// Serves until a signal ends it: SIGTERM drains, SIGINT and a second SIGTERM end at once.
+    /// Serves until a signal ends it: SIGTERM drains, SIGINT and a SIGTERM while draining end at once.
+    /// SIGUSR2 starts a successor, hands it the listening sockets and ends with the last client.
     void run();
 
 private:
     enum class stage : std::uint8_t {
         serving,
-        deaf,      ///< no further client comes in, those that are here are left to themselves
-        draining,  ///< clients are closed at safe points
+        deaf,       ///< no further client comes in, those that are here are left to themselves
+        lingering,  ///< on the way out, but clients are served as before
+        draining,   ///< clients are closed at safe points
         ending,
     };
 
@@ -44,13 +49,19 @@ private:
     void announce() const;
     void wait_for_signal();
     void on_signal(int signal);
+    void linger(std::chrono::milliseconds limit);
+    void drain_when_empty(int times_empty);
     void drain();
     void stop_accepting();
     std::vector<std::string> reload();
+    void take_over();
+    void hand_over(const takeover::outcome& outcome);
     void end();
     void wait_until_quiet();
+    void close_when_deaf();
     health_answer live();
     health_answer ready() const;
+    http_providers providers();
 
     std::shared_ptr<const config::settings> settings_;
     boost::asio::io_context control_;
@@ -63,6 +74,11 @@ private:
     live_files files_;
     listener listener_;
     std::shared_ptr<config::metrics::cells> health_cells_ = std::make_shared<config::metrics::cells>();
+    config::cgroup_limits cgroup_;
+    memory_guard memory_;
+    service_notify manager_;
+    takeover takeover_;
+    int predecessor_ = -1;  ///< a pipe to the process whose sockets we inherited, until we serve
     std::shared_ptr<life_signs> life_;
     std::unique_ptr<health::health_monitor> monitor_;
     std::vector<std::unique_ptr<worker>> workers_;

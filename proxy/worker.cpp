@@ -63,7 +63,10 @@ void worker::stop_accepting() {
 }
 
 void worker::ask_quiet() {
-    loop_.post([this] { quiet_.store(core_.quiet(), std::memory_order_release); });
+    loop_.post([this] {
+        clients_.store(core_.sessions(), std::memory_order_release);
+        quiet_.store(core_.quiet(), std::memory_order_release);
+    });
 }
 
 void worker::join() {

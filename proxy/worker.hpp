@@ -39,6 +39,9 @@ public:
     std::uint64_t turns() const noexcept { return loop_.turns(); }
     /// What `quiet` said last; asked anew with `ask_quiet`.
     bool was_quiet() const noexcept { return quiet_.load(std::memory_order_acquire); }
+    /// Clients connected when it was asked last.
+    std::size_t clients() const noexcept { return clients_.load(std::memory_order_acquire); }
+    /// Asks the worker for both.
     void ask_quiet();
 
 private:
@@ -58,6 +61,7 @@ private:
     int spare_descriptor_ = -1;  ///< given up when there are no others, so that a client can be turned away
     std::atomic<bool> quiet_{false};
     std::atomic<bool> deaf_{false};
+    std::atomic<std::size_t> clients_{0};
     std::thread thread_;
 };
 

@@ -3,6 +3,7 @@
 // worker and the simulator run it alike. One thread.
 
 #include <array>
+#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
@@ -32,6 +33,8 @@ struct worker_options {
     live_facts live;                   ///< at the start; `secrets` and `access` are never null
     evidence_sink evidence;            ///< for the health monitor; may be empty
     std::shared_ptr<life_signs> life;  ///< one for each server; may be null
+    /// True while memory is short (memory_guard); may be null.
+    std::shared_ptr<const std::atomic<bool>> memory_pressed;
     /// Shared by all workers of one process; null: this worker is the only one.
     std::shared_ptr<catalog_epoch> schema_changes;
     /// Hands a cancel to another worker; may be empty with one worker.
@@ -92,6 +95,9 @@ public:
     std::size_t held_message() const noexcept { return relay_.held_message; }
     bool draining() const noexcept { return draining_; }
     health::retry_budget& retries() noexcept { return retries_; }
+    bool short_of_memory() const noexcept {
+        return options_.memory_pressed && options_.memory_pressed->load(std::memory_order_relaxed);
+    }
     backend_cluster& cluster() noexcept { return cluster_; }
     pool::server_pool& pool_for(const std::string& database, const std::string& user);
     database_catalog& catalog_of(const std::string& database);

@@ -198,7 +198,7 @@ class Wire:
             self.socket.settimeout(timeout)
             self.socket.connect(f"{host}/.s.PGSQL.{port}")
         else:
-            self.socket = socket.socket(socket.AF_INET)
+            self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
             if receive_buffer:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             self.socket.settimeout(timeout)

@@ -101,7 +101,7 @@ TEST_CASE("loader: the file of the README is understood", "[config]") {
     CHECK(all.pool.size() == 8);
     CHECK(all.pool.wait_timeout() == 90s);
     CHECK(all.limits.held_message() == mib(2));
-    CHECK(all.workers() == 2);
+    CHECK(all.workers().threads == 2);
     CHECK(all.users() == user_list{{"app", "secret"}, {"bob", "md5"}});
     CHECK(all.upstream.url.source() == value_source::file);
     CHECK(all.upstream.user.source() == value_source::file);
@@ -230,8 +230,8 @@ TEST_CASE("loader: each wrong value has its place, its key and what is allowed",
         {"listen: {host: [a]}\n",
          "p.yaml:1:16: key 'listen.host': must be a single value, not a list or a mapping; allowed: text"},
         {"workers: {a: 1}\n",
-         "p.yaml:1:10: key 'workers': must be a single value, not a list or a mapping; allowed: a whole "
-         "number 1..64"},
+         "p.yaml:1:10: key 'workers': must be a single value, not a list or a mapping; allowed: "
+         "auto, or a whole number 1..64"},
         {"upstream:\n  password: \"a\\0b\"\n",
          "p.yaml:2:13: key 'upstream.password': *** contains a NUL character; allowed: text"},
         {"pool: 3\n", "p.yaml:1:7: key 'pool': must be a mapping of settings"},

@@ -99,19 +99,19 @@ TEST_CASE("registry: a value out of range is refused and the old one stays", "[c
     const problems high = read(all.workers, "65");
     REQUIRE(high.size() == 1);
     CHECK(high[0].key == "workers");
-    CHECK(high[0].text == "'65' is out of range; allowed: a whole number 1..64");
+    CHECK(high[0].text == "'65' is out of range; allowed: auto, or a whole number 1..64");
     CHECK(high[0].at.line == 3);
     CHECK(high[0].at.column == 7);
-    CHECK(read(all.workers, "0")[0].text == "'0' is out of range; allowed: a whole number 1..64");
+    CHECK(read(all.workers, "0")[0].text == "'0' is out of range; allowed: auto, or a whole number 1..64");
     // More than the type of the setting holds must not wrap around into the range.
     CHECK(
         read(all.workers, "4294967297")[0].text ==
-        "'4294967297' is out of range; allowed: a whole number 1..64"
+        "'4294967297' is out of range; allowed: auto, or a whole number 1..64"
     );
     CHECK(
         read(all.listen.port, "65536")[0].text == "'65536' is out of range; allowed: a whole number 0..65535"
     );
-    CHECK(all.workers() == 64);
+    CHECK(all.workers().threads == 64);
     CHECK(
         read(all.limits.held_message, "1KiB")[0].text == "'1KiB' is out of range; allowed: a size 16KiB..1GiB"
     );
