@@ -24,10 +24,13 @@ test_set=(
     perl libdbd-pg-perl ruby ruby-pg php-cli php-pgsql openjdk-17-jdk-headless libpostgresql-jdbc-java
     golang-go golang-github-lib-pq-dev golang-github-jackc-pgx-v4-dev
     strace valgrind
+    iproute2 python3-yaml python3-jsonschema golang-github-masterminds-sprig-dev golang-gopkg-yaml.v2-dev
 )
 bench_set=(pgbouncer haproxy)
 # Debian's npm would clash with one that came with another nodejs.
 command -v npm >/dev/null || test_set+=(npm)
+# Any kubectl will do: its kustomize is what is wanted.
+command -v kubectl >/dev/null || test_set+=(kubernetes-client)
 
 usage() {
     sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2

@@ -237,6 +237,10 @@ else
     run integration "$python" tests/integration/run.py "${seed[@]}"
 fi
 run quickstart "$python" tests/deploy/quickstart_test.py
+run lifecycle "$python" tests/deploy/lifecycle_test.py
+if [[ $mode != --quick ]]; then
+    run manifests "$python" tests/deploy/manifests_test.py
+fi
 if [[ $mode != --quick ]]; then
     finish build-asan
     run unit-asan unit asan

@@ -1,0 +1,268 @@
+#!/usr/bin/python3
+"""What deploy/ has for Kubernetes: manifests, kustomize overlays and the helm chart. No cluster is here: every document
+is checked against models made from the Kubernetes OpenAPI schema, values and names of fields; kustomize is kubectl's;
+helm is not in the registries, so the chart is rendered by a small program with the engine and the functions helm has.
+What can be run is run: the settings that manifests and chart carry are read by pgmend itself."""
+
+import filecmp
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import jsonschema
+import yaml
+
+import running
+from running import ROOT, harness
+from harness import check, same
+
+HERE = pathlib.Path(__file__).resolve().parent
+DEPLOY = ROOT / "deploy"
+CHART = DEPLOY / "helm/pgmend"
+WORK = ROOT / "build/deploy"
+SECRET_URL = "postgres://app:secret@127.0.0.1:5432/app"
+
+
+def checker():
+    """The folder with node_modules as the lock file says; `npm ci` runs when that has changed."""
+    folder, source = WORK / "kubernetes", HERE / "kubernetes"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = "package-lock.json"
+    fresh = (folder / "node_modules").is_dir() and (folder / lock).exists() and filecmp.cmp(source / lock, folder / lock)
+    for file in source.iterdir():
+        if file.is_file():
+            shutil.copy(file, folder)
+    if not fresh:
+        (folder / lock).unlink()
+        shutil.copy(source / lock, folder)
+        running.said(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=folder)
+    return folder / "check.js"
+
+
+def valid(files):
+    done = subprocess.run(["node", checker(), *files], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    check(done.returncode == 0, done.stdout)
+    return int(re.search(r"^(\d+) documents passed", done.stdout, re.M).group(1))
+
+
+def documents(text):
+    return [each for each in yaml.safe_load_all(text) if each]
+
+
+def by_kind(found):
+    return {each["kind"]: each for each in found}
+
+
+def pgmend_containers(document):
+    pod = document["spec"]["template"]["spec"]
+    every = pod.get("initContainers", []) + pod["containers"]
+    return pod, [each for each in every if each["name"] == "pgmend"]
+
+
+def environment_of(container):
+    given = {each["name"]: each.get("value", SECRET_URL) for each in container.get("env", [])}
+    return harness.clean_environment(**given)
+
+
+def accepted(here, container, settings=None):
+    """The settings a container gets, as pgmend prints them."""
+    command = [here.binary]
+    if settings is not None:
+        file = here.directory() / "pgmend.yaml"
+        file.write_text(settings)
+        command += ["--config", str(file)]
+    text = running.said([*command, "--print-config"], env=environment_of(container))
+    running.said([*command, "--check"], env=environment_of(container))
+    return {line.split(" | ")[0].strip(): line.split(" | ")[1].strip() for line in text.splitlines()[1:]}
+
+
+def seconds(text):
+    number, unit = re.fullmatch(r"(\d+)(ms|s|min|h|)", text).groups()
+    return int(number) * {"": 1, "ms": 0.001, "s": 1, "min": 60, "h": 3600}[unit]
+
+
+def fits(pod, settings):
+    """Whether lingering and draining end before the kubelet ends them."""
+    longest = seconds(settings["shutdown.linger"]) + seconds(settings["shutdown.drain_timeout"])
+    grace = pod.get("terminationGracePeriodSeconds", 30)
+    check(longest + 5 <= grace, f"{longest} s of ending, {grace} s of grace")
+
+
+def locked_down(pod, container):
+    context = container["securityContext"]
+    check(context["readOnlyRootFilesystem"] and context["runAsNonRoot"] and not context["allowPrivilegeEscalation"],
+          f"{context}")
+    same((context["capabilities"], context["seccompProfile"]), ({"drop": ["ALL"]}, {"type": "RuntimeDefault"}))
+    same(pod["automountServiceAccountToken"], False)
+    check("memory" in container["resources"]["limits"], "no limit on memory")
+
+
+def kustomized(folder):
+    return running.said(["kubectl", "kustomize", DEPLOY / "kubernetes" / folder])
+
+
+# ---- manifests --------------------------------------------------------------------------------------------
+
+
+def test_checker_convicts(here):
+    """A test of the test: a misspelt field and a wrong type are found."""
+    for wrong in ("containers: [{name: a, livenessProb: {}}]", "containers: [{name: a, ports: [{containerPort: x}]}]"):
+        file = here.directory() / "wrong.yaml"
+        file.write_text(f"apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {{{wrong}}}\n")
+        try:
+            valid([file])
+        except harness.Failure:
+            continue
+        raise harness.Failure(f"accepted: {wrong}")
+
+
+def test_sidecars_are_valid_and_pgmend_takes_their_settings(here):
+    files = sorted((DEPLOY / "kubernetes/sidecar").glob("*.yaml"))
+    same(valid(files), 3)
+    for file in files:
+        (document,) = documents(file.read_text())
+        pod, (container,) = pgmend_containers(document)
+        settings = accepted(here, container)
+        locked_down(pod, container)
+        fits(pod, settings)
+        native = container in pod.get("initContainers", [])
+        same((file.name, native, container.get("restartPolicy")),
+             (file.name, file.name == "native.yaml", "Always" if native else None))
+        same(settings["listen.host"], "127.0.0.1", "only its own pod may connect")
+        if file.name == "classic.yaml":
+            check(seconds(settings["shutdown.linger"]) > 0, "it dies together with its application")
+        if file.name == "job.yaml":
+            same(settings["http.quit"], "loopback")
+            continue
+        same(settings["http.host"], "*", "the kubelet asks from outside")
+        same(container["startupProbe"]["httpGet"]["path"], "/live", "a start must not wait for the database")
+
+
+def test_overlays_build_and_are_valid(here):
+    counts = {}
+    for folder in ("base", "overlays/production", "overlays/monitoring"):
+        text = "\n".join(line for line in kustomized(folder).splitlines() if not line.startswith("# Warning"))
+        file = here.directory() / "built.yaml"
+        file.write_text(text)
+        counts[folder] = valid([file])
+        kinds = by_kind(documents(text))
+        pod, (container,) = pgmend_containers(kinds["Deployment"])
+        settings = accepted(here, container, kinds["ConfigMap"]["data"]["pgmend.yaml"])
+        locked_down(pod, container)
+        fits(pod, settings)
+        same((settings["listen.host"], settings["http.host"], settings["workers"]), ("*", "*", "auto"))
+    same(counts, {"base": 4, "overlays/production": 5, "overlays/monitoring": 6})
+    same(kinds["Deployment"]["spec"]["replicas"], 3)
+
+
+# ---- the helm chart ---------------------------------------------------------------------------------------
+
+
+def renderer():
+    """Compiled when its source has changed."""
+    program, source = WORK / "helm_render", HERE / "helm_render/main.go"
+    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+        program.parent.mkdir(parents=True, exist_ok=True)
+        environment = harness.clean_environment(GO111MODULE="off", GOPATH="/usr/share/gocode", GOFLAGS="")
+        running.said(["go", "build", "-o", program, source], env=environment)
+    return program
+
+
+def rendered(values):
+    """The documents of a release, after the values have met their schema, as in helm."""
+    merged = harness.merged(yaml.safe_load((CHART / "values.yaml").read_text()), values)
+    jsonschema.validate(merged, json.loads((CHART / "values.schema.json").read_text()))
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    data = {
+        "Values": merged,
+        "Chart": {"Name": chart["name"], "Version": chart["version"], "AppVersion": chart["appVersion"]},
+        "Release": {"Name": "db", "Namespace": "database", "Service": "Helm"},
+    }
+    files = {str(file.relative_to(CHART)): file.read_text() for file in sorted((CHART / "templates").rglob("*.*"))}
+    done = subprocess.run([renderer()], input=json.dumps({"files": files, "data": data}), capture_output=True, text=True)
+    if done.returncode != 0:
+        raise ValueError(done.stderr)
+    texts = json.loads(done.stdout)
+    return texts.pop("templates/NOTES.txt"), [each for text in texts.values() for each in documents(text)]
+
+
+def refused(values, words):
+    try:
+        rendered(values)
+    except (ValueError, jsonschema.ValidationError) as error:
+        check(words in str(error), f"{values}: {error}")
+        return
+    raise harness.Failure(f"accepted: {values}")
+
+
+EVERYTHING = {
+    "database": {"existingSecret": "", "url": SECRET_URL},
+    "settings": {"pool": {"size": 40}, "listen": {"max_clients": 500}},
+    "shutdown": {"linger": 10, "drainTimeout": 20},
+    "networkPolicy": {"enabled": True},
+    "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+    "podAnnotations": {"a": "b"},
+    "nodeSelector": {"disk": "ssd"},
+    "tolerations": [{"key": "database", "operator": "Exists"}],
+    "extraVolumes": [{"name": "certificates", "secret": {"secretName": "tls"}}],
+    "extraVolumeMounts": [{"name": "certificates", "mountPath": "/certificates", "readOnly": True}],
+    "service": {"annotations": {"a": "b"}},
+    "imagePullSecrets": [{"name": "pull"}],
+}
+
+
+def test_chart_renders_valid_documents(here):
+    counts = []
+    for values in ({"database": {"existingSecret": "mine"}}, EVERYTHING):
+        notes, found = rendered(values)
+        file = here.directory() / "chart.yaml"
+        file.write_text(yaml.safe_dump_all(found))
+        counts.append(valid([file]))
+        kinds = by_kind(found)
+        pod, (container,) = pgmend_containers(kinds["Deployment"])
+        locked_down(pod, container)
+        settings = accepted(here, container, kinds["ConfigMap"]["data"]["pgmend.yaml"])
+        fits(pod, settings)
+        check("db-pgmend.database:6432" in notes, notes)
+        same(container["env"][0]["valueFrom"]["secretKeyRef"]["name"], values["database"]["existingSecret"] or "db-pgmend")
+        selector = kinds["Service"]["spec"]["selector"]
+        check(selector.items() <= kinds["Deployment"]["spec"]["template"]["metadata"]["labels"].items(), "Service and pods")
+        check(not selector.items() <= kinds["Pod"]["metadata"]["labels"].items(), "helm's test pod is in the Service")
+    same(counts, [5, 8])
+    same((settings["pool.size"], settings["listen.max_clients"], settings["listen.host"]), ("40", "500", "*"))
+    same((settings["shutdown.linger"], settings["shutdown.drain_timeout"]), ("10s", "20s"))
+    same(pod["terminationGracePeriodSeconds"], 35)
+
+
+def test_chart_refuses_wrong_values(here):
+    refused({}, "no server is known")
+    refused({"database": {"existingSecret": "a", "url": SECRET_URL}}, "not both")
+    refused({"database": {"url": "mysql://x"}}, "does not match")
+    refused({"database": {"existingSecret": "a"}, "replicaCount": "two"}, "is not of type 'integer'")
+    refused({"database": {"existingSecret": "a"}, "replicas": 3}, "Additional properties are not allowed")
+
+
+def test_settings_change_the_pod(here):
+    """Otherwise an upgrade with new settings would leave the old pods running."""
+    def checksum(values):
+        _, found = rendered({"database": {"existingSecret": "a"}, **values})
+        return by_kind(found)["Deployment"]["spec"]["template"]["metadata"]["annotations"]["checksum/settings"]
+
+    check(checksum({}) != checksum({"settings": {"pool": {"size": 3}}}), "the same checksum")
+    same(checksum({}), checksum({}))
+
+
+def test_versions_agree(here):
+    version = running.said([here.binary, "--version"]).split()[1]
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    same((chart["version"], chart["appVersion"]), (version, version))
+    for file in (DEPLOY / "kubernetes").rglob("*.yaml"):
+        for image in re.findall(r"image: (pgmend:\S+)", file.read_text()):
+            same((file.name, image), (file.name, f"pgmend:{version}"))
+
+
+if __name__ == "__main__":
+    sys.exit(running.main(globals(), __doc__))
