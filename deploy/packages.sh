@@ -25,6 +25,7 @@ test_set=(
     golang-go golang-github-lib-pq-dev golang-github-jackc-pgx-v4-dev
     strace valgrind
     iproute2 python3-yaml python3-jsonschema golang-github-masterminds-sprig-dev golang-gopkg-yaml.v2-dev
+    prometheus mmdebstrap dpkg-dev man-db
 )
 bench_set=(pgbouncer haproxy)
 # Debian's npm would clash with one that came with another nodejs.
@@ -90,7 +91,7 @@ services_undo() {
 # Of what was just installed, nothing may start at the next boot either.
 services_disabled() {
     local service
-    for service in pgbouncer haproxy; do
+    for service in pgbouncer haproxy prometheus; do
         if [[ " ${missing[*]} " == *" $service "* && -d /run/systemd/system ]]; then
             as_root systemctl disable --now "$service"
         fi

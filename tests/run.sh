@@ -240,6 +240,7 @@ run quickstart "$python" tests/deploy/quickstart_test.py
 run lifecycle "$python" tests/deploy/lifecycle_test.py
 if [[ $mode != --quick ]]; then
     run manifests "$python" tests/deploy/manifests_test.py
+    run monitoring "$python" tests/deploy/monitoring_test.py
 fi
 if [[ $mode != --quick ]]; then
     finish build-asan

@@ -1,0 +1,138 @@
+#!/usr/bin/python3
+"""Alerts, dashboard and runbook: the rules meet their unit tests (promtool), every expression is one Prometheus takes,
+and every metric, label and label's value in them is one that pgmend has."""
+
+import json
+import re
+import subprocess
+import sys
+
+import yaml
+
+import running
+from running import ROOT
+from harness import check, same
+
+MONITORING = ROOT / "deploy/monitoring"
+# What Prometheus itself adds, and what a process exports beside our own metrics.
+FOREIGN = {"up"}
+TARGET_LABELS = {"job", "instance", "le"}
+
+
+def declared():
+    """Metrics with their label and its values, from the generated reference."""
+    found = {}
+    for line in (ROOT / "deploy/METRICS.md").read_text().splitlines():
+        match = re.match(r"\| `(\w+)` \| (\w+) \| (?:`(\w+)`: ([^|]*))?", line)
+        if match:
+            name, kind, label, words = match.groups()
+            for each in [name] + ([f"{name}_bucket", f"{name}_sum", f"{name}_count"] if kind == "histogram" else []):
+                found[each] = (label, {word.strip() for word in (words or "").split(",")})
+    return found
+
+
+def rules():
+    return yaml.safe_load((MONITORING / "alerts.yaml").read_text())["groups"][0]["rules"]
+
+
+def panels():
+    return json.loads((MONITORING / "dashboard.json").read_text())["panels"]
+
+
+def expressions():
+    for rule in rules():
+        yield rule["alert"], rule["expr"]
+    for panel in panels():
+        for target in panel.get("targets", []):
+            plain = target["expr"].replace("$__rate_interval", "5m").replace("$job", ".*").replace("$instance", ".*")
+            yield panel["title"], plain
+
+
+def test_rules_meet_their_tests(here):
+    running.said(["promtool", "check", "rules", MONITORING / "alerts.yaml"])
+    said = running.said(["promtool", "test", "rules", "alerts_test.yaml"], cwd=MONITORING)
+    check("SUCCESS" in said, said)
+    fired = set(re.findall(r"alertname: (\w+)\n\s+eval_time: \S+\n\s+exp_alerts",
+                           (MONITORING / "alerts_test.yaml").read_text()))
+    same(fired, {rule["alert"] for rule in rules()}, "alerts that a test sees firing")
+
+
+def test_rule_tests_convict(here):
+    """A test of the test: with every threshold inverted, it fails."""
+    folder = here.directory()
+    for name in ("alerts.yaml", "alerts_test.yaml"):
+        (folder / name).write_text((MONITORING / name).read_text())
+    for rule in rules():
+        text = (MONITORING / "alerts.yaml").read_text()
+        (folder / "alerts.yaml").write_text(text.replace(f"expr: {rule['expr']}\n", "expr: vector(0) > 1\n"))
+        done = subprocess.run(["promtool", "test", "rules", "alerts_test.yaml"], cwd=folder, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
+        check(done.returncode != 0, f"{rule['alert']} may be dead and no test notices")
+
+
+def test_expressions_are_understood(here):
+    groups = [{"name": "all", "rules": [{"record": f"x{number}", "expr": expression}
+                                        for number, (_, expression) in enumerate(expressions())]}]
+    file = here.directory() / "expressions.yaml"
+    file.write_text(yaml.safe_dump({"groups": groups}))
+    running.said(["promtool", "check", "rules", file])
+    return f"{len(groups[0]['rules'])} expressions"
+
+
+def test_metrics_and_labels_exist(here):
+    known = declared()
+    for where, expression in expressions():
+        for name in re.findall(r"\b(?:pgmend|process)_\w+|\bup\b", expression):
+            check(name in known or name in FOREIGN, f"{where}: there is no metric {name}")
+        for name, selector in re.findall(r"(\w+)\{([^}]*)\}", expression):
+            for label, operator, value in re.findall(r'(\w+)(=~|!=|!~|=)"([^"]*)"', selector):
+                if label in TARGET_LABELS:
+                    continue
+                same((where, label), (where, known[name][0]), f"the label of {name}")
+                for word in value.split("|"):
+                    check(word in known[name][1], f"{where}: {name} has no {label} {word}")
+        own = {known[name][0] for name in re.findall(r"\b\w+\b", expression) if name in known}
+        for group in re.findall(r"by \(([^)]*)\)", expression):
+            for label in group.replace(" ", "").split(","):
+                check(label in own | TARGET_LABELS, f"{where}: nothing has a label {label}")
+
+
+def test_runbook_knows_every_alert(here):
+    headings = re.findall(r"^## (\w+)$", (ROOT / "deploy/RUNBOOK.md").read_text(), re.M)
+    same(headings, [rule["alert"] for rule in rules()], "headings of the runbook and alerts")
+    for rule in rules():
+        same(rule["annotations"]["runbook"], f"deploy/RUNBOOK.md#{rule['alert'].lower()}")
+    for name in re.findall(r"`(pgmend_\w+)", (ROOT / "deploy/RUNBOOK.md").read_text()):
+        check(name in declared(), f"the runbook names {name}, which is no metric")
+
+
+def test_dashboard_is_whole(here):
+    every = panels()
+    same(len({panel["id"] for panel in every}), len(every), "ids of panels")
+    places = set()
+    for panel in every:
+        place = panel["gridPos"]
+        cells = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
+        check(not places & cells and place["x"] + place["w"] <= 24, f"{panel['title']} lies on another panel")
+        places |= cells
+        check(panel["type"] == "row" or panel["targets"], f"{panel['title']} shows nothing")
+
+
+def test_scrape_has_what_is_asked_for(here):
+    """The names in the reference are those of a running pgmend."""
+    with running.running(here.pgmend()) as subject:
+        client = running.log_in(subject.port)
+        client.value("SELECT 1")
+        text = subject.http("/metrics")[1]
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True)
+    # Status 3 is promtool's word for opinions on names; a text it cannot read is 1.
+    check(done.returncode in (0, 3), done.stdout)
+    served = set(re.findall(r"^(\w+)", text, re.M))
+    for where, expression in expressions():
+        for name in re.findall(r"\b(?:pgmend|process)_\w+", expression):
+            check(name in served, f"{where}: {name} is not served")
+
+
+if __name__ == "__main__":
+    sys.exit(running.main(globals(), __doc__))
