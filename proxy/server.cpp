@@ -59,15 +59,15 @@ server::server(std::shared_ptr<const config::settings> settings)
       deadline_(control_),
       poll_(control_),
       files_(control_, settings_, [this](const live_facts& facts) { spread(facts); }),
+      cgroup_(config::read_cgroup_limits(settings_->machine.cgroup_root())),
+      memory_(control_, settings_->machine.memory(), cgroup_, *health_cells_),
+      manager_(control_),
+      takeover_(control_),
       desk_(
           control_, settings_, addresses_,
           {[this] { return monitor_->picture(); }, [this] { stop_accepting(); }, [this] { end(); },
            [this] { return reload(); }}
-      ),
-      cgroup_(config::read_cgroup_limits(settings_->machine.cgroup_root())),
-      memory_(control_, settings_->machine.memory(), cgroup_, *health_cells_),
-      manager_(control_),
-      takeover_(control_) {}
+      ) {}
 
 http_providers server::providers() {
     http_providers all;
