@@ -441,7 +441,7 @@ void client_session::error(std::string_view sqlstate, std::string_view message, 
 }
 
 void client_session::command_complete(std::string_view tag) {
-    if (tag == "DEALLOCATE ALL" || tag == "DISCARD ALL") requests_.statements().clear_named();
+    if (tag == "DEALLOCATE ALL" || tag == "DISCARD ALL") requests_.all_deallocated();
     if (tag == "DEALLOCATE") requests_.deallocated();
     if (listening_) note_tag(tag);
     if (!request_failed_) {

@@ -58,7 +58,7 @@ request_relay::unanswered request_relay::lose(
     undo_all(server, sink);
     portal_ = {};
     barrier_ = barrier::none;
-    undecided_ = flush_seen_ = false;
+    undecided_ = flush_seen_ = portal_forgets_ = false;
     materialized_.clear();
     deallocating_.clear();
     return left;

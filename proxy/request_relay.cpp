@@ -52,6 +52,12 @@ bool belongs_to_copy(char type) noexcept {
     return types.find(type) != types.npos;
 }
 
+/// Whether a message may name a prepared statement.
+bool names_statement(char type) noexcept {
+    constexpr std::string_view types = "PBDC";
+    return types.find(type) != types.npos;
+}
+
 bool may_write(const protocol::statement_traits& traits) noexcept {
     using protocol::statement_kind;
     switch (traits.kind) {
@@ -203,6 +209,11 @@ request_relay::outcome request_relay::message() {
         return outcome::done;
     }
     if (server_->owed.full() && type_ != 'd' && type_ != 'X') return stop(request_result::too_many);
+    if (barrier_ == barrier::after_sync && names_statement(type_)) {
+        // In the group of the statement that forgets: what its name stands for is told by the answer.
+        if (!server_->owed.empty()) return wait_for_answers();
+        barrier_ = barrier::none;
+    }
     switch (static_cast<frontend_message>(type_)) {
         case frontend_message::query:
             return query();
@@ -223,6 +234,7 @@ request_relay::outcome request_relay::message() {
                 return forward_plain();
             }
             if (barrier_ == barrier::after_sync) barrier_ = barrier::now;
+            portal_forgets_ = false;
             forward(reply_kind::sync);
             dematerialize();
             return outcome::done;
@@ -344,8 +356,10 @@ void request_relay::note(const protocol::statement_traits& traits, std::string_v
                       !server_->owed.group_open();
     facts_.note(traits, text, idle);
     if (has(traits.effects, session_effect::discard | session_effect::sql_deallocate)) {
+        if (barrier_ == barrier::none) deallocating_.clear();
         barrier_ = barrier::after_sync;
     }
+    if (has(traits.effects, session_effect::sql_deallocate)) expect_deallocations(text);
     note_schema(traits, text);
     const bool logins = has(traits.effects, session_effect::changes_schema) && context_.logins != nullptr &&
                         protocol::speaks_of_logins(text);

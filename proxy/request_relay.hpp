@@ -108,6 +108,8 @@ public:
     bool waits_for_answers() const noexcept { return undecided_; }
     /// DEALLOCATE has succeeded.
     void deallocated();
+    /// DEALLOCATE ALL or DISCARD ALL has.
+    void all_deallocated();
     /// The server has statements of this client's under its own names.
     bool materialized() const noexcept { return !materialized_.empty(); }
     bool take_flush() noexcept { return std::exchange(flush_seen_, false); }
@@ -265,8 +267,17 @@ private:
     pool::gather* to_client_ = nullptr;
     request_result result_ = request_result::need_more;
     std::vector<std::vector<std::byte>> long_frames_;  ///< made for this flight, too long for its own store
-    std::vector<std::string> materialized_;            ///< names under which the server has copies for SQL
-    std::string deallocating_;                         ///< the one that SQL's DEALLOCATE names
+    /// A statement of the client's that the server was given for SQL, under the client's own name.
+    struct server_copy {
+        std::string name;
+        bool holds;  ///< it still is what the client means by the name
+    };
+    server_copy* copy_of(std::string_view name) noexcept;
+    void close_copy(std::string_view name);
+    void expect_deallocations(std::string_view text);
+    std::vector<server_copy> materialized_;
+    std::vector<std::string> deallocating_;  ///< names of SQL's DEALLOCATEs that were sent
+    bool portal_forgets_ = false;            ///< a named portal of this group forgets statements when it runs
 };
 
 }  // namespace pgmend::proxy

@@ -1,5 +1,5 @@
 // The part of request_relay that knows prepared statements: the client's names become the server's, what a
-// server lacks is sent ahead, and SQL that speaks of protocol-level statements finds them.
+// server lacks is sent ahead.
 
 #include <algorithm>
 #include <array>
@@ -24,8 +24,9 @@ using protocol::substitute_error;
 namespace {
 
 constexpr std::size_t header_bytes = protocol::frame_header_size;
-constexpr std::size_t longest_name = 512;      // of a portal or statement; PostgreSQL cuts at 63
-constexpr std::size_t most_materialized = 16;  // statements of the client's that one text of SQL finds
+constexpr std::size_t longest_name = 512;  // of a portal or statement; PostgreSQL cuts at 63
+/// Never the name of a shared statement: those are numbered from one.
+constexpr std::string_view spare_name = "pgmend_0";
 
 constexpr session_effect speaks_of_statements =
     session_effect::sql_prepare | session_effect::sql_execute | session_effect::sql_deallocate;
@@ -84,63 +85,6 @@ bool request_relay::provide(const statement_ref& statement, bool named) {
     reply.named_on_server = named;
     reply.statement = statement;
     return true;
-}
-
-/// SQL is about to name statements that the client prepared by the protocol: the server gets them under the
-/// client's own names, until the client's Sync or the end of its Query. `action` is `own` around a simple
-/// Query, where an error of theirs must not become the client's, and `swallow` inside a group, where it must.
-void request_relay::materialize(std::string_view text, reply_action action) {
-    deallocating_.clear();
-    if (server_->status == protocol::transaction_status::failed) return;
-    std::vector<std::byte> frames;
-    protocol::message_writer writer{frames};
-    for (const auto& change : protocol::session_changes(text)) {
-        const bool names_one = change.kind == session_change_kind::prepare ||
-                               change.kind == session_change_kind::execute ||
-                               change.kind == session_change_kind::deallocate;
-        if (!names_one) continue;
-        if (change.name.starts_with(protocol::server_name_prefix)) {
-            server_->close_when_free = true;  // it may have touched what others rely on
-            continue;
-        }
-        protocol::client_statement* entry = statements_.find(change.name);
-        if (entry == nullptr || materialized_.size() == most_materialized) continue;
-        if (std::find(materialized_.begin(), materialized_.end(), change.name) != materialized_.end())
-            continue;
-        writer.close_statement(change.name);
-        writer.parse(change.name, entry->statement->text, protocol::as_bytes(entry->statement->types));
-        owe(reply_kind::close, action);
-        owe(reply_kind::parse, action);
-        materialized_.push_back(change.name);
-        if (change.kind == session_change_kind::deallocate) deallocating_ = change.name;
-    }
-    if (frames.empty()) return;
-    if (action == reply_action::own) {
-        writer.sync();
-        owe(reply_kind::sync, reply_action::own);
-    }
-    inject(frames);
-}
-
-/// Takes back what `materialize` did, in a group of its own: nothing of the client's can keep it from
-/// happening.
-void request_relay::dematerialize() {
-    if (materialized_.empty()) return;
-    std::vector<std::byte> frames;
-    protocol::message_writer writer{frames};
-    for (const auto& name : materialized_) {
-        writer.close_statement(name);
-        owe(reply_kind::close, reply_action::own);
-    }
-    writer.sync();
-    owe(reply_kind::sync, reply_action::own);
-    inject(frames);
-    materialized_.clear();
-}
-
-void request_relay::deallocated() {
-    if (auto* entry = statements_.find(deallocating_)) statements_.close(*entry);
-    deallocating_.clear();
 }
 
 /// The client's message must fail, and with it the client's transaction, exactly where it stands: the server
@@ -378,6 +322,7 @@ request_relay::outcome request_relay::bind() {
         portal_ = *statement;
     } else {
         note(traits_of(*statement), prepared.text);
+        portal_forgets_ = portal_forgets_ || barrier_ == barrier::after_sync;
     }
     if (name.empty()) return forward(reply_kind::bind);
     const std::string& server_name = prepared.server_name;
@@ -454,6 +399,7 @@ request_relay::outcome request_relay::close() {
     } else if (entry != nullptr) {
         reply.client = entry;
         reply.previous = statements_.close(*entry);
+        close_copy(name);
     }
     discard_message();
     return outcome::done;
@@ -466,6 +412,7 @@ request_relay::outcome request_relay::execute() {
         note(traits_of(portal_), portal_->text);
     } else {
         context_.metrics.queries.add();
+        if (portal_forgets_) barrier_ = barrier::after_sync;
     }
     return forward(reply_kind::execute);
 }

@@ -449,6 +449,59 @@ TEST_CASE("prepared statements: DEALLOCATE takes one of the protocol's away when
     answer_all(*c.server);
 }
 
+TEST_CASE("prepared statements: each DEALLOCATE of a text takes its own away, in their order") {
+    one_client c;
+    c.prepared("a", "select 1");
+    c.prepared("b", "select 2");
+    c.client.say(query("deallocate a; deallocate nobody; deallocate b"));
+    c.client.relay.deallocated();
+    CHECK(c.client.relay.statements().find("a") == nullptr);
+    CHECK(c.client.relay.statements().find("b") != nullptr);
+    c.client.relay.deallocated();
+    CHECK(c.client.relay.statements().find("b") != nullptr);
+    c.client.relay.deallocated();
+    CHECK(c.client.relay.statements().find("b") == nullptr);
+    answer_all(*c.server);
+}
+
+TEST_CASE("prepared statements: behind a DEALLOCATE in the same group a name waits for its answer") {
+    for (const std::string_view text : {"deallocate a", "deallocate all", "discard all"}) {
+        CAPTURE(text);
+        one_client c;
+        c.prepared("a", "select 1");
+        c.client.sent();
+        CHECK(c.client.say(parse("", text) + bind("", "") + execute("")) == request_result::need_more);
+        CHECK(c.client.say(bind("", "a")) == request_result::too_many);
+        CHECK(c.client.relay.waits_for_answers());
+        answer_all(*c.server);
+        if (text == "deallocate a") {
+            c.client.relay.deallocated();
+        } else {
+            c.client.relay.all_deallocated();
+        }
+        c.client.sent();
+        CHECK(c.client.say("") == request_result::need_more);
+        // The client's own name, which the server does not know.
+        CHECK(c.client.sent() == bind("", "a"));
+    }
+}
+
+TEST_CASE("prepared statements: what SQL found under a name goes when the name is closed, and comes anew") {
+    one_client c;
+    c.prepared("a", "select 1");
+    c.client.say(parse("", "execute a") + bind("", "") + execute(""));
+    c.client.sent();
+    c.client.say(close('S', "a"));
+    CHECK(c.client.sent() == close('S', "a"));
+    c.client.say(parse("a", "select 2"));
+    c.client.sent();
+    c.client.say(bind("", ""));
+    CHECK(c.client.sent() == close('S', "a") + parse("a", "select 2") + bind("", ""));
+    c.client.say(sync());
+    CHECK(c.client.sent() == sync() + close('S', "a") + sync());
+    answer_all(*c.server);
+}
+
 TEST_CASE("prepared statements: in a failed transaction SQL is not helped: it fails by itself") {
     one_client c;
     c.prepared("a", "select 1");
