@@ -79,10 +79,19 @@ def logical(t):
     same(t.admin("SELECT count(*) FROM pg_replication_slots"), [(0,)])
 
 
-@test("replication: pg_basebackup through the subject, neighbours at work", seconds=90)
+@test("replication: pg_basebackup through the subject", seconds=90)
 def basebackup(t):
+    back_up(t)
+
+
+@test("replication: pg_basebackup through the subject, neighbours at work", seconds=90)
+def basebackup_among_neighbours(t):
     with t.neighbours(4):
-        t.program(POSTGRES_BIN / "pg_basebackup", "-D", t.directory / "backup", "-X", "stream", "-c", "fast",
+        back_up(t)
+
+
+def back_up(t):
+    t.program(POSTGRES_BIN / "pg_basebackup", "-D", t.directory / "backup", "-X", "stream", "-c", "fast",
                   env=t.environment("streamer"))
     t.program(POSTGRES_BIN / "pg_verifybackup", "-e", t.directory / "backup", env=t.environment("streamer"))
     gone(t)
