@@ -9,7 +9,7 @@ namespace pgmend::proxy {
 
 namespace {
 
-constexpr auto interval = std::chrono::milliseconds{50};
+constexpr auto interval = std::chrono::milliseconds{100};
 /// Memory comes back in steps, so what was closed at 90 % opens again a little lower.
 constexpr std::uint64_t close_at_percent = 90;
 constexpr std::uint64_t open_at_percent = 87;

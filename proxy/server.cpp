@@ -204,6 +204,7 @@ void server::watch_servers() {
 /// has to be there.
 void server::wait_for_first_look() {
     monitor_->start();
+    if (settings_->upstream.servers().size() == 1) return;  // there is nothing to choose
     const auto until = std::chrono::steady_clock::now() + settings_->health.timeout();
     const auto asked = [this] {
         const auto picture = monitor_->picture();
