@@ -309,12 +309,6 @@ void client_session::reconsider() {
     }
 }
 
-bool client_session::terminated_by_order() {
-    // What runs is not wanted any more, and its cleaning would wait for it.
-    if (server_ != nullptr && !server_->owed.empty()) pool_->cancel(*server_);
-    return fail(protocol::sqlstate::admin_shutdown, "terminating connection due to administrator command");
-}
-
 void client_session::drain() noexcept { gate_.set(drained); }
 void client_session::kill() noexcept { gate_.set(killed); }
 

@@ -302,6 +302,12 @@ bool client_session::refuse_cancelled() {
     return refuse_front(*why);
 }
 
+bool client_session::terminated_by_order() {
+    // What runs is not wanted any more, and its cleaning would wait for it.
+    if (server_ != nullptr && !server_->owed.empty()) pool_->cancel(*server_);
+    return fail(protocol::sqlstate::admin_shutdown, "terminating connection due to administrator command");
+}
+
 void client_session::cancel() {
     if (phase_ == session_phase::console) {
         gate_.set(console_cancelled);

@@ -318,6 +318,7 @@ def alone(t):
         same(refused.fields["C"], "42501")
     for client in clients:
         client.close()
+    poll(lambda: one(first, "SHOW LIMITS", name="clients")["current"] == "0", "they are gone")
 
 
 @test("console: it answers while no server does", subjects=PGMEND, settings={"pool": {"wait_timeout": "2s"}})
