@@ -52,12 +52,6 @@ bool belongs_to_copy(char type) noexcept {
     return types.find(type) != types.npos;
 }
 
-/// Whether a message may name a prepared statement.
-bool names_statement(char type) noexcept {
-    constexpr std::string_view types = "PBDC";
-    return types.find(type) != types.npos;
-}
-
 bool may_write(const protocol::statement_traits& traits) noexcept {
     using protocol::statement_kind;
     switch (traits.kind) {
@@ -202,6 +196,12 @@ void request_relay::pass_rest(std::size_t skipped) {
     pass_body(at_ + skipped);
 }
 
+/// Of Describe and Close only the whole message says whether a portal is meant.
+bool request_relay::names_statement() const noexcept {
+    if (type_ == 'P' || type_ == 'B') return true;
+    return (type_ == 'D' || type_ == 'C') && whole() && !body().empty() && body().front() != std::byte{'P'};
+}
+
 request_relay::outcome request_relay::message() {
     const bool in_copy = server_->owed.copying_in();
     if (server_->owed.skipping() && type_ != 'S' && type_ != 'X') {
@@ -209,7 +209,7 @@ request_relay::outcome request_relay::message() {
         return outcome::done;
     }
     if (server_->owed.full() && type_ != 'd' && type_ != 'X') return stop(request_result::too_many);
-    if (barrier_ == barrier::after_sync && names_statement(type_)) {
+    if (barrier_ == barrier::after_sync && names_statement()) {
         // In the group of the statement that forgets: what its name stands for is told by the answer.
         if (!server_->owed.empty()) return wait_for_answers();
         barrier_ = barrier::none;

@@ -166,6 +166,7 @@ private:
     enum class outcome : std::uint8_t { done, wait_whole, stop };
 
     request_step read_messages();
+    bool names_statement() const noexcept;
     outcome message();
     outcome without_server();
     outcome query();
