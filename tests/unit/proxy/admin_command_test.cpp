@@ -37,7 +37,7 @@ TEST_CASE("admin_command: every SHOW is known in any case, with and without its 
     }
 }
 
-TEST_CASE("admin_command: names keep their case and may be quoted; strings too", "[proxy]") {
+TEST_CASE("admin_command: names keep their case and may be quoted, strings too", "[proxy]") {
     CHECK(only("pause MyDb").argument == "MyDb");
     CHECK(only("PAUSE \"my \"\"db\"\"; x\";").argument == "my \"db\"; x");
     CHECK(only("resume").argument.empty());
@@ -105,7 +105,7 @@ TEST_CASE("admin_command: only SHOW and what drivers say is open to those who ma
         CHECK(!changes_something(only("SHOW " + std::string(each.word))));
 }
 
-TEST_CASE("admin_role: names decide; without any, the upstream user on the same machine", "[proxy]") {
+TEST_CASE("admin_role: names decide, and without any the upstream user on the same machine", "[proxy]") {
     pgmend::config::settings settings;
     settings.upstream.user.set("app");
     CHECK(role_of(settings, "app", true) == admin_role::admin);
