@@ -69,8 +69,7 @@ struct listen_settings : section {
     setting<listener_loss> on_loss{
         this, "listen.on_loss", listener_loss::close, reload_class::live,
         "When the connection that listens for all clients of a database is lost, notifications may be "
-        "missed: "
-        "close its clients with 57P01, or resubscribe and say nothing."};
+        "missed: close its clients with 57P01, or resubscribe and say nothing."};
     setting<std::uint32_t> max_channels{
         this,
         "listen.max_channels",
@@ -215,8 +214,7 @@ struct pool_settings : section {
     setting<yes_no> own_server{
         this, "pool.own_server", yes_no::yes, reload_class::new_sessions,
         "Open a server connection for each client that comes in, as long as `pool.size` allows: what the "
-        "client "
-        "is told of its backend (pid) is then true for as long as it need not move."};
+        "client is told of its backend (pid) is then true for as long as it need not move."};
     setting<milliseconds> reserve_timeout{
         this,
         "pool.reserve_timeout",
@@ -272,8 +270,7 @@ struct pool_settings : section {
     setting<session_policy> session_state{
         this, "pool.session_state", session_policy::follow, reload_class::new_sessions,
         "virtual: what a client sets follows it from server to server. pin: from its first change on a "
-        "client "
-        "keeps its server."};
+        "client keeps its server."};
     setting<milliseconds> leak_check{
         this,
         "pool.leak_check",

@@ -286,3 +286,78 @@ def slow_listener(t):
                 codes.append(wire.error_fields(body)["C"])
     same(codes, ["53400"])
     same(talker.rows("SELECT 1"), [["1"]])
+
+
+# ---- what servers are logged in to
+
+
+@test("databases: idle connections are in the way of no DROP, ALTER or CREATE DATABASE", pool=4)
+def databases_come_and_go(t):
+    t.admin("ALTER ROLE app CREATEDB")
+    with contextlib.ExitStack() as stack:
+        stack.callback(t.admin, "ALTER ROLE app NOCREATEDB")
+        stack.callback(t.admin, "DROP DATABASE IF EXISTS coming WITH (FORCE)")
+        stack.callback(t.admin, "DROP DATABASE IF EXISTS gone WITH (FORCE)")
+        owner = t.wire()
+
+        def visit(database):
+            visitor = t.wire(database=database)
+            found = visitor.rows("SELECT current_setting('work_mem')")
+            visitor.close()
+            return found
+
+        for turn in range(3):
+            same(wire.sqlstates(owner.query("CREATE DATABASE coming")), [])
+            visit("coming")
+            same(wire.sqlstates(owner.query("CREATE DATABASE gone TEMPLATE coming")), [])
+            visit("gone")
+            same(wire.sqlstates(owner.query("DROP DATABASE gone")), [])
+            visit("coming")
+            same(wire.sqlstates(owner.query("ALTER DATABASE coming SET work_mem = '7MB'")), [])
+            same(visit("coming"), [["7MB"]], "the next login sees it")
+            same(wire.sqlstates(owner.query("ALTER DATABASE coming RENAME TO gone")), [])
+            visit("gone")
+            same(wire.sqlstates(owner.query("DROP DATABASE gone")), [])
+
+
+# ---- policies and the watch over them
+
+
+@test("sessions: with session_state: pin a client keeps its server from its first change on", pool=2,
+      settings={"pool": {"session_state": "pin", "own_server": False}}, subjects=("pgmend",))
+def pinned_sessions(t):
+    first, second = t.wire(), t.wire()
+    pid = first.value("SELECT pg_backend_pid()")
+    same(second.value("SELECT pg_backend_pid()"), pid, "shared before")
+    first.query("SET work_mem = '5MB'")
+    pid = first.value("SELECT pg_backend_pid()")
+    for _ in range(3):
+        check(second.value("SELECT pg_backend_pid()") != pid, "kept")
+        same(first.value("SELECT pg_backend_pid()"), pid)
+    first.query("DISCARD ALL")
+    first.close()
+    same(second.rows("SHOW work_mem"), [["4MB"]])
+
+
+@test("leaks: what nobody could know of is found in an idle server, told, and ends with it", pool=2,
+      settings={"pool": {"leak_check": "50ms"}}, subjects=("pgmend",))
+def found_leaks(t):
+    t.admin("CREATE FUNCTION quiet_thing() RETURNS int LANGUAGE sql STABLE AS 'SELECT 1'")
+    with contextlib.ExitStack() as stack:
+        stack.callback(t.admin, "DROP FUNCTION quiet_thing()")
+        client = t.wire()
+        client.query("SELECT quiet_thing()")
+        # Changed behind pgmend's back, which looks at the catalog again in a minute.
+        t.admin("CREATE OR REPLACE FUNCTION quiet_thing() RETURNS int LANGUAGE sql AS "
+                "'SELECT 1 FROM pg_advisory_lock(424242)'")
+        client.query("SELECT quiet_thing()")
+        client.close()
+        other = t.wire()
+
+        def found():
+            other.query("SELECT 1")
+            return "pgmend_session_leaks_total 1\n" in t.subject.http("/metrics")[1]
+
+        poll(found, "the leak is counted")
+        poll(lambda: not t.admin("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"), "the lock is gone")
+        check("session_leak" in t.subject.log.read_text(), "and told")

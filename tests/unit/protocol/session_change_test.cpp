@@ -224,3 +224,16 @@ TEST_CASE("session_change: what is said again is read back as the same", "[proto
     CHECK(quote_literal("a\\'b") == "E'a\\\\''b'");
     CHECK(quote_literal("") == "''");
 }
+
+TEST_CASE("session changes: a name is found as a word, in whatever case") {
+    CHECK(names_word("drop database App", "app"));
+    CHECK(names_word("drop database \"app\"", "app"));
+    CHECK(names_word("app", "app"));
+    CHECK_FALSE(names_word("drop database application", "app"));
+    CHECK_FALSE(names_word("drop database my_app", "app"));
+    CHECK(names_word("myapp app", "app"));
+    CHECK_FALSE(names_word("anything", ""));
+    CHECK(speaks_of_logins("ALTER ROLE x SET work_mem = 1"));
+    CHECK(speaks_of_logins("drop user x"));
+    CHECK_FALSE(speaks_of_logins("create table databases (users int)"));
+}
