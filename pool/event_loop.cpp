@@ -22,7 +22,9 @@ event_loop::event_loop()
       now_(config::steady_clock::now()) {
     if (epoll_ < 0 || wake_ < 0) throw std::system_error(errno, std::generic_category(), "event loop");
     wake_watch_.ready = [](loop_watch&, std::uint32_t) noexcept {};
-    if (const int error = add(wake_, EPOLLIN, wake_watch_); error != 0) {
+    // By its edge: a wake-up is told once and never read, so that one written after its work was already done
+    // (by a turn that other events began) does not keep the loop turning.
+    if (const int error = add(wake_, EPOLLIN | EPOLLET, wake_watch_); error != 0) {
         throw std::system_error(error, std::generic_category(), "event loop");
     }
 }
@@ -92,8 +94,6 @@ int event_loop::timeout_ms() const noexcept {
 }
 
 void event_loop::run_posted() {
-    std::uint64_t count = 0;
-    [[maybe_unused]] const auto ignored = ::read(wake_, &count, sizeof count);
     std::vector<std::function<void()>> work;
     {
         const std::lock_guard lock{posted_mutex_};

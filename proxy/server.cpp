@@ -76,7 +76,7 @@ http_providers server::providers() {
     all.ready = [this] { return ready(); };
     if (settings_->http.quit() == config::quit_from::loopback) {
         all.quit = [this] {
-            if (stage_ == stage::serving || stage_ == stage::lingering) drain();
+            if (stage_ < stage::draining) drain();
         };
     }
     return all;
@@ -254,9 +254,7 @@ void server::wait_for_signal() {
 
 void server::on_signal(int signal) {
     if (signal == SIGHUP) {
-        manager_.reloading();
         reload();
-        manager_.reloaded();
         return;
     }
     if (signal == SIGUSR2) {
@@ -278,14 +276,6 @@ void server::on_signal(int signal) {
     } else {
         std::_Exit(1);  // asked a third time
     }
-}
-
-void server::stop_accepting() {
-    if (stage_ != stage::serving && stage_ != stage::lingering) return;
-    stage_ = stage::deaf;
-    for (const auto& worker : workers_)
-        worker->stop_accepting();
-    wait_until_quiet();
 }
 
 /// Clients are served as before, until the last one has gone or the time is over.
@@ -347,6 +337,14 @@ void server::hand_over(const takeover::outcome& outcome) {
     if (stage_ == stage::serving) linger(settings_->shutdown.takeover_linger());
 }
 
+void server::stop_accepting() {
+    if (stage_ > stage::lingering) return;
+    stage_ = stage::deaf;
+    for (const auto& worker : workers_)
+        worker->stop_accepting();
+    wait_until_quiet();
+}
+
 void server::drain() {
     manager_.stopping();
     stop_accepting();
@@ -406,8 +404,11 @@ void server::wait_until_quiet() {
 
 /// What SIGHUP and RELOAD read again; what is wrong.
 std::vector<std::string> server::reload() {
+    manager_.reloading();
     log::warning("reload_not_supported", {{"hint", "restart pgmend to apply changed settings"}});
-    return files_.read_again();
+    auto problems = files_.read_again();
+    manager_.reloaded();
+    return problems;
 }
 
 health_answer server::live() {

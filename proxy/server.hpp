@@ -37,8 +37,8 @@ public:
 private:
     enum class stage : std::uint8_t {
         serving,
-        deaf,       ///< no further client comes in, those that are here are left to themselves
         lingering,  ///< on the way out, but clients are served as before
+        deaf,       ///< no further client comes in, those that are here are left to themselves
         draining,   ///< clients are closed at safe points
         ending,
     };

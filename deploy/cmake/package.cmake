@@ -1,5 +1,9 @@
 # What is installed, and the Debian package made of it: cmake --build --preset release --target manual, then
 # cpack -G DEB in the build folder.
+# Units and settings have places of their own beside it, so the package is laid out through DESTDIR.
+if(CMAKE_INSTALL_PREFIX_INITIALIZED_TO_DEFAULT)
+    set(CMAKE_INSTALL_PREFIX /usr CACHE PATH "Where the program is installed" FORCE)
+endif()
 include(GNUInstallDirs)
 
 set(manual_pages pgmend.1 pgmend.yaml.5)
@@ -26,7 +30,6 @@ set(CPACK_PACKAGE_CONTACT "the pgmend project <pgmend@localhost>")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "self-healing proxy for PostgreSQL")
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
     "pgmend stands between an application and PostgreSQL, shares few server\n connections among many clients, and keeps the application from noticing\n what goes wrong on the way.")
-set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_SET_DESTDIR ON)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)

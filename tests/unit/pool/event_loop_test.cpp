@@ -135,6 +135,29 @@ TEST_CASE("event loop: work posted by other threads runs on the loop's own, all 
     CHECK(ran == 4000);
 }
 
+TEST_CASE("event loop: a wake-up that comes behind its work keeps nobody turning") {
+    event_loop loop;
+    // Other events wake the loop all the time, so that work is often done before its own wake-up is written.
+    signal busy{[](std::uint32_t) {}};
+    REQUIRE(loop.add(busy.descriptor, EPOLLIN, busy) == 0);
+    busy.raise();
+    for (int round = 0; round < 300; ++round) {
+        std::uint64_t quiet_from = 0;
+        std::function<void()> quiet = [&] {
+            loop.remove(busy.descriptor, busy);
+            quiet_from = loop.turns();
+        };
+        std::thread other{[&] { loop.post(quiet); }};
+        test_timer over{[&] { loop.stop(); }};
+        loop.schedule(over, loop.now() + std::chrono::milliseconds{4});
+        run_again(loop);
+        other.join();
+        REQUIRE(quiet_from != 0);
+        CHECK(loop.turns() - quiet_from < 10);
+        REQUIRE(loop.add(busy.descriptor, EPOLLIN, busy) == 0);
+    }
+}
+
 TEST_CASE("event loop: work may post more work") {
     event_loop loop;
     int depth = 0;
