@@ -105,6 +105,16 @@ inline constexpr std::array<words, 3> parse_route_words{"forwarded", "injected",
 constexpr const auto& label_words(parse_route) { return parse_route_words; }
 static_assert(label_word(parse_route::answered) == "answered");
 
+/// A client used a prepared statement that its server had lost, or whose result has changed: what was done.
+enum class plan_outcome : std::uint8_t {
+    renewed,         ///< parsed anew, and what the client had sent was sent again
+    forwarded,       ///< the client got the server's error
+    result_changed,  ///< the client was told by us: it had been told of another result
+};
+inline constexpr std::array<words, 3> plan_outcome_words{"renewed", "forwarded", "result_changed"};
+constexpr const auto& label_words(plan_outcome) { return plan_outcome_words; }
+static_assert(label_word(plan_outcome::result_changed) == "result_changed");
+
 /// Why a client keeps its server connection beyond a transaction.
 enum class pin_reason : std::uint8_t {
     session_mode,
@@ -278,6 +288,7 @@ struct alignas(64) cells : metric_set {
     histogram request_seconds{this, "pgmend_request_seconds", "Time from the first byte of a request forwarded until the server was free of it."};
 
     counter_by<parse_route> prepared_statements_parsed{this, "pgmend_prepared_statements_parsed_total", "where", "Parse messages of the extended protocol, by what became of them."};
+    counter_by<plan_outcome> stale_plans{this, "pgmend_stale_plans_total", "outcome", "Prepared statements that a server had lost, or whose result had changed, when a client used them."};
     gauge_by<pin_reason> pins{this, "pgmend_pins", "reason", "Clients that keep a server connection beyond their transaction."};
     counter_by<pin_reason> pins_made{this, "pgmend_pins_total", "reason", "Times a client began to keep a server connection."};
     counter_by<catalog_result> catalog_surveys{this, "pgmend_catalog_surveys_total", "result", "Times a server was asked what its database's own functions do, by what came of it."};

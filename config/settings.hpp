@@ -388,6 +388,17 @@ struct retry_settings : section {
         "of the connected clients, ten at least."};
 };
 
+struct ledger_settings : section {
+    using section::section;
+    setting<std::uint32_t> events{
+        this,
+        "ledger.events",
+        1000,
+        between(0, 1'000'000),
+        reload_class::restart,
+        "Acts of healing that are remembered to be shown, the latest ones; all are counted and logged."};
+};
+
 struct limit_settings : section {
     using section::section;
     setting<std::uint32_t> client_prepared_statements{
@@ -482,6 +493,7 @@ struct settings : registry {
     health_settings health{owner()};
     hold_settings hold{owner()};
     retry_settings retry{owner()};
+    ledger_settings ledger{owner()};
     limit_settings limits{owner()};
     catalog_settings catalog{owner()};
     log_settings log{owner()};

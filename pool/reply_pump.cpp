@@ -7,6 +7,7 @@
 #include "protocol/error_response.hpp"
 #include "protocol/frame.hpp"
 #include "protocol/message_writer.hpp"
+#include "protocol/result_digest.hpp"
 #include "protocol/sqlstate.hpp"
 
 namespace pgmend::pool {
@@ -25,16 +26,18 @@ constexpr std::size_t made_bytes = 1024;  // room for the longest frame made her
 constexpr std::size_t name_bytes = 256;   // of a client's name for a statement in an error of ours
 
 /// How much of a message must be seen before it can be dealt with.
-enum class attention : std::uint8_t { invalid, header, whole };
+enum class attention : std::uint8_t { invalid, header, row, description, whole };
 
 constexpr std::array<attention, 256> make_table() {
     std::array<attention, 256> table{};
-    for (const char c : {'D', 'd', 'c', 'T', 't', 'n', '1', '2', '3', 's', 'I', 'V', 'G', 'H', 'W'}) {
+    for (const char c : {'d', 'c', 't', 'n', '1', '2', '3', 's', 'I', 'V', 'G', 'H', 'W'}) {
         table[static_cast<unsigned char>(c)] = attention::header;
     }
     for (const char c : {'Z', 'C', 'S', 'E', 'N', 'A'}) {
         table[static_cast<unsigned char>(c)] = attention::whole;
     }
+    table['D'] = attention::row;
+    table['T'] = attention::description;
     return table;
 }
 constexpr auto attention_of = make_table();
@@ -60,7 +63,7 @@ public:
             const frame_header header = protocol::decode_header(header_bytes);
             const attention needed = attention_of[static_cast<unsigned char>(header.type)];
             if (needed == attention::invalid) return finish(pump_result::violation);
-            if (needed == attention::header && !rows_for_us(header)) {
+            if (needed == attention::header || (needed != attention::whole && !for_us(needed))) {
                 if (!by_header(header)) return finish(pump_result::violation);
                 continue;
             }
@@ -77,9 +80,13 @@ public:
     }
 
 private:
-    bool rows_for_us(const frame_header& header) noexcept {
-        return header.type == 'D' && !server_.owed.empty() &&
-               server_.owed.front().action == reply_action::own;
+    /// Whether a row, or a description, is to be looked at.
+    bool for_us(attention what) noexcept {
+        if (server_.owed.empty()) return false;
+        const owed_reply& reply = server_.owed.front();
+        return what == attention::row
+                   ? reply.action == reply_action::own
+                   : reply.kind == reply_kind::describe && reply.answer != protocol::description::unread;
     }
     bool forwarding() noexcept {
         if (server_.owed.empty()) return true;
@@ -153,6 +160,7 @@ private:
             case backend_message::portal_suspended:
                 return complete(header, reply_kind::execute);
             case backend_message::no_data:
+                if (for_us(attention::description)) described(protocol::no_result_digest);
                 return complete(header, reply_kind::describe);
             case backend_message::row_description:
                 if (front_is(reply_kind::describe)) return complete(header, reply_kind::describe);
@@ -199,6 +207,11 @@ private:
                 return parameter_status(header);
             case backend_message::error_response:
                 return error_response(header);
+            case backend_message::row_description:
+                described(
+                    body_.size() == header.body ? protocol::result_digest(body_) : protocol::ambiguous_result
+                );
+                return complete(header, reply_kind::describe);
             case backend_message::data_row:
                 sink_.own_row(body_);
                 advance(header, false);
@@ -241,6 +254,30 @@ private:
         sink_.ready();
         close_run_if_synthesized();
         return true;
+    }
+
+    /// The server has said what the result of a prepared statement is like.
+    void described(std::uint64_t digest) {
+        const owed_reply& reply = server_.owed.front();
+        if (reply.answer == protocol::description::checked) {
+            server_.statements.checked(reply.statement->id, digest == reply.statement->described);
+        } else if (reply.action == reply_action::forward) {
+            reply.statement.describe(digest);
+        }
+    }
+
+    /// The server says that a statement of a client's is not there, or not what it was, before the client has
+    /// been told anything of the flight: whoever holds the server may send all of it again.
+    bool stale_plan(const protocol::error_view& error) {
+        const owed_reply& reply = server_.owed.front();
+        const bool by_name = reply.kind == reply_kind::bind || reply.kind == reply_kind::describe;
+        if (!by_name || reply.client == nullptr || !reply.statement) return false;
+        const bool gone = error.sqlstate == protocol::sqlstate::invalid_sql_statement_name;
+        const bool changed = error.sqlstate == protocol::sqlstate::feature_not_supported &&
+                             error.routine.starts_with("RevalidateCached");
+        if (!gone && !changed) return false;
+        close_run();
+        return sink_.stale_plan(reply.statement, flight_.empty());
     }
 
     bool command_complete(const frame_header& header) {
@@ -299,6 +336,11 @@ private:
         owed_reply& reply = server_.owed.front();
         const reply_action action = reply.action;
         const bool own = action == reply_action::own;
+        if (action == reply_action::forward && stale_plan(error)) {
+            advance(header, false);
+            skip_group();
+            return true;
+        }
         sink_.error(error.sqlstate, error.message, error.fatal(), own);
         // Our own words only where the server said what we made it say; anything else (25P02, FATAL) is its
         // own.
@@ -319,10 +361,7 @@ private:
             case reply_kind::execute:
             case reply_kind::close:
                 reply.failed = true;
-                server_.owed.skip_to_sync(
-                    [this](const owed_reply& skipped) { take_back(skipped); },
-                    [this](owed_reply& skipped) { sink_.undone(skipped); }
-                );
+                skip_group();
                 break;
             case reply_kind::sync:
             case reply_kind::query:
@@ -333,9 +372,18 @@ private:
         return true;
     }
 
+    void skip_group() {
+        server_.owed.skip_to_sync(
+            [this](const owed_reply& skipped) { take_back(skipped); },
+            [this](owed_reply& skipped) { sink_.undone(skipped); }
+        );
+    }
+
     /// The server did not do it after all.
     void take_back(const owed_reply& skipped) {
         if (skipped.evicted != 0) server_.statements.skipped(skipped.evicted);
+        if (skipped.answer == protocol::description::checked)
+            server_.statements.checked(skipped.statement->id, false);  // not proven to be the same
         if (!skipped.statement || skipped.kind != reply_kind::parse) return;
         if (skipped.named_on_server) {
             server_.statements.skipped(skipped.statement->id);
@@ -381,6 +429,7 @@ private:
 
     void substitute_words(const owed_reply& reply) {
         std::string message;
+        std::string_view routine;
         std::string_view sqlstate = protocol::sqlstate::invalid_sql_statement_name;
         switch (reply.error) {
             case protocol::substitute_error::unknown_statement:
@@ -394,6 +443,11 @@ private:
                 sqlstate = protocol::sqlstate::program_limit_exceeded;
                 message = "too many prepared statements";
                 break;
+            case protocol::substitute_error::changed_result:
+                sqlstate = protocol::sqlstate::feature_not_supported;
+                message = "cached plan must not change result type";
+                routine = "RevalidateCachedQuery";
+                break;
             case protocol::substitute_error::none:
             case protocol::substitute_error::duplicate_statement:
             case protocol::substitute_error::no_unnamed_statement:
@@ -401,7 +455,7 @@ private:
                 break;
         }
         std::vector<std::byte> frame;
-        protocol::message_writer{frame}.error({.sqlstate = sqlstate, .message = message});
+        protocol::message_writer{frame}.error({.sqlstate = sqlstate, .message = message, .routine = routine});
         const auto room = flight_.make(frame.size());
         std::copy(frame.begin(), frame.end(), room.begin());
     }

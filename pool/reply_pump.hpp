@@ -25,6 +25,10 @@ public:
     /// The server takes its leave by 57P01, 57P02 or 57P03: an error, or a mere notice before it closes.
     /// True: the sink deals with it, and it is neither shown to the client nor counted as an answer.
     virtual bool farewell(std::string_view sqlstate, std::string_view message, bool is_error) = 0;
+    /// The client's prepared `statement` is not on the server any more, or its result has changed there.
+    /// `untold`: nothing of this flight has gone to the client. True: the sink sends the group again; its
+    /// error and what was skipped by it are shown to nobody.
+    virtual bool stale_plan(const protocol::statement_ref& statement, bool untold) = 0;
     /// CommandComplete of something the client ran.
     virtual void command_complete(std::string_view tag) = 0;
     /// ReadyForQuery; `server.status` is up to date.

@@ -43,6 +43,7 @@ public:
         failed = failed || fatal || own;
     }
     bool farewell(std::string_view, std::string_view, bool) override { return false; }
+    bool stale_plan(const protocol::statement_ref&, bool) override { return false; }
     void command_complete(std::string_view) override {}
     void ready() override {}
     void undone(owed_reply&) override {}

@@ -20,6 +20,8 @@ enum class statement_presence : std::uint8_t {
     present,
     pending,    ///< its Parse stands before this message in the same group: done or skipped together
     uncertain,  ///< its Parse or Close is under way in an earlier group, which may fail
+    unchecked,  ///< present, but whether its result is the one clients were told is being asked
+    changed,    ///< present, with another result than clients were told
 };
 
 class server_statements {
@@ -38,6 +40,7 @@ public:
         if (found.expected && order_.back() != id) order_.splice(order_.end(), order_, found.at);
         if (found.unanswered > 0 && found.group != group) return statement_presence::uncertain;
         if (!found.expected) return statement_presence::absent;
+        if (found.result != statement_presence::present) return found.result;
         return found.unanswered > 0 ? statement_presence::pending : statement_presence::present;
     }
     /// A Parse of it is sent in `group`.
@@ -45,6 +48,15 @@ public:
         place& sent = send(id, group);
         expect(sent, id, false);
         expect(sent, id, true);  // also a use
+        sent.result = statement_presence::present;
+    }
+    /// Behind its Parse the server is asked what its result is like now.
+    void check(std::uint64_t id) { places_[id].result = statement_presence::unchecked; }
+    /// It has told: whether that is what clients were told.
+    void checked(std::uint64_t id, bool same) {
+        const auto it = places_.find(id);
+        if (it == places_.end()) return;
+        it->second.result = same ? statement_presence::present : statement_presence::changed;
     }
     /// A Close of it is sent in `group`.
     void close(std::uint64_t id, std::uint32_t group) { expect(send(id, group), id, false); }
@@ -94,6 +106,7 @@ private:
         std::uint32_t unanswered = 0;           ///< Parses and Closes
         bool expected = false;                  ///< there once all that was sent is carried out
         bool there = false;                     ///< by the server's own answers
+        statement_presence result = statement_presence::present;  ///< or unchecked, or changed
     };
     struct unnamed_place {
         std::uint64_t id = 0;

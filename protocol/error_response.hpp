@@ -13,6 +13,7 @@ struct error_view {
     std::string_view sqlstate;
     std::string_view message;
     std::string_view detail;
+    std::string_view routine;  ///< of the server's source; never translated
     bool fatal() const noexcept { return severity == "FATAL" || severity == "PANIC"; }
 };
 
@@ -41,6 +42,9 @@ inline error_view read_error(byte_view body) noexcept {
                 break;
             case 'D':
                 error.detail = text;
+                break;
+            case 'R':
+                error.routine = text;
                 break;
             default:
                 break;

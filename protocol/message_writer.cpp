@@ -64,6 +64,7 @@ void message_writer::fields_frame(char type, const error_fields& fields) {
     field('M', fields.message);
     field('D', fields.detail);
     field('H', fields.hint);
+    field('R', fields.routine);
     frame(type, {as_bytes(body), zero});
 }
 
@@ -103,6 +104,10 @@ void message_writer::execute_all() {
 
 void message_writer::close_statement(std::string_view name) {
     frame('C', {as_bytes("S"), as_bytes(name), zero});
+}
+
+void message_writer::describe_statement(std::string_view name) {
+    frame('D', {as_bytes("S"), as_bytes(name), zero});
 }
 
 void message_writer::copy_fail(std::string_view reason) { frame('f', {as_bytes(reason), zero}); }

@@ -22,6 +22,7 @@ struct error_fields {
     std::string_view message;
     std::string_view detail = {};
     std::string_view hint = {};
+    std::string_view routine = {};  ///< drivers look at some of them
 };
 
 /// Appends whole frames to a growing buffer.
@@ -53,6 +54,7 @@ public:
     void bind_text(std::string_view value);
     void execute_all();
     void close_statement(std::string_view name);
+    void describe_statement(std::string_view name);
     void copy_fail(std::string_view reason);
     void sync() { empty('S'); }
     void terminate() { empty('X'); }

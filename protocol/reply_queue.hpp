@@ -43,7 +43,15 @@ enum class substitute_error : std::uint8_t {
     no_unnamed_statement,
     unknown_statement,
     too_many_statements,
+    changed_result,  ///< the statement's table has changed since it was described
     malformed,
+};
+
+/// What is made of the answer to a Describe, besides what becomes of it.
+enum class description : std::uint8_t {
+    unread,
+    told,     ///< it is remembered what clients are told of the statement's result
+    checked,  ///< it is compared with what they were told
 };
 
 /// A client's name for a prepared statement, and what it stands for; empty once it was closed.
@@ -64,6 +72,7 @@ struct owed_reply {
     /// A Parse that reached the server under the statement's shared name, not as the unnamed one; a Close of
     /// a client's name, known or not.
     bool named_on_server = false;
+    description answer = description::unread;
     bool failed = false;        ///< the error was this message's own; those behind it were skipped
     std::uint32_t group = 0;    ///< of messages between two Syncs; given by the queue
     std::uint64_t evicted = 0;  ///< a Close of ours: the statement it was to take from the server
@@ -87,6 +96,7 @@ public:
         reply.action = action;
         reply.error = substitute_error::none;
         reply.named_on_server = reply.failed = false;
+        reply.answer = description::unread;
         reply.group = group_;
         reply.evicted = 0;
         reply.client = nullptr;

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 
 #include "protocol/hash.hpp"
 #include "protocol/parameter_set.hpp"
@@ -18,6 +19,9 @@ namespace pgmend::protocol {
 /// Begins every server-side name of ours; no client's own name reaches a server under it.
 inline constexpr std::string_view server_name_prefix = "pgmend_";
 
+/// Equal to no result: clients were told different ones.
+inline constexpr std::uint64_t ambiguous_result = 1;
+
 struct prepared_statement {
     std::uint64_t id = 0;
     std::string server_name;
@@ -26,6 +30,9 @@ struct prepared_statement {
     statement_traits traits;
     std::uint64_t judged_by = 0;  ///< id of the schema_catalog that the traits rest on
     bool proven = false;          ///< a server has accepted it
+    /// A digest of its result as clients were told it first (see result_digest); 0: they were not.
+    std::uint64_t described = 0;
+    bool outdated = false;  ///< a server has said so: whoever prepares its text now gets another one
 
 private:
     friend class statement_store;
@@ -62,6 +69,13 @@ public:
     bool operator==(const statement_ref& other) const noexcept { return statement_ == other.statement_; }
     /// A server has accepted it.
     void prove() const noexcept { statement_->proven = true; }
+    /// A client was told what its result is like.
+    void describe(std::uint64_t digest) const noexcept {
+        const bool first = statement_->described == 0;
+        statement_->described = first || statement_->described == digest ? digest : ambiguous_result;
+    }
+    /// True the first time.
+    bool outdate() const noexcept { return !std::exchange(statement_->outdated, true); }
     /// The catalog has changed, and with it what the statement may reach.
     void judge(const statement_traits& traits, std::uint64_t catalog) const noexcept {
         statement_->traits = traits;

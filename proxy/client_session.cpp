@@ -237,6 +237,7 @@ bool client_session::pump_server() {
         const pool::pump_step step = pool::pump_replies(
             *server_, *this, worker_.flight_to_client(), worker_.parameters(), {worker_.held_message()}
         );
+        hold_back_unsaid();
         shown_ = shown_ || !worker_.flight_to_client().empty();
         const bool sent = to_client();
         server_->in.consume(step.consumed);

@@ -30,6 +30,7 @@ enum class session_phase : std::uint8_t {
     active,        ///< a request runs
     reviewing,     ///< the server is asked what the request left behind
     failing,       ///< the server is put into the failed block that the client believes in
+    replanning,    ///< a prepared statement is closed there, so that it is parsed anew
     handing_over,  ///< its channels go to the shared connection
     blind,         ///< replication: bytes are passed on unread
     closing,       ///< the last words are on their way to the client
@@ -74,6 +75,7 @@ public:
     void own_row(protocol::byte_view body) override;
     void error(std::string_view sqlstate, std::string_view message, bool fatal, bool own) override;
     bool farewell(std::string_view sqlstate, std::string_view message, bool is_error) override;
+    bool stale_plan(const protocol::statement_ref& statement, bool untold) override;
     void command_complete(std::string_view tag) override;
     void ready() override;
     void undone(protocol::owed_reply& reply) override;
@@ -122,6 +124,8 @@ private:
         std::unique_ptr<refusal> goodbye;  ///< the server's last words
         config::time_point first_loss{};   ///< of this request, when `attempts` is not 0
         std::uint32_t attempts = 0;        ///< times the request was sent again
+        protocol::statement_ref stale;     ///< to be closed on the server, and parsed anew
+        bool planned_again = false;
     };
 
     pool::detached run();
@@ -145,7 +149,8 @@ private:
     bool holding() const noexcept {
         return phase_ == session_phase::waiting || phase_ == session_phase::surveying ||
                phase_ == session_phase::restoring || phase_ == session_phase::reviewing ||
-               phase_ == session_phase::failing || phase_ == session_phase::handing_over;
+               phase_ == session_phase::failing || phase_ == session_phase::replanning ||
+               phase_ == session_phase::handing_over;
     }
 
     bool want_server();
@@ -194,9 +199,16 @@ private:
     bool tell_lost_block();
     bool enter_lost_block();
     bool lost_block_entered();
+    void hold_back_unsaid() {
+        if (mishap_ && mishap_->goodbye && !shown_) drop_beginning_of_answer();
+    }
+    void drop_beginning_of_answer();
+    bool may_plan_again() noexcept;
+    bool plan_again();
     std::unique_ptr<refusal> last_words();
     void recovered();
-    void note_recovery(const recovery_step& step, const std::string& server);
+    void note_recovery(const recovery_step& step);
+    std::string shape_of_request();
 
     bool send_made(const std::vector<std::byte>& frames);
 

@@ -19,7 +19,41 @@ void undo_all(pool::server_connection& server, pool::reply_sink& sink) {
     }
 }
 
+/// The types of whole messages one behind the other; the last one may be cut off. False where one is not
+/// among `allowed`.
+bool only(std::string_view allowed, protocol::byte_view messages) noexcept {
+    while (messages.size() >= protocol::frame_header_size) {
+        if (allowed.find(static_cast<char>(messages[0])) == allowed.npos) return false;
+        const std::size_t size = protocol::load_u32(messages.data() + 1) + std::size_t{1};
+        if (size >= messages.size()) return true;
+        messages = messages.subspan(size);
+    }
+    return messages.empty();
+}
+
+/// Whether names of prepared statements are made or given up: what was answered of that is done.
+bool names_statements(protocol::byte_view messages) noexcept {
+    constexpr std::size_t header = protocol::frame_header_size;
+    while (messages.size() > header) {
+        const char type = static_cast<char>(messages[0]);
+        if (type == 'C' || (type == 'P' && messages[header] != std::byte{0})) return true;
+        const std::size_t size = protocol::load_u32(messages.data() + 1) + std::size_t{1};
+        if (size >= messages.size()) return false;
+        messages = messages.subspan(size);
+    }
+    return false;
+}
+
 }  // namespace
+
+bool may_be_unsaid(const pool::gather& answer, const pool::request_record& request) noexcept {
+    // CommandComplete of a simple Query stands behind its commit.
+    const std::string_view allowed = names_statements(request.bytes()) ? "2tTnDsIN" : "12tTnDsIN";
+    for (const iovec& piece : answer.pieces()) {
+        if (!only(allowed, {static_cast<const std::byte*>(piece.iov_base), piece.iov_len})) return false;
+    }
+    return request.whole();
+}
 
 request_relay::unanswered request_relay::lose(
     pool::server_connection& server, pool::reply_sink& sink, bool error_shown

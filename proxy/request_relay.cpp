@@ -367,6 +367,19 @@ void request_relay::note(const protocol::statement_traits& traits, std::string_v
     if (facts_.take_temporary_objects()) server_->close_when_free = true;
 }
 
+/// Whether the client asks for a description before it executes what it binds now, as far as is known.
+bool request_relay::described_ahead() const noexcept {
+    std::size_t at = at_ + size_;
+    while (at < data_.size() && data_.size() - at > header_bytes) {
+        const auto type = static_cast<frontend_message>(data_[at]);
+        if (type == frontend_message::describe) return data_[at + header_bytes] == std::byte{'P'};
+        const std::size_t length = protocol::load_u32(data_.data() + at + 1);
+        if (type != frontend_message::flush || length < 4) return false;
+        at += length + 1;
+    }
+    return false;
+}
+
 request_relay::outcome request_relay::query() {
     if (!whole() && size_ <= context_.held_message) return outcome::wait_whole;
     std::string_view text;

@@ -60,6 +60,10 @@ struct request_step {
     std::size_t want = 0;  ///< size of the message that is waited for
 };
 
+/// Whether a client that has asked for `request` needs none of `answer`, its beginning, when it gets another
+/// answer from the beginning on, or an error: nothing in it is final, or news that is told once.
+bool may_be_unsaid(const pool::gather& answer, const pool::request_record& request) noexcept;
+
 class request_relay {
 public:
     request_relay(const relay_context& context, session_facts& facts) noexcept
@@ -201,7 +205,13 @@ private:
     }
     void pass_rest(std::size_t skipped);
     void discard_message();
-    bool provide(const protocol::statement_ref& statement, bool named);
+    enum class provided : std::uint8_t {
+        ready,    ///< the server has it, or will when the message comes there
+        wait,     ///< that is not known yet: wait for answers
+        changed,  ///< its result is not what clients were told, and this one would not be told now
+    };
+    provided provide(const protocol::statement_ref& statement, bool named, bool told);
+    bool described_ahead() const noexcept;
     void inject(const std::vector<std::byte>& frames);
     outcome force_error(protocol::substitute_error error);
     struct parse_parts {

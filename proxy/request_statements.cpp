@@ -61,30 +61,50 @@ void request_relay::evict() {
     owe(reply_kind::close, reply_action::swallow).evicted = *evicted;
 }
 
-/// Sends ahead what the server lacks. False when that is not known yet: wait for answers.
-bool request_relay::provide(const statement_ref& statement, bool named) {
+/// Sends ahead what the server lacks, and asks what its result is like where clients were told that. One that
+/// is not told again in this flight (`told`) decodes by what it was told, and waits for the answer.
+request_relay::provided request_relay::provide(const statement_ref& statement, bool named, bool told) {
     pool::server_statements& prepared = server_->statements;
     const std::uint32_t group = server_->owed.group();
+    bool check = false;
     if (named) {
-        const auto presence = prepared.use(statement->id, group);
-        if (presence == pool::statement_presence::uncertain) return false;
-        if (presence != pool::statement_presence::absent) return true;
+        switch (prepared.use(statement->id, group)) {
+            case pool::statement_presence::present:
+            case pool::statement_presence::pending:
+                return provided::ready;
+            case pool::statement_presence::uncertain:
+            case pool::statement_presence::unchecked:
+                return provided::wait;
+            case pool::statement_presence::changed:
+                if (told || described_ahead()) return provided::ready;
+                if (statement.outdate()) ++context_.schema_epoch;
+                context_.metrics.stale_plans.add(config::metrics::plan_outcome::result_changed);
+                return provided::changed;
+            case pool::statement_presence::absent:
+                break;
+        }
+        check = statement->described != 0;
         evict();
         prepared.insert(statement->id, group);
     } else {
-        if (prepared.unnamed_is(statement->id, group)) return true;
+        if (prepared.unnamed_is(statement->id, group)) return provided::ready;
         prepared.set_unnamed(statement->id, group);
     }
     std::vector<std::byte> frame;
-    protocol::message_writer{frame}.parse(
-        named ? statement->server_name : "", statement->text, protocol::as_bytes(statement->types)
-    );
+    protocol::message_writer writer{frame};
+    writer.parse(named ? statement->server_name : "", statement->text, protocol::as_bytes(statement->types));
+    if (check) writer.describe_statement(statement->server_name);
     inject(frame);
     count_parse(config::metrics::parse_route::injected);
     owed_reply& reply = owe(reply_kind::parse, reply_action::swallow);
     reply.named_on_server = named;
     reply.statement = statement;
-    return true;
+    if (!check) return provided::ready;
+    owed_reply& asked = owe(reply_kind::describe, reply_action::swallow);
+    asked.statement = statement;
+    asked.answer = protocol::description::checked;
+    prepared.check(statement->id);
+    return told || described_ahead() ? provided::ready : provided::wait;
 }
 
 /// The client's message must fail, and with it the client's transaction, exactly where it stands: the server
@@ -313,7 +333,14 @@ request_relay::outcome request_relay::bind() {
     const bool names_others = has(prepared.traits.effects, speaks_of_statements);
     if (names_others && names_undecided(prepared.text)) return wait_for_answers();
     if (facts_.asks_channels(prepared.text)) announce_channels();
-    if (!provide(*statement, !name.empty())) return wait_for_answers();
+    switch (provide(*statement, !name.empty(), false)) {
+        case provided::ready:
+            break;
+        case provided::wait:
+            return wait_for_answers();
+        case provided::changed:
+            return force_error(substitute_error::changed_result);
+    }
     if (facts_.take_foreign_sequences(traits_of(*statement), prepared.text))
         forget_sequences(reply_action::swallow);
     if (traffic_ != nullptr) ++traffic_->binds;
@@ -346,12 +373,21 @@ request_relay::outcome request_relay::describe() {
     protocol::byte_reader reader{body()};
     const char what = static_cast<char>(reader.u8());
     const std::string_view name = reader.cstring();
-    if (!reader.done() || what != 'S' || name.size() > longest_name) return forward(reply_kind::describe);
+    if (!reader.done() || what != 'S' || name.size() > longest_name) {
+        if (what == 'P' && name.empty() && portal_ && portal_->described == 0) {
+            owed_reply& reply = owe(reply_kind::describe);
+            reply.statement = portal_;
+            reply.answer = protocol::description::told;
+            pass_through();
+            return outcome::done;
+        }
+        return forward(reply_kind::describe);
+    }
     protocol::client_statement* entry = statements_.known(name);
     if (depends_on_answers(name, entry)) return wait_for_answers();
     if (name.empty()) {
         if (!statements_.unnamed) return force_error(substitute_error::no_unnamed_statement);
-        if (!provide(statements_.unnamed, false)) return wait_for_answers();
+        if (provide(statements_.unnamed, false, true) != provided::ready) return wait_for_answers();
         return forward(reply_kind::describe);
     }
     if (entry == nullptr || !entry->statement) {
@@ -359,7 +395,7 @@ request_relay::outcome request_relay::describe() {
             return force_error(substitute_error::unknown_statement);
         return forward(reply_kind::describe);
     }
-    if (!provide(entry->statement, true)) return wait_for_answers();
+    if (provide(entry->statement, true, true) != provided::ready) return wait_for_answers();
     const std::string& server_name = entry->statement->server_name;
     const auto frame = server_flight().make(header_bytes + 1 + server_name.size() + 1);
     std::byte* to = frame.data();
@@ -371,6 +407,7 @@ request_relay::outcome request_relay::describe() {
     owed_reply& reply = owe(reply_kind::describe);
     reply.client = entry;
     reply.statement = entry->statement;
+    reply.answer = protocol::description::told;
     discard_message();
     return outcome::done;
 }

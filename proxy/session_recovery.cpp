@@ -5,6 +5,7 @@
 #include "protocol/message_writer.hpp"
 #include "protocol/sqlstate.hpp"
 #include "proxy/client_session.hpp"
+#include "proxy/statement_shape.hpp"
 #include "proxy/worker_core.hpp"
 
 namespace pgmend::proxy {
@@ -30,6 +31,12 @@ bool client_session::farewell(std::string_view code, std::string_view message, b
     return true;
 }
 
+/// A server that ends in the middle of a request sends what it had collected of the answer with its last
+/// words. None of that has gone to the client: unsaid, the request may be sent again.
+void client_session::drop_beginning_of_answer() {
+    if (may_be_unsaid(worker_.flight_to_client(), server_->request)) worker_.flight_to_client().clear();
+}
+
 /// What the server took its leave with, if it did; told once.
 std::unique_ptr<client_session::refusal> client_session::last_words() {
     return mishap_ ? std::move(mishap_->goodbye) : nullptr;
@@ -51,6 +58,8 @@ loss client_session::loss_facts() {
     facts.commit_sent = requests_.commit_sent();
     facts.may_survive = requests_.may_survive();
     facts.outside_effects = requests_.outside_effects();
+    // What a stale plan has kept from running was undone by its error.
+    if (phase_ == session_phase::replanning) facts.may_have_written = facts.commit_sent = false;
     facts.attempts = mishap_ ? mishap_->attempts : 0;
     const auto now = worker_.env().now();
     const bool in_time = facts.attempts == 0 || now - mishap_->first_loss < worker_.settings().hold.timeout();
@@ -69,22 +78,40 @@ void client_session::forget_server() {
     server_want_ = 0;
 }
 
-void client_session::note_recovery(const recovery_step& step, const std::string& server) {
+/// Of what the request began with, in words without constants.
+std::string client_session::shape_of_request() {
+    std::string_view text = first_statement(server_->request.bytes());
+    for (std::size_t i = 0; text.empty() && i < server_->owed.size(); ++i) {
+        const auto& statement = server_->owed.at(i).statement;
+        if (statement) text = statement->text;
+    }
+    return statement_shape(text, {facts_.told->standard_conforming_strings, facts_.told->ambiguous_encoding});
+}
+
+void client_session::note_recovery(const recovery_step& step) {
     worker_.metrics().recoveries.add(step.why);
-    const std::string_view sqlstate =
-        mishap_ && mishap_->goodbye ? std::string_view{mishap_->goodbye->sqlstate} : std::string_view{};
+    healing_event act;
+    act.kind = healing_kind::server_lost;
+    act.outcome = label_word(step.why);
+    act.client = peer_;
+    act.server = server_->where.to_string();
+    act.shape = shape_of_request();
+    act.cause = "the connection broke";
+    if (mishap_ && mishap_->goodbye) act.cause = mishap_->goodbye->sqlstate + " " + mishap_->goodbye->message;
+    act.attempt = mishap_ ? mishap_->attempts : 0;
     log::warning(
-        "server_lost", {{"server", server},
-                        {"client", peer_},
-                        {"outcome", label_word(step.why)},
-                        {"sqlstate", sqlstate},
-                        {"attempt", mishap_ ? mishap_->attempts : 0}}
+        "server_lost", {{"server", act.server},
+                        {"client", act.client},
+                        {"outcome", act.outcome},
+                        {"statement", act.shape},
+                        {"cause", act.cause},
+                        {"attempt", act.attempt}}
     );
+    worker_.ledger().add(std::move(act));
 }
 
 bool client_session::lost_server() {
     server_->broken = true;
-    const std::string where = server_->where.to_string();
     if (std::exchange(server_said_goodbye_, false)) {
         // The client has the server's own FATAL; what follows it is the end of the connection.
         forget_server();
@@ -96,7 +123,7 @@ bool client_session::lost_server() {
     survey_.reset();
     if (ours_alone && taken_for_request_ && facts_.pins.empty() && server_->owed.size() <= 1) {
         // Nothing of the client's has reached this server: another one will do.
-        note_recovery({recovery::send_again, recovery_reason::nothing_sent}, where);
+        note_recovery({recovery::send_again, recovery_reason::nothing_sent});
         last_words();
         forget_server();
         phase_ = session_phase::idle;
@@ -111,7 +138,7 @@ bool client_session::lost_server() {
         facts.may_retry = worker_.retries().take();
     }
     const recovery_step step = plan_recovery(facts);
-    note_recovery(step, where);
+    note_recovery(step);
     if (step.what == recovery::cut) {
         forget_server();
         return false;
@@ -129,6 +156,7 @@ bool client_session::lost_server() {
 bool client_session::send_again(pool::server_connection& server) {
     const auto now = worker_.env().now();
     if (!mishap_) mishap_ = std::make_unique<mishap>();
+    mishap_->stale.reset();
     if (mishap_->attempts++ == 0) mishap_->first_loss = now;
     requests_.rewind(server, *this);
     const std::vector<std::byte> request = server.request.take();
@@ -147,10 +175,23 @@ void client_session::recovered() {
     if (mishap_->attempts != 0) {
         const auto took = worker_.env().now() - mishap_->first_loss;
         worker_.metrics().recovery_seconds.record(took);
-        const auto took_ms = std::chrono::duration_cast<std::chrono::milliseconds>(took).count();
+        healing_event act;
+        act.kind = healing_kind::request_done;
+        act.outcome = "healed";
+        act.client = peer_;
+        if (server_ != nullptr) {
+            act.server = server_->where.to_string();
+            act.shape = shape_of_request();
+        }
+        act.attempt = mishap_->attempts;
+        act.took = std::chrono::duration_cast<std::chrono::milliseconds>(took);
         log::info(
-            "request_healed", {{"client", peer_}, {"attempts", mishap_->attempts}, {"took_ms", took_ms}}
+            "request_healed", {{"client", peer_},
+                               {"server", act.server},
+                               {"attempts", act.attempt},
+                               {"took_ms", act.took.count()}}
         );
+        worker_.ledger().add(std::move(act));
     }
     mishap_.reset();
 }

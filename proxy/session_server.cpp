@@ -214,6 +214,7 @@ bool client_session::own_query_over() {
         return true;
     }
     if (phase_ == session_phase::failing) return lost_block_entered();
+    if (phase_ == session_phase::replanning) return plan_again();
     if (own_failed_ || !row_) {
         facts_.review_failed();
     } else {

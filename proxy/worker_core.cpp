@@ -87,6 +87,8 @@ worker_core::worker_core(
       pool_context_{env_, net, buffers_, parameters_, scram_keys_, metrics_, cluster_, to_client_, &ids_} {
     cluster_.connect_monitor(options_.evidence, options_.life);
     if (!options_.schema_changes) options_.schema_changes = std::make_shared<catalog_epoch>(0);
+    if (!options_.ledger)
+        options_.ledger = std::make_shared<healing_ledger>(options_.settings->ledger.events());
     run = [](config::deferred_node& node) noexcept { static_cast<worker_core&>(node).bury(); };
 }
 

@@ -17,6 +17,7 @@
 #include "proxy/backend_cluster.hpp"
 #include "proxy/client_session.hpp"
 #include "proxy/database_catalog.hpp"
+#include "proxy/healing_ledger.hpp"
 #include "proxy/live_files.hpp"
 #include "proxy/login_throttle.hpp"
 #include "proxy/server_logins.hpp"
@@ -37,6 +38,8 @@ struct worker_options {
     std::shared_ptr<const std::atomic<bool>> memory_pressed;
     /// Shared by all workers of one process; null: this worker is the only one.
     std::shared_ptr<catalog_epoch> schema_changes;
+    /// Likewise; null: a ledger of this worker's own.
+    std::shared_ptr<healing_ledger> ledger;
     /// Hands a cancel to another worker; may be empty with one worker.
     std::function<void(unsigned worker, std::uint32_t pid, std::vector<std::byte> key)> forward_cancel;
     /// Takes what is asked on a console; empty: there is no console.
@@ -98,6 +101,7 @@ public:
     bool short_of_memory() const noexcept {
         return options_.memory_pressed && options_.memory_pressed->load(std::memory_order_relaxed);
     }
+    healing_ledger& ledger() noexcept { return *options_.ledger; }
     backend_cluster& cluster() noexcept { return cluster_; }
     pool::server_pool& pool_for(const std::string& database, const std::string& user);
     database_catalog& catalog_of(const std::string& database);

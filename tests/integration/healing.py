@@ -279,17 +279,18 @@ def judge(cluster, clients, on=None):
     return errors
 
 
-def scenario(t, name, strike, standbys=0, settings=None, judged_on=None, connections_lost=0, reads=0):
-    cluster = Cluster(t, standbys=standbys)
+def scenario(t, name, strike, standbys=0, settings=None, judged_on=None, strikes=1, server=None):
+    """`strikes`: how often each connection may have lost a block."""
+    cluster = Cluster(t, standbys=standbys, **(server or {}))
     cluster.sql("SET ROLE app; CREATE TABLE kept (a int)")
     subject = t.own(name, url=cluster.url(), settings=settings or {}, pool_size=8)
     with naive_clients(t, subject) as clients:
         strike(cluster, subject)
     errors = judge(cluster, clients, on=cluster.servers[judged_on] if judged_on is not None else None)
-    check(len(errors["read"]) <= reads, f"reads saw {errors['read'][:5]}\n{tail(subject.log)}")
+    same(errors["read"][:5], [], f"no read saw anything\n{tail(subject.log)}")
     for client in clients:
-        check(len(client.errors) <= 1, f"one failure each at most: {client.kind} {client.errors}")
-    same(sum(client.lost_connections for client in clients), connections_lost, "connections are kept")
+        check(len(client.errors) <= strikes, f"{strikes} failures each at most: {client.kind} {client.errors}")
+    same(sum(client.lost_connections for client in clients), 0, "connections are kept")
     return errors
 
 
@@ -329,6 +330,63 @@ def naive_promote(t):
         cluster.servers[1].promote()
 
     scenario(t, "promote", strike, standbys=1, judged_on=1)
+
+
+@test("healing: naive clients while all backends are terminated every second: no read and no single write sees it",
+      subjects=PGMEND, seconds=120)
+def naive_terminated(t):
+    def strike(cluster, subject):
+        for _ in range(5):
+            cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
+            time.sleep(1)  # the second itself
+
+    errors = scenario(t, "terminated", strike, strikes=5)
+    same(errors["write"], [], "the server said that it did not carry them out: they were sent again")
+    for code, words in errors["block"]:
+        check(code == "40003", f"{code} {words}")
+
+
+@test("healing: naive clients while idle connections are killed: no read and no single write sees it", subjects=PGMEND, seconds=120)
+def naive_idle_killed(t):
+    def strike(cluster, subject):
+        killed = 0
+        for _ in range(20):
+            killed += len(cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                                      "WHERE usename = 'app' AND state = 'idle' AND application_name <> 'pgmend health'"))
+            time.sleep(0.1)
+        check(killed > 20, f"connections were killed: {killed}")
+
+    errors = scenario(t, "idle", strike, strikes=20)
+    # A connection may have left the idle state between the look and the signal: that is a terminated block.
+    same((errors["read"], errors["write"]), ([], []))
+    for code, words in errors["block"]:
+        check(code == "40003", f"{code} {words}")
+
+
+@test("healing: naive clients while the server has no slot left for them: they wait for one", subjects=PGMEND, seconds=120)
+def naive_slots(t):
+    def strike(cluster, subject):
+        offset = cluster.primary.log_size()
+        cluster.sql("ALTER ROLE app CONNECTION LIMIT 0")
+        cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
+        poll(lambda: "too many connections" in cluster.primary.log_since(offset), "logins are refused by 53300", 10)
+        time.sleep(2)  # the shortage itself
+        cluster.sql("ALTER ROLE app CONNECTION LIMIT -1")
+
+    errors = scenario(t, "slots", strike)
+    same((errors["read"], errors["write"]), ([], []))
+
+
+@test("healing: naive clients through a server that comes and goes: no read sees it, and nothing is lost or doubled",
+      subjects=PGMEND, slow=True, seconds=120)
+def naive_flapping(t):
+    def strike(cluster, subject):
+        for _ in range(4):
+            crash(cluster.primary)
+            cluster.primary.start()
+            time.sleep(1)  # up for a while
+
+    scenario(t, "flapping", strike, strikes=4)
 
 
 @test("healing: naive clients through a server that freezes for 10 s: nobody sees an error", subjects=PGMEND,

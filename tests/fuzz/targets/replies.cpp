@@ -32,6 +32,10 @@ public:
         note(is_error ? 'W' : 'w', sqlstate);
         return message.size() % 2 != 0;
     }
+    bool stale_plan(const protocol::statement_ref&, bool untold) override {
+        note('p', {});
+        return untold;
+    }
     void command_complete(std::string_view tag) override { note('c', tag); }
     void ready() override { note('z', {}); }
     void undone(protocol::owed_reply&) override { note('u', {}); }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "protocol/result_digest.hpp"
 #include "tests/support/messages.hpp"
 #include "tests/support/test_server.hpp"
 
@@ -29,6 +30,7 @@ public:
 
     bool no_news = false;
     bool takes_farewells = false;
+    bool plans_again = false;
 
     std::optional<std::string> reported(std::string_view name, std::string_view value) override {
         note("reported " + std::string{name} + "=" + std::string{value});
@@ -47,6 +49,10 @@ public:
     bool farewell(std::string_view sqlstate, std::string_view, bool is_error) override {
         if (takes_farewells) note("farewell " + std::string{sqlstate} + (is_error ? " error" : " notice"));
         return takes_farewells;
+    }
+    bool stale_plan(const pgmend::protocol::statement_ref& statement, bool untold) override {
+        note("stale " + statement->text + (untold ? "" : " told"));
+        return plans_again;
     }
     void command_complete(std::string_view tag) override { note("complete " + std::string{tag}); }
     void ready() override { note("ready"); }
@@ -292,6 +298,134 @@ TEST_CASE("reply pump: an error skips to the next Sync, and what was invented in
         calls{"error 22P02 no", "undone execute", "undone close", "undone bind failed", "ready", "ready"}
     );
     CHECK(what.settled);
+}
+
+TEST_CASE("reply pump: of a description it is remembered what was told, or compared") {
+    using pgmend::protocol::description;
+    const auto described = [](std::string_view name) {
+        return message('T', u16(1) + z(name) + u32(1) + u16(1) + u32(23) + u16(4) + u32(0xffffffff) + u16(0));
+    };
+    test_worker worker;
+    const auto server = worker.server();
+    known_statements known;
+    recorder sink;
+    const auto statement = known.make("one");
+    const auto say = [&](const std::string& bytes, reply_action action, description answer,
+                         bool at_once = true) {
+        owed_reply asked = reply(reply_kind::describe, action);
+        asked.statement = statement;
+        asked.answer = answer;
+        push(*server, std::move(asked));
+        byte_source source;
+        std::string told;
+        const std::size_t step = at_once ? bytes.size() : 1;
+        std::size_t want = 0;
+        for (std::size_t at = 0; at < bytes.size(); at += step) {
+            source.bytes += bytes.substr(at, step);
+            while (!source.bytes.empty()) {
+                REQUIRE(server->in.fill(source, want).status == io_status::ok);
+                const auto done = pump_replies(*server, sink, worker.flight, worker.parameters, {1 << 20});
+                REQUIRE(done.result == pump_result::drained);
+                take_flight(worker.flight, told);
+                server->in.consume(done.consumed);
+                want = done.want;
+                server->in.keep();
+            }
+        }
+        CHECK(server->owed.empty());
+        return told;
+    };
+    CHECK(say(described("a"), forward, description::unread) == described("a"));
+    CHECK(statement->described == 0);
+    CHECK(say(described("a"), forward, description::told, false) == described("a"));
+    const auto first = statement->described;
+    CHECK(first > pgmend::protocol::no_result_digest);
+    const auto group = server->owed.group();
+    server->statements.insert(statement->id, group);
+    server->statements.confirm(statement->id);
+    server->statements.check(statement->id);
+    CHECK(server->statements.use(statement->id, group) == statement_presence::unchecked);
+    CHECK(say(described("a"), swallow, description::checked, false).empty());
+    CHECK(server->statements.use(statement->id, group) == statement_presence::present);
+    CHECK(say(described("b"), swallow, description::checked).empty());
+    CHECK(server->statements.use(statement->id, group) == statement_presence::changed);
+    CHECK(say(no_data(), swallow, description::checked).empty());
+    CHECK(server->statements.use(statement->id, group) == statement_presence::changed);
+    CHECK(statement->described == first);
+    // A client was told otherwise: nothing equals what clients were told any more.
+    CHECK(say(described("b"), forward, description::told) == described("b"));
+    CHECK(statement->described == pgmend::protocol::ambiguous_result);
+}
+
+TEST_CASE("reply pump: a comparison that an error has kept from being made has failed") {
+    test_worker worker;
+    const auto server = worker.server();
+    known_statements known;
+    const auto statement = known.make("one");
+    server->statements.insert(statement->id, 0);
+    server->statements.confirm(statement->id);
+    server->statements.check(statement->id);
+    owed_reply asked = reply(reply_kind::describe, swallow);
+    asked.statement = statement;
+    asked.answer = pgmend::protocol::description::checked;
+    push(*server, std::move(asked));
+    recorder sink;
+    byte_source source;
+    source.bytes = error("42P01");
+    REQUIRE(server->in.fill(source, 0).status == io_status::ok);
+    pump_replies(*server, sink, worker.flight, worker.parameters, {1 << 20});
+    CHECK(server->statements.use(statement->id, 0) == statement_presence::changed);
+}
+
+TEST_CASE("reply pump: a stale plan is told to whoever may send the group again, and to the client otherwise"
+) {
+    const auto stale = [](std::string_view sqlstate, std::string_view routine) {
+        return message(
+            'E', "S" + z("ERROR") + "V" + z("ERROR") + "C" + z(sqlstate) + "M" + z("no") +
+                     (routine.empty() ? "" : "R" + z(routine)) + '\0'
+        );
+    };
+    const auto met = [](const std::string& bytes, bool plans_again, bool parsed_before = false) {
+        test_worker worker;
+        const auto server = worker.server();
+        known_statements known;
+        pgmend::protocol::client_statement name{"mine"};
+        if (parsed_before) push(*server, reply(reply_kind::parse, forward));
+        owed_reply bound = reply(reply_kind::bind, forward);
+        bound.statement = known.make("one");
+        bound.client = &name;
+        push(*server, std::move(bound));
+        push(*server, reply(reply_kind::execute, forward));
+        push(*server, reply(reply_kind::sync, forward));
+        recorder sink;
+        sink.plans_again = plans_again;
+        byte_source source;
+        source.bytes = bytes;
+        std::string told;
+        REQUIRE(server->in.fill(source, 0).status == io_status::ok);
+        const auto step = pump_replies(*server, sink, worker.flight, worker.parameters, {1 << 20});
+        CHECK(step.result == pump_result::drained);
+        take_flight(worker.flight, told);
+        CHECK(server->owed.size() == 1);
+        return std::pair{types_of(told), sink.calls};
+    };
+    const std::string changed = stale("0A000", "RevalidateCachedQuery");
+    auto [told, seen] = met(changed, true);
+    CHECK(told.empty());
+    CHECK(seen == calls{"stale one", "undone execute", "undone bind"});
+    std::tie(told, seen) = met(stale("26000", ""), true);
+    CHECK(told.empty());
+    CHECK(seen == calls{"stale one", "undone execute", "undone bind"});
+    std::tie(told, seen) = met(changed, false);
+    CHECK(told == "E");
+    CHECK(seen == calls{"stale one", "error 0A000 no", "undone execute", "undone bind failed"});
+    // Not every feature that is not supported is a plan.
+    std::tie(told, seen) = met(stale("0A000", "transformUpdateStmt"), true);
+    CHECK(told == "E");
+    CHECK(seen == calls{"error 0A000 no", "undone execute", "undone bind failed"});
+    std::tie(told, seen) = met(parse_complete() + changed, false, true);
+    CHECK(told == "1E");
+    CHECK(seen.front() == "stale one told");
 }
 
 TEST_CASE("reply pump: an error before the client's Sync leaves the server skipping until it comes") {

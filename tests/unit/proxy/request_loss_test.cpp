@@ -17,6 +17,7 @@ public:
     void own_row(protocol::byte_view) override {}
     void error(std::string_view, std::string_view, bool, bool) override {}
     bool farewell(std::string_view, std::string_view, bool) override { return false; }
+    bool stale_plan(const protocol::statement_ref&, bool) override { return false; }
     void command_complete(std::string_view) override {}
     void ready() override {}
     void undone(owed_reply& reply) override { letters += "pbdecsqf."[static_cast<std::size_t>(reply.kind)]; }
@@ -168,6 +169,34 @@ TEST_CASE("request loss: what a request may have done is told by its statements"
         CHECK(relay.may_survive() == survives);
         CHECK(relay.outside_effects() == outside);
     }
+}
+
+TEST_CASE("request loss: the beginning of an answer is unsaid where nothing in it is final or told once") {
+    const auto unsaid = [](const std::string& answer, const std::string& asked, std::size_t limit = 1000) {
+        pool::gather flight;
+        flight.add(protocol::as_bytes(answer));
+        pool::request_record record;
+        record.begin(limit);
+        record.add(protocol::as_bytes(asked));
+        return may_be_unsaid(flight, record);
+    };
+    const std::string unnamed = group();
+    const std::string named = parse("mine", "select 1") + bind("", "mine") + execute() + sync();
+    const std::string rows = bind_complete() + row_description() + row({"1"});
+    CHECK(unsaid("", unnamed));
+    CHECK(unsaid(rows, unnamed));
+    CHECK(unsaid(parse_complete() + rows, unnamed));
+    CHECK(unsaid(rows.substr(0, rows.size() - 2), unnamed));
+    CHECK(unsaid(rows, named));
+    CHECK_FALSE(unsaid(parse_complete() + rows, named));
+    CHECK_FALSE(unsaid(rows + complete("SELECT 1"), unnamed));
+    CHECK_FALSE(unsaid(rows + ready('I'), unnamed));
+    CHECK_FALSE(unsaid(rows + parameter_status("TimeZone", "UTC"), unnamed));
+    CHECK_FALSE(unsaid(notification() + rows, unnamed));
+    CHECK_FALSE(unsaid(rows + error("57P01"), unnamed));
+    CHECK_FALSE(unsaid(copy_in_response(), unnamed));
+    CHECK_FALSE(unsaid(rows, unnamed, 10));
+    CHECK_FALSE(unsaid(parse_complete(), close('S', "mine") + unnamed));
 }
 
 }  // namespace pgmend::test

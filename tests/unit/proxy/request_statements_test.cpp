@@ -152,6 +152,73 @@ TEST_CASE("prepared statements: what a server lacks is sent ahead, once") {
     CHECK(c.client.sent() == parse("pgmend_1", "select $1") + describe('S', "pgmend_1"));
 }
 
+TEST_CASE("prepared statements: who decodes by what it was told is not given another result") {
+    one_client c;
+    c.prepared("a", "select * from t");
+    const auto told = c.client.relay.statements().find("a")->statement;
+    told.describe(77);
+    const auto other = c.world.worker.server();
+    c.client.server = other.get();
+    const std::string use = bind("", "a") + execute() + sync();
+    const std::string used = bind("", "pgmend_1") + execute() + sync();
+    const std::string asked = parse("pgmend_1", "select * from t") + describe('S', "pgmend_1");
+    const std::uint64_t epoch = c.world.epoch;
+    CHECK(c.client.say(use) == request_result::too_many);
+    CHECK(c.client.relay.waits_for_answers());
+    CHECK(c.client.sent() == asked);
+    CHECK(owed(*other) == "p-d-");
+    CHECK(c.client.say("") == request_result::too_many);
+    CHECK(c.client.sent().empty());
+    answer_all(*other);
+    SECTION("the same: it goes on, and is not asked about again") {
+        other->statements.checked(told->id, true);
+        CHECK(c.client.say("") == request_result::need_more);
+        CHECK(c.client.sent() == used);
+        answer_all(*other);
+        c.client.say(use);
+        CHECK(c.client.sent() == used);
+        CHECK(c.world.epoch == epoch);
+    }
+    SECTION("another: PostgreSQL's own words, and whoever prepares the text now gets another statement") {
+        other->statements.checked(told->id, false);
+        c.client.say("");
+        CHECK(types_of(c.client.sent()) == "DS");
+        CHECK(owed(*other) == "d~s");
+        CHECK(other->owed.front().error == protocol::substitute_error::changed_result);
+        CHECK(c.world.epoch == epoch + 1);
+        answer_all(*other);
+        // Told now, it may have the other result.
+        c.client.say(bind("", "a") + describe('P', "") + execute() + sync());
+        CHECK(c.client.sent() == bind("", "pgmend_1") + describe('P', "") + execute() + sync());
+        answer_all(*other);
+        c.client.say(use);
+        CHECK(types_of(c.client.sent()) == "DS");
+        CHECK(c.world.epoch == epoch + 1);
+        answer_all(*other);
+        c.client.say(parse("b", "select * from t") + sync());
+        CHECK(c.client.relay.statements().find("b")->statement->id != told->id);
+    }
+}
+
+TEST_CASE("prepared statements: who is told in the same flight, or never was, waits for nothing") {
+    one_client c;
+    c.prepared("a", "select * from t");
+    const auto other = c.world.worker.server();
+    c.client.server = other.get();
+    c.client.say(bind("", "a") + execute() + sync());
+    CHECK(types_of(c.client.sent()) == "PBES");
+    c.client.relay.statements().find("a")->statement.describe(77);
+    const auto third = c.world.worker.server();
+    c.client.server = third.get();
+    c.client.say(bind("", "a") + describe('P', "") + execute() + sync());
+    CHECK(types_of(c.client.sent()) == "PDBDES");
+    CHECK(owed(*third) == "p-d-bdes");
+    // Of a statement that has been described, no further portal is.
+    CHECK(third->owed.at(3).answer == protocol::description::unread);
+    // Others are still not told.
+    CHECK(c.client.say(bind("", "a")) == request_result::too_many);
+}
+
 TEST_CASE("prepared statements: what an earlier group may not have made is waited for") {
     one_client c;
     c.prepared("a", "select 1");
