@@ -321,7 +321,7 @@ pool::task<bool> client_login::find_server() {
     facts.settings = facts.startup;
     session_.parameters = facts.settings;
     const bool session_mode = worker_.settings().pool.mode() == config::pool_mode::session;
-    facts.keeps_server = worker_.settings().pool.session_state() == config::session_policy::pin;
+    if (worker_.settings().pool.session_state() == config::session_policy::pin) facts.keep_server();
     if (session_mode) {
         facts.pins.add(pin_reason::session_mode);
     } else {

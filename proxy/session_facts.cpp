@@ -85,14 +85,15 @@ void session_facts::note_sequences(const protocol::statement_traits& traits, std
     const std::string_view name =
         application != nullptr ? std::string_view{*application} : std::string_view{};
     if (asks_what_was_drawn(traits, text)) {
-        if (habits != nullptr && last_draw_ != 0) habits->learn(last_draw_, name);
+        if (habits != nullptr && last_draw != 0) habits->learn(last_draw, name);
         pins.add(pin_reason::sequence);
         return;
     }
     // What an INSERT puts in differs each time.
     const bool insert = traits.kind == statement_kind::insert;
-    last_draw_ = sequence_habits::shape(insert ? text.substr(0, text.find('(')) : text);
-    if (habits != nullptr && habits->knows(last_draw_, name)) pins.add(pin_reason::sequence);
+    const std::uint64_t shape = sequence_habits::shape(insert ? text.substr(0, text.find('(')) : text);
+    last_draw = static_cast<std::uint32_t>(shape);
+    if (habits != nullptr && habits->knows(last_draw, name)) pins.add(pin_reason::sequence);
 }
 
 /// Another statement follows before the reset was answered: what it did is asked later.
@@ -101,7 +102,7 @@ void session_facts::doubt_reset() {
         case certain_reset::none:
             return;
         case certain_reset::one:
-            touched_.insert_or_assign(reset_name_, true);
+            touched_.insert_or_assign(*reset_name_, true);
             return;
         case certain_reset::all:
         case certain_reset::everything:
@@ -125,7 +126,7 @@ void session_facts::note(const protocol::statement_traits& traits, std::string_v
     if (!pins.empty() && (has(effects, may_release) || traits.kind == statement_kind::close_cursor)) {
         review_pins_ = true;
     }
-    if (keeps_server && (effects & ~session_effect::changes_schema) != session_effect::none)
+    if (keeps_server_ && (effects & ~session_effect::changes_schema) != session_effect::none)
         pins.add(pin_reason::parameter);
     for (const auto& [effect, reason] : pinnings) {
         if (!has(effects, effect) || pins.has(reason)) continue;
@@ -171,7 +172,7 @@ void session_facts::note_changes(const protocol::statement_traits& traits, std::
                 if (change.is_local) break;
                 if (alone) {
                     reset_ = certain_reset::one;
-                    reset_name_ = change.name;
+                    reset_name_ = std::make_unique<std::string>(change.name);
                 } else {
                     touched_.insert_or_assign(change.name, true);
                 }
@@ -213,9 +214,9 @@ void session_facts::completed(
             return;
         case certain_reset::one:
             if (tag != "RESET" && tag != "SET") return;
-            settings = store.with(settings, reset_name_, startup->find(reset_name_));
-            server.settings = store.with(server.settings, reset_name_, nullptr);
-            touched_.erase(reset_name_);
+            settings = store.with(settings, *reset_name_, startup->find(*reset_name_));
+            server.settings = store.with(server.settings, *reset_name_, nullptr);
+            touched_.erase(*reset_name_);
             return;
         case certain_reset::all:
             if (tag != "RESET") return;
@@ -270,7 +271,7 @@ std::string_view session_facts::reported(std::string_view name, std::string_view
     if (name != application_name) return value;
     const auto touched = touched_.find(name);
     const bool certain = completed_ == certain_reset::all || completed_ == certain_reset::everything ||
-                         (completed_ == certain_reset::one && reset_name_ == name);
+                         (completed_ == certain_reset::one && *reset_name_ == name);
     const bool reset = certain || (touched != touched_.end() && touched->second);
     const std::string* own = startup->find(name);
     return reset && own != nullptr ? *own : value;

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -65,10 +66,13 @@ public:
     const protocol::parameter_set* settings = nullptr;  ///< in force now, beyond the server's startup values
     const protocol::parameter_set* told = nullptr;      ///< what the client was told by ParameterStatus
     pin_set pins;
+    /// The shape of the last statement that may have drawn from a sequence; zero: none.
+    std::uint32_t last_draw = 0;
     sequence_habits* habits = nullptr;  ///< of all clients of the worker; may be null
     shared_channels* shared = nullptr;  ///< null while the shared connection hears nothing for this client
-    bool keeps_server = false;          ///< pool.session_state: pin
 
+    /// pool.session_state: pin.
+    void keep_server() noexcept { keeps_server_ = true; }
     /// The client has a server; `foreign`: somebody else had it since, and may have used sequences.
     void server_taken(bool foreign) noexcept { foreign_sequences_ = foreign; }
     /// Whether what sequences gave others must be forgotten before this statement. Told once.
@@ -143,7 +147,7 @@ private:
     /// Parameters whose value is not known for certain, and whether the last statement that named one was a
     /// reset.
     std::map<std::string, bool, std::less<>> touched_;
-    std::string reset_name_;
+    std::unique_ptr<std::string> reset_name_;    ///< set while one of the two below is `one`
     certain_reset reset_ = certain_reset::none;  ///< sent, not answered yet
     certain_reset completed_ =
         certain_reset::none;  ///< answered; what it changed is reported before ReadyForQuery
@@ -152,8 +156,7 @@ private:
     bool local_settings_ = false;
     bool had_temporary_objects_ = false;
     bool foreign_sequences_ = false;
-    /// The shape of the last statement that may have drawn from a sequence; zero: none.
-    std::uint64_t last_draw_ = 0;
+    bool keeps_server_ = false;
 };
 
 }  // namespace pgmend::proxy
