@@ -22,9 +22,9 @@ std::string quoted(std::string_view text) { return '"' + std::string(text) + '"'
 
 }  // namespace
 
-pool::task<bool> serve_console(client_session& session, std::string user, admin_role role) {
+pool::task<> serve_console(client_session& session, std::string user, admin_role role) {
     admin_console console{session, std::move(user), role};
-    co_return co_await console.run();
+    co_await console.run();
 }
 
 admin_console::admin_console(client_session& session, std::string user, admin_role role)
@@ -32,7 +32,7 @@ admin_console::admin_console(client_session& session, std::string user, admin_ro
 
 admin_console::~admin_console() { worker_.admin().console_ends(); }
 
-pool::task<bool> admin_console::run() {
+pool::task<> admin_console::run() {
     session_.phase_ = session_phase::console;
     if (session_.draining_) session_.gate_.set(client_session::drained);
     welcome();
@@ -49,7 +49,6 @@ pool::task<bool> admin_console::run() {
         session_.out_.clear();
     }
     session_.close_when_sent();
-    co_return session_.out_.blocked();
 }
 
 void admin_console::welcome() {

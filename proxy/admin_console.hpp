@@ -18,8 +18,8 @@ namespace pgmend::proxy {
 class client_session;
 class worker_core;
 
-/// From the welcome to the end. True when last words still wait for the client's socket.
-pool::task<bool> serve_console(client_session& session, std::string user, admin_role role);
+/// From the welcome to the end; last words may still wait for the client's socket.
+pool::task<> serve_console(client_session& session, std::string user, admin_role role);
 
 class admin_console {
 public:
@@ -28,7 +28,7 @@ public:
     admin_console(const admin_console&) = delete;
     admin_console& operator=(const admin_console&) = delete;
 
-    pool::task<bool> run();
+    pool::task<> run();
 
 private:
     /// Of the extended protocol: at most one command, as in PostgreSQL.

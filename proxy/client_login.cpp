@@ -6,6 +6,7 @@
 #include "protocol/frame.hpp"
 #include "protocol/message_writer.hpp"
 #include "protocol/sqlstate.hpp"
+#include "proxy/admin_console.hpp"
 #include "proxy/worker_core.hpp"
 
 namespace pgmend::proxy {
@@ -24,7 +25,9 @@ constexpr config::duration own_server_patience = std::chrono::seconds{1};
 
 pool::task<login_end> log_in_client(client_session& session) {
     client_login login{session};
-    co_return co_await login.run();
+    login_end end = co_await login.run();
+    if (end.what == login_end::kind::console) co_await serve_console(session, login.user_, login.role_);
+    co_return end;
 }
 
 client_login::client_login(client_session& session)
@@ -191,13 +194,13 @@ bool client_login::for_console() const {
 login_end client_login::console_end() {
     deadline_.stop();
     const bool same_machine = session_.local_ || is_loopback(address());
-    const admin_role role = role_of(worker_.settings(), user_, same_machine);
+    role_ = role_of(worker_.settings(), user_, same_machine);
     if (!proven_ && !same_machine) {
         refuse(
             protocol::sqlstate::invalid_authorization, "the console asks for authentication",
             login_result::wrong_password, "The rule that lets this address in is \"trust\"."
         );
-    } else if (role == admin_role::none) {
+    } else if (role_ == admin_role::none) {
         refuse(
             protocol::sqlstate::insufficient_privilege, "permission denied for database \"" + database_ + '"',
             login_result::wrong_password,
@@ -216,9 +219,9 @@ login_end client_login::console_end() {
         );
     } else {
         worker_.metrics().client_logins.add(login_result::ok);
-        return {login_end::kind::console, user_, role};
+        return {login_end::kind::console};
     }
-    return {login_end::kind::refused, {}, {}};
+    return {login_end::kind::refused};
 }
 
 /// DISABLE: PostgreSQL's own words for a database with ALLOW_CONNECTIONS false.
@@ -325,8 +328,7 @@ pool::task<bool> client_login::find_server() {
     if (session_mode) {
         facts.pins.add(pin_reason::session_mode);
     } else {
-        session_.catalog_ = &worker_.catalog_of(database_);
-        session_.requests_.use_catalog(session_.catalog_);
+        session_.requests_.use_catalog(&worker_.catalog_of(database_));
     }
     session_.requests_.use_traffic(&pool.traffic());
     if (pool.facts(session_.partition).welcome == nullptr) {
@@ -407,7 +409,6 @@ pool::task<bool> client_login::open_replication() {
     parameters_.emplace_back("replication", replication_);
     if (application_name_) parameters_.emplace_back("application_name", *application_name_);
     session_.facts_.pins.add(pin_reason::replication);
-    session_.physical_ = physical_replication_;
     auto outcome = std::make_shared<pool::login_outcome>();
     client_session& session = session_;
     // The session outlives the attempt: it ends only after this callback has run.
@@ -431,6 +432,7 @@ pool::task<bool> client_login::open_replication() {
         co_return false;
     }
     session_.facts_.told = session_.dedicated_->reported;
+    session_.physical_ = physical_replication_;
     session_.phase_ = session_phase::blind;
     session_.dedicated_->io->watch(
         session_.gate_, {client_session::server_readable, client_session::server_writable}

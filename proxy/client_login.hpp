@@ -35,11 +35,9 @@ struct login_end {
         console,    ///< an administrator's commands may come
     };
     kind what = kind::gone;
-    std::string user{};  ///< of a console
-    admin_role role = admin_role::none;
 };
 
-/// The whole way in, in a frame of its own that is gone when the client is.
+/// The whole way in, in a frame of its own that is gone when the client is. A console lives in it to its end.
 pool::task<login_end> log_in_client(client_session& session);
 
 class client_login final : public pool::list_node<client_login> {
@@ -84,6 +82,7 @@ private:
     bool for_console() const;
     /// A console, or the client was told why not.
     login_end console_end();
+    friend pool::task<login_end> log_in_client(client_session& session);
     /// False when an administrator keeps clients out of it; then the client was told.
     bool may_use_database();
 
@@ -111,7 +110,8 @@ private:
     std::optional<std::string> application_name_;  ///< where the client gives one
     std::string replication_;
     bool physical_replication_ = false;
-    bool proven_ = false;             ///< who it is, not just believed
+    bool proven_ = false;  ///< who it is, not just believed
+    admin_role role_ = admin_role::none;
     std::vector<std::byte> message_;  ///< body of the last message read
     /// The session's stream once it is one of TLS; the session owns it.
     const pool::tls_stream* tls_ = nullptr;

@@ -3,7 +3,6 @@
 #include "config/log.hpp"
 #include "protocol/message_writer.hpp"
 #include "protocol/sqlstate.hpp"
-#include "proxy/admin_console.hpp"
 #include "proxy/worker_core.hpp"
 
 namespace pgmend::proxy {
@@ -29,8 +28,8 @@ client_session::client_session(
       out_(worker.buffers()),
       requests_(worker.relay(), facts_),
       peer_(std::move(peer)),
-      connected_at_(worker.env().now()),
-      id_(worker.next_id()),
+      id_(static_cast<std::uint32_t>(worker.next_id())),
+      connected_s_(seconds_of(worker.env().now())),
       local_(local) {
     io_->watch(gate_, {client_readable, client_writable, client_broken});
     worker_.metrics().clients_connected.add();
@@ -48,7 +47,7 @@ pool::detached client_session::run() {
         if (draining_) gate_.set(drained);
         if (!in_.empty() || io_->buffered() != 0) gate_.set(client_readable);
     } else if (end.what == login_end::kind::console) {
-        alive = co_await serve_console(*this, end.user, end.role);
+        alive = out_.blocked();
     } else if (end.what == login_end::kind::refused) {
         close_when_sent();
         alive = out_.blocked();
@@ -210,7 +209,7 @@ bool client_session::to_server() {
         phase_ = session_phase::active;
         request_began_ = worker_.env().now();
     }
-    if (query_began_ == config::time_point{} && !holding()) query_began_ = worker_.env().now();
+    if (since == config::time_point{} && !holding()) since = worker_.env().now();
     worker_.metrics().server_bytes_sent.add(flight.bytes());
     return server_->out.send(*server_->io, flight);
 }

@@ -63,7 +63,12 @@ public:
     session_phase phase() const noexcept { return phase_; }
     const client_key& key() const noexcept { return key_; }
     /// No other of this process has it.
-    std::uint64_t id() const noexcept { return id_; }
+    std::uint32_t id() const noexcept { return id_; }
+    static std::uint32_t seconds_of(config::time_point when) noexcept {
+        return static_cast<std::uint32_t>(
+            std::chrono::duration_cast<std::chrono::seconds>(when.time_since_epoch()).count()
+        );
+    }
     pool::server_connection* server() const noexcept { return server_; }
 
     // pool_waiter
@@ -224,19 +229,17 @@ private:
     std::unique_ptr<pool::server_connection> dedicated_;
     std::unique_ptr<pool::gate_timer> closing_timer_;
     std::unique_ptr<refusal> refusal_;
-    std::unique_ptr<mishap> mishap_;       ///< null unless a server was lost, or says that it goes
-    database_catalog* catalog_ = nullptr;  ///< null where nothing depends on it
+    std::unique_ptr<mishap> mishap_;  ///< null unless a server was lost, or says that it goes
     std::unique_ptr<catalog_survey> survey_;
     std::unique_ptr<subscription> listening_;  ///< null while the shared connection hears nothing for it
     std::unique_ptr<std::vector<std::optional<std::string>>> row_;  ///< the answer to our own query
     client_key key_;
     std::string peer_;
     config::time_point request_began_{};
-    config::time_point query_began_{};  ///< what the server is answering; zero: nothing
-    config::time_point connected_at_;
-    const std::uint64_t id_;
-    std::size_t want_ = 0;         ///< size of the client's message that is waited for
-    std::size_t server_want_ = 0;  ///< and of the server's
+    const std::uint32_t id_;
+    const std::uint32_t connected_s_;  ///< when, in seconds of the worker's clock
+    std::size_t want_ = 0;             ///< size of the client's message that is waited for
+    std::size_t server_want_ = 0;      ///< and of the server's
     pin_set counted_pins_;
     std::uint64_t taken_in_ = 0;  ///< the catalog's epoch when the server was taken
     session_phase phase_ = session_phase::login;
@@ -244,8 +247,8 @@ private:
     bool setting_up_ = false;  ///< for a request that has not been sent yet
     bool prepared_ = false;    ///< the server is set up: what is asked now follows a request
     bool draining_ = false;
-    bool local_ = false;     ///< over a Unix socket: TLS is not asked for
     bool physical_ = false;  ///< replication of the physical kind
+    bool local_ = false;     ///< over a Unix socket: TLS is not asked for
     bool own_over_ = false;
     bool own_failed_ = false;
     bool own_ran_out_of_time_ = false;

@@ -73,6 +73,7 @@ public:
 
     /// Of the database the client is logged into; null: nothing is known of it.
     void use_catalog(database_catalog* catalog) noexcept { catalog_ = catalog; }
+    database_catalog* catalog() const noexcept { return catalog_; }
     /// Where prepared statements are counted; null: nowhere.
     void use_traffic(pool::traffic_stats* traffic) noexcept { traffic_ = traffic; }
     /// Deals with `data`. `server` is null while the client has none; answers that need none go to

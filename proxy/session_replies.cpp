@@ -91,8 +91,8 @@ void client_session::ready() {
     pool::traffic_stats& traffic = pool_->traffic();
     const auto now = worker_.env().now();
     ++traffic.queries;
-    if (query_began_ != config::time_point{}) traffic.query_time += now - query_began_;
-    query_began_ = server_->owed.empty() ? config::time_point{} : now;
+    if (since != config::time_point{}) traffic.query_time += now - since;
+    since = server_->owed.empty() ? config::time_point{} : now;
     if (server_->status != transaction_status::idle) return;
     worker_.metrics().transactions.add();
     ++traffic.transactions;

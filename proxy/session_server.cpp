@@ -50,7 +50,7 @@ bool client_session::take_server(pool::server_connection& server) {
     const auto now = worker_.env().now();
     if (phase_ == session_phase::waiting) worker_.metrics().wait_seconds.record(now - since);
     request_began_ = now;
-    query_began_ = {};
+    since = {};  // from here on: when what it answers was sent
     phase_ = session_phase::active;
     server.request.begin(worker_.settings().retry.max_bytes().bytes);
     taken_for_request_ = true;
@@ -63,11 +63,12 @@ bool client_session::take_server(pool::server_connection& server) {
 /// settings hold before they run. False while something is asked.
 bool client_session::prepare_server() {
     // An old catalog is looked at here too: this client waits for its answer, so it will not leave meanwhile.
-    if (catalog_ != nullptr && (catalog_->stale() || catalog_->due(worker_.env().now()))) {
+    if (requests_.catalog() != nullptr &&
+        (requests_.catalog()->stale() || requests_.catalog()->due(worker_.env().now()))) {
         survey();
         return false;
     }
-    if (catalog_ != nullptr) taken_in_ = catalog_->epoch();
+    if (requests_.catalog() != nullptr) taken_in_ = requests_.catalog()->epoch();
     prepared_ = true;
     if (server_->settings != facts_.settings) {
         worker_.metrics().restores.add();
@@ -81,7 +82,9 @@ bool client_session::prepare_server() {
 
 void client_session::survey() {
     if (!survey_)
-        survey_ = std::make_unique<catalog_survey>(*catalog_, worker_.env().now(), worker_.held_message());
+        survey_ = std::make_unique<catalog_survey>(
+            *requests_.catalog(), worker_.env().now(), worker_.held_message()
+        );
     const std::string* version = server_->reported->find("server_version");
     own_query(survey_->query(version != nullptr ? *version : ""), session_phase::surveying);
 }
@@ -101,7 +104,7 @@ bool client_session::survey_over() {
     // What ran behind the change was judged by what was known before it.
     using change = request_relay::catalog_change;
     if (std::exchange(catalog_change_, change::none) == change::used_changed &&
-        catalog_->current()->hides_anything()) {
+        requests_.catalog()->current()->hides_anything()) {
         facts_.pins.add(pin_reason::unknown);
     }
     return true;
@@ -141,13 +144,14 @@ bool client_session::request_done() {
     using change = request_relay::catalog_change;
     if (const auto changed = requests_.take_catalog_change(); changed != change::none) {
         catalog_change_ = changed;
-        catalog_->change_seen();  // now it is carried out
+        requests_.catalog()->change_seen();  // now it is carried out
     }
     if (facts_.in_doubt()) {
         own_query(facts_.review_query(pool_->login().user), session_phase::reviewing);
         return true;
     }
-    const bool old = !facts_.pins.empty() && catalog_ != nullptr && catalog_->due(worker_.env().now());
+    const bool old = !facts_.pins.empty() && requests_.catalog() != nullptr &&
+                     requests_.catalog()->due(worker_.env().now());
     if (catalog_change_ != change::none || old) {
         survey();
         return true;
@@ -240,7 +244,8 @@ void client_session::give_back(bool client_gone) {
         if (std::exchange(counted_active_, false)) worker_.metrics().clients_active.sub();
         const bool own_under_way = phase_ == session_phase::surveying || phase_ == session_phase::restoring ||
                                    phase_ == session_phase::reviewing;
-        const bool catalog_moved = catalog_ != nullptr && taken_in_ != catalog_->epoch();
+        const bool catalog_moved =
+            requests_.catalog() != nullptr && taken_in_ != requests_.catalog()->epoch();
         const bool touched = facts_.unverified() || own_under_way || requests_.materialized() ||
                              server.settings != facts_.settings || catalog_moved;
         if (server.at_safe_point() && !server.out.blocked() && !requests_.mid_message()) {

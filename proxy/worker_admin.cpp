@@ -232,9 +232,10 @@ void worker_admin::add_client(client_session& session, const facts_wanted& wante
     one.busy = !session.in_.empty() || session.out_.blocked() || server != nullptr;
     one.prepared = session.requests_.statements().size();
     one.pins = session.facts_.pins;
-    one.connected = now - session.connected_at_;
-    one.requested = now - (session.request_began_ == config::time_point{} ? session.connected_at_
-                                                                          : session.request_began_);
+    const std::uint32_t age = client_session::seconds_of(now) - session.connected_s_;
+    one.connected = std::chrono::seconds{age};
+    const bool asked = session.request_began_ != config::time_point{};
+    one.requested = asked ? now - session.request_began_ : one.connected;
     if (waiting) {
         one.waited = now - session.since;
         one.requested = one.waited;
