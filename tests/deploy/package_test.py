@@ -107,7 +107,7 @@ def test_package_is_installed_upgraded_and_removed(here):
         check(config.exists() and not (root / "usr/bin/pgmend").exists(), "removal keeps settings, and only these")
         in_root(root, "dpkg", "--purge", "pgmend")
         left = {path for path in files_of(root) - before
-                if not path.startswith(("var/lib/dpkg", "var/log", "var/cache", "etc/passwd", "etc/group", "etc/shadow",
+                if not path.startswith(("var/lib/dpkg", "var/log", "var/cache", "run/adduser", "etc/passwd", "etc/group", "etc/shadow",
                                         "etc/gshadow", "etc/subuid", "etc/subgid"))}
         same(left, set(), "left behind after purge")
     finally:
