@@ -1,18 +1,18 @@
 #pragma once
 // What was healed, and what could not be: one event for each act, in a bounded ring (HEALING section 11). The
-// acts are counted and logged where they happen; this is what is shown of them. Written by workers and by the
-// control thread, only when something has broken; read by any thread. A lock guards it: nothing of a query's
-// path comes here.
+// acts are counted and logged where they happen; this is what is shown of them. Each worker has one of its
+// own, and nothing of a query's path comes here. Pure; one thread.
 
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
 #include <deque>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "config/environment.hpp"
 
 namespace pgmend::proxy {
 
@@ -27,8 +27,8 @@ inline constexpr std::array<std::string_view, 4> healing_kind_words{
     "server_lost", "request_done", "plan_renewed", "primary"};
 
 struct healing_event {
-    std::uint64_t number = 0;                    ///< from one on, in the order of `add`; given by the ledger
-    std::chrono::system_clock::time_point at{};  ///< given by the ledger
+    std::uint64_t number = 0;  ///< from one on, in the order of `add`; given by the ledger
+    config::time_point at{};   ///< by the clock of the environment
     healing_kind kind = healing_kind::server_lost;
     std::string_view outcome;   ///< a word that lives for ever (config::metrics::label_word)
     std::string client;         ///< its address; empty where no client is concerned
@@ -45,8 +45,6 @@ public:
     explicit healing_ledger(std::size_t limit) : limit_(limit) {}
 
     void add(healing_event event) {
-        event.at = std::chrono::system_clock::now();
-        const std::lock_guard guard{lock_};
         event.number = ++last_;
         if (limit_ == 0) return;
         if (events_.size() == limit_) events_.pop_front();
@@ -54,18 +52,13 @@ public:
     }
     /// At most `most` of the latest events, the oldest first.
     std::vector<healing_event> latest(std::size_t most) const {
-        const std::lock_guard guard{lock_};
         const std::size_t count = std::min(most, events_.size());
         return {events_.end() - static_cast<std::ptrdiff_t>(count), events_.end()};
     }
     /// Events ever added.
-    std::uint64_t total() const {
-        const std::lock_guard guard{lock_};
-        return last_;
-    }
+    std::uint64_t total() const noexcept { return last_; }
 
 private:
-    mutable std::mutex lock_;
     std::deque<healing_event> events_;
     std::size_t limit_;
     std::uint64_t last_ = 0;

@@ -333,13 +333,12 @@ request_relay::outcome request_relay::bind() {
     const bool names_others = has(prepared.traits.effects, speaks_of_statements);
     if (names_others && names_undecided(prepared.text)) return wait_for_answers();
     if (facts_.asks_channels(prepared.text)) announce_channels();
-    switch (provide(*statement, !name.empty(), false)) {
-        case provided::ready:
-            break;
-        case provided::wait:
-            return wait_for_answers();
-        case provided::changed:
-            return force_error(substitute_error::changed_result);
+    const bool there = !name.empty() && server_->statements.use(prepared.id, server_->owed.group()) ==
+                                            pool::statement_presence::present;
+    if (!there) {
+        const provided provision = provide(*statement, !name.empty(), false);
+        if (provision == provided::wait) return wait_for_answers();
+        if (provision == provided::changed) return force_error(substitute_error::changed_result);
     }
     if (facts_.take_foreign_sequences(traits_of(*statement), prepared.text))
         forget_sequences(reply_action::swallow);
@@ -374,7 +373,7 @@ request_relay::outcome request_relay::describe() {
     const char what = static_cast<char>(reader.u8());
     const std::string_view name = reader.cstring();
     if (!reader.done() || what != 'S' || name.size() > longest_name) {
-        if (what == 'P' && name.empty() && portal_ && portal_->described == 0) {
+        if (portal_ && portal_->described == 0 && what == 'P' && name.empty()) {
             owed_reply& reply = owe(reply_kind::describe);
             reply.statement = portal_;
             reply.answer = protocol::description::told;

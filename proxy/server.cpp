@@ -96,7 +96,6 @@ std::string server::open() {
                std::to_string(settings_->http.port()) + ": " + error.message();
     }
     metrics_.attach(health_cells_);
-    ledger_ = std::make_shared<healing_ledger>(settings_->ledger.events());
     watch_servers();
     // Every worker needs a server connection of its own to a pool.
     const auto threads =
@@ -113,7 +112,6 @@ std::string server::open() {
         options.workers = workers;
         options.process_secret = secret;
         options.schema_changes = schema_changes;
-        options.ledger = ledger_;
         options.live = files_.facts();
         options.life = life_;
         options.memory_pressed = memory_.pressed();
@@ -193,7 +191,6 @@ void server::watch_servers() {
         return config::time_point{config::duration{(*life_)[node].load(std::memory_order_relaxed)}};
     };
     options.publish = [this](health::topology_snapshot picture) {
-        tell_of_primary(*picture);
         for (const auto& worker : workers_) {
             worker->post([picture](worker_core& core) { core.update(picture); });
         }
@@ -201,23 +198,6 @@ void server::watch_servers() {
     monitor_ = std::make_unique<health::health_monitor>(
         control_, *health_cells_, std::move(watched), std::move(options)
     );
-}
-
-/// The ledger hears of each change of the primary, and of its loss.
-void server::tell_of_primary(const health::topology& picture) {
-    const auto now = picture.memory.primary;
-    if (now == primary_) return;
-    const auto name = [this](std::size_t node) {
-        return config::print_server(settings_->upstream.servers()[node]);
-    };
-    healing_event event;
-    event.kind = healing_kind::primary;
-    event.outcome = label_word(picture.reason);
-    if (now) event.server = name(*now);
-    event.cause = primary_ ? "before it was " + name(*primary_) : "none was known before";
-    event.cause += ", timeline " + std::to_string(picture.memory.timeline);
-    ledger_->add(std::move(event));
-    primary_ = now;
 }
 
 /// The first client is to meet the primary: every server is asked once before clients are let in. No server

@@ -28,8 +28,6 @@ class server {
 public:
     explicit server(std::shared_ptr<const config::settings> settings);
 
-    /// What was healed, in all workers. Any thread.
-    const healing_ledger& ledger() const noexcept { return *ledger_; }
     /// Opens everything; what is wrong, in words, or empty. Nothing runs before it.
     std::string open();
     /// Serves until a signal ends it: SIGTERM drains, SIGINT and a SIGTERM while draining end at once.
@@ -48,7 +46,6 @@ private:
     void watch_servers();
     void wait_for_first_look();
     void spread(const live_facts& facts);
-    void tell_of_primary(const health::topology& picture);
     void announce() const;
     void wait_for_signal();
     void on_signal(int signal);
@@ -82,8 +79,6 @@ private:
     service_notify manager_;
     takeover takeover_;
     int predecessor_ = -1;  ///< a pipe to the process whose sockets we inherited, until we serve
-    std::shared_ptr<healing_ledger> ledger_;
-    std::optional<std::size_t> primary_;  ///< as last told to the ledger
     std::shared_ptr<life_signs> life_;
     std::unique_ptr<health::health_monitor> monitor_;
     std::vector<std::unique_ptr<worker>> workers_;

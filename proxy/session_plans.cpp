@@ -37,6 +37,7 @@ bool client_session::stale_plan(const protocol::statement_ref& statement, bool u
     const plan_outcome outcome = again ? plan_outcome::renewed : plan_outcome::forwarded;
     worker_.metrics().stale_plans.add(outcome);
     healing_event act;
+    act.at = worker_.env().now();
     act.kind = healing_kind::plan_renewed;
     act.outcome = label_word(outcome);
     act.client = peer_;

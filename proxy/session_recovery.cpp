@@ -91,6 +91,7 @@ std::string client_session::shape_of_request() {
 void client_session::note_recovery(const recovery_step& step) {
     worker_.metrics().recoveries.add(step.why);
     healing_event act;
+    act.at = worker_.env().now();
     act.kind = healing_kind::server_lost;
     act.outcome = label_word(step.why);
     act.client = peer_;
@@ -176,6 +177,7 @@ void client_session::recovered() {
         const auto took = worker_.env().now() - mishap_->first_loss;
         worker_.metrics().recovery_seconds.record(took);
         healing_event act;
+        act.at = worker_.env().now();
         act.kind = healing_kind::request_done;
         act.outcome = "healed";
         act.client = peer_;

@@ -80,6 +80,7 @@ worker_core::worker_core(
           habits_,
           this},
       retries_(options_.settings->retry.budget()),
+      ledger_(options_.settings->ledger.events()),
       users_(options_.live.secrets, options_.process_secret),
       logins_(*options_.settings, users_, options_.live.towards_servers),
       cluster_(*options_.settings, env_),
@@ -87,8 +88,6 @@ worker_core::worker_core(
       pool_context_{env_, net, buffers_, parameters_, scram_keys_, metrics_, cluster_, to_client_, &ids_} {
     cluster_.connect_monitor(options_.evidence, options_.life);
     if (!options_.schema_changes) options_.schema_changes = std::make_shared<catalog_epoch>(0);
-    if (!options_.ledger)
-        options_.ledger = std::make_shared<healing_ledger>(options_.settings->ledger.events());
     run = [](config::deferred_node& node) noexcept { static_cast<worker_core&>(node).bury(); };
 }
 
@@ -191,7 +190,26 @@ void worker_core::kill_all() {
     }
 }
 
+/// The ledger hears of each change of the primary, and of its loss; once, whatever the number of workers.
+void worker_core::tell_of_primary(const health::topology& picture) {
+    const auto now = picture.memory.primary;
+    if (options_.index != 0 || now == primary_) return;
+    const auto name = [this](std::size_t node) {
+        return config::print_server(options_.settings->upstream.servers()[node]);
+    };
+    healing_event act;
+    act.at = env_.now();
+    act.kind = healing_kind::primary;
+    act.outcome = label_word(picture.reason);
+    if (now) act.server = name(*now);
+    act.cause = primary_ ? "before it was " + name(*primary_) : "none was known before";
+    act.cause += ", timeline " + std::to_string(picture.memory.timeline);
+    ledger_.add(std::move(act));
+    primary_ = now;
+}
+
 void worker_core::update(health::topology_snapshot picture) {
+    tell_of_primary(*picture);
     cluster_.update(std::move(picture));
     for (client_session* session = sessions_.front(); session != nullptr;
          session = pool::intrusive_list<client_session>::next(*session)) {

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
@@ -38,8 +39,6 @@ struct worker_options {
     std::shared_ptr<const std::atomic<bool>> memory_pressed;
     /// Shared by all workers of one process; null: this worker is the only one.
     std::shared_ptr<catalog_epoch> schema_changes;
-    /// Likewise; null: a ledger of this worker's own.
-    std::shared_ptr<healing_ledger> ledger;
     /// Hands a cancel to another worker; may be empty with one worker.
     std::function<void(unsigned worker, std::uint32_t pid, std::vector<std::byte> key)> forward_cancel;
     /// Takes what is asked on a console; empty: there is no console.
@@ -101,7 +100,8 @@ public:
     bool short_of_memory() const noexcept {
         return options_.memory_pressed && options_.memory_pressed->load(std::memory_order_relaxed);
     }
-    healing_ledger& ledger() noexcept { return *options_.ledger; }
+    /// What was healed for this worker's clients; the first worker's tells of primaries too.
+    healing_ledger& ledger() noexcept { return ledger_; }
     backend_cluster& cluster() noexcept { return cluster_; }
     pool::server_pool& pool_for(const std::string& database, const std::string& user);
     database_catalog& catalog_of(const std::string& database);
@@ -119,6 +119,7 @@ public:
 
 private:
     friend class worker_admin;
+    void tell_of_primary(const health::topology& picture);
     void bury() noexcept;
     void about_logins(std::string_view text) override;
     void drop_unused_pools();
@@ -138,6 +139,8 @@ private:
     sequence_habits habits_;
     relay_context relay_;
     health::retry_budget retries_;
+    healing_ledger ledger_;
+    std::optional<std::size_t> primary_;  ///< as last told to the ledger
     user_directory users_;
     server_logins logins_;
     login_throttle throttle_;
