@@ -33,7 +33,7 @@ bool client_session::hand_channels_over() {
         }
         return false;
     }
-    const bool may = facts_.pins.only(pin_reason::listen) && catalog_ != nullptr &&
+    const bool may = facts_.pins.only(pin_reason::listen) && requests_.catalog() != nullptr &&
                      worker_.settings().listen.max_channels() != 0 && same_encoding();
     if (!may) return false;
     if (!listening_) {

@@ -143,13 +143,13 @@ TEST_CASE("event loop: a wake-up that comes behind its work keeps nobody turning
         event_loop loop;
         REQUIRE(loop.add(busy.descriptor, EPOLLIN, busy) == 0);
         std::uint64_t quiet_from = 0;
+        test_timer over{[&] { loop.stop(); }};
         std::function<void()> quiet = [&] {
             loop.remove(busy.descriptor, busy);
             quiet_from = loop.turns();
+            loop.schedule(over, loop.now() + std::chrono::milliseconds{3});
         };
         std::thread other{[&] { loop.post(quiet); }};
-        test_timer over{[&] { loop.stop(); }};
-        loop.schedule(over, loop.now() + std::chrono::milliseconds{4});
         loop.run();
         other.join();
         REQUIRE(quiet_from != 0);

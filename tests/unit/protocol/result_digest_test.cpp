@@ -21,7 +21,7 @@ std::uint64_t digest(const std::string& body) { return result_digest(protocol::a
 
 }  // namespace
 
-TEST_CASE("result digest: names and types count; tables and formats do not") {
+TEST_CASE("result digest: names and types count, tables and formats do not") {
     const std::uint64_t plain = digest(u16(1) + column("a", 100, 23, 0));
     CHECK(plain > no_result_digest);
     CHECK(digest(u16(1) + column("a", 200, 23, 1)) == plain);

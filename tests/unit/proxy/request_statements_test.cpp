@@ -182,8 +182,8 @@ TEST_CASE("prepared statements: who decodes by what it was told is not given ano
     SECTION("another: PostgreSQL's own words, and whoever prepares the text now gets another statement") {
         other->statements.checked(told->id, false);
         c.client.say("");
-        CHECK(types_of(c.client.sent()) == "DS");
-        CHECK(owed(*other) == "d~s");
+        CHECK(types_of(c.client.sent()) == "DES");
+        CHECK(owed(*other) == "d~es");
         CHECK(other->owed.front().error == protocol::substitute_error::changed_result);
         CHECK(c.world.epoch == epoch + 1);
         answer_all(*other);
@@ -192,7 +192,7 @@ TEST_CASE("prepared statements: who decodes by what it was told is not given ano
         CHECK(c.client.sent() == bind("", "pgmend_1") + describe('P', "") + execute() + sync());
         answer_all(*other);
         c.client.say(use);
-        CHECK(types_of(c.client.sent()) == "DS");
+        CHECK(types_of(c.client.sent()) == "DES");
         CHECK(c.world.epoch == epoch + 1);
         answer_all(*other);
         c.client.say(parse("b", "select * from t") + sync());
