@@ -142,7 +142,7 @@ bool client_session::consume_requests() {
         const bool sent = to_server();
         if (server_ != nullptr) server_->request.add(in_.bytes().first(step.consumed));
         in_.consume(step.consumed);
-        want_ = step.want;
+        want_ = static_cast<std::uint32_t>(step.want);
         if (!sent) {
             in_.keep();
             return read_server();  // the server's last words say more than the failed send
@@ -208,6 +208,7 @@ bool client_session::to_server() {
     if (phase_ == session_phase::idle) {
         phase_ = session_phase::active;
         request_began_ = worker_.env().now();
+        server_->request.begin(worker_.settings().retry.max_bytes().bytes);
     }
     if (since == config::time_point{} && !holding()) since = worker_.env().now();
     worker_.metrics().server_bytes_sent.add(flight.bytes());
@@ -240,7 +241,7 @@ bool client_session::pump_server() {
         shown_ = shown_ || !worker_.flight_to_client().empty();
         const bool sent = to_client();
         server_->in.consume(step.consumed);
-        server_want_ = step.want;
+        server_want_ = static_cast<std::uint32_t>(step.want);
         if (step.result == pool::pump_result::violation) {
             server_->broken = true;
             log::warning("server_out_of_step", {{"server", server_->where.to_string()}, {"client", peer_}});

@@ -21,17 +21,18 @@ namespace pgmend::proxy {
 
 class worker_core;
 
+/// In this order: whether a session holds its client's request back is asked at every turn.
 enum class session_phase : std::uint8_t {
     login,         ///< startup, TLS, authentication, welcome
     idle,          ///< no request, no server unless pinned
-    waiting,       ///< a request waits for a server
+    active,        ///< a request runs
+    waiting,       ///< a request waits for a server; from here on it is held back
     surveying,     ///< the server is asked what its database's own functions do
     restoring,     ///< the server is being set up for this client
-    active,        ///< a request runs
     reviewing,     ///< the server is asked what the request left behind
-    failing,       ///< the server is put into the failed block that the client believes in
     replanning,    ///< a prepared statement is closed there, so that it is parsed anew
-    handing_over,  ///< its channels go to the shared connection
+    failing,       ///< the server is put into the failed block that the client believes in
+    handing_over,  ///< its channels go to the shared connection; up to here it is held back
     blind,         ///< replication: bytes are passed on unread
     closing,       ///< the last words are on their way to the client
     console,       ///< an administrator's: it has no server, and admin_console speaks for it
@@ -152,10 +153,7 @@ private:
     bool to_client();
     bool to_server();
     bool holding() const noexcept {
-        return phase_ == session_phase::waiting || phase_ == session_phase::surveying ||
-               phase_ == session_phase::restoring || phase_ == session_phase::reviewing ||
-               phase_ == session_phase::failing || phase_ == session_phase::replanning ||
-               phase_ == session_phase::handing_over;
+        return phase_ >= session_phase::waiting && phase_ <= session_phase::handing_over;
     }
 
     bool want_server();
@@ -238,10 +236,10 @@ private:
     config::time_point request_began_{};
     const std::uint32_t id_;
     const std::uint32_t connected_s_;  ///< when, in seconds of the worker's clock
-    std::size_t want_ = 0;             ///< size of the client's message that is waited for
-    std::size_t server_want_ = 0;      ///< and of the server's
+    std::uint32_t want_ = 0;           ///< size of the client's message that is waited for
+    std::uint32_t server_want_ = 0;    ///< and of the server's
     pin_set counted_pins_;
-    std::uint64_t taken_in_ = 0;  ///< the catalog's epoch when the server was taken
+    std::uint32_t taken_in_ = 0;  ///< the catalog's epoch when the server was taken
     session_phase phase_ = session_phase::login;
     request_relay::catalog_change catalog_change_ = request_relay::catalog_change::none;
     bool setting_up_ = false;  ///< for a request that has not been sent yet

@@ -11,11 +11,12 @@ recovery_step plan_recovery(const loss& facts) noexcept {
     const bool not_done = facts.refused && !facts.may_survive;
     const bool may_be_done = facts.in_flight && facts.may_have_written && !not_done &&
                              facts.status != transaction_status::failed && (!in_block || facts.commit_sent);
+    // What the client asked for itself is shown as PostgreSQL shows it, whatever else is lost with it.
+    if (facts.refused && facts.outside_effects) return {recovery::end_session, recovery_reason::own_wish};
     if (facts.pinned) {
         return {
             recovery::end_session, may_be_done ? recovery_reason::write_in_flight : recovery_reason::pinned};
     }
-    if (facts.refused && facts.outside_effects) return {recovery::end_session, recovery_reason::own_wish};
     if (in_block) {
         if (may_be_done) return {recovery::outcome_unknown, recovery_reason::commit_in_flight};
         if (facts.commit_sent && facts.in_flight)

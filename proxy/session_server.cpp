@@ -68,7 +68,7 @@ bool client_session::prepare_server() {
         survey();
         return false;
     }
-    if (requests_.catalog() != nullptr) taken_in_ = requests_.catalog()->epoch();
+    if (requests_.catalog() != nullptr) taken_in_ = static_cast<std::uint32_t>(requests_.catalog()->epoch());
     prepared_ = true;
     if (server_->settings != facts_.settings) {
         worker_.metrics().restores.add();
@@ -244,8 +244,8 @@ void client_session::give_back(bool client_gone) {
         if (std::exchange(counted_active_, false)) worker_.metrics().clients_active.sub();
         const bool own_under_way = phase_ == session_phase::surveying || phase_ == session_phase::restoring ||
                                    phase_ == session_phase::reviewing;
-        const bool catalog_moved =
-            requests_.catalog() != nullptr && taken_in_ != requests_.catalog()->epoch();
+        const bool catalog_moved = requests_.catalog() != nullptr &&
+                                   taken_in_ != static_cast<std::uint32_t>(requests_.catalog()->epoch());
         const bool touched = facts_.unverified() || own_under_way || requests_.materialized() ||
                              server.settings != facts_.settings || catalog_moved;
         if (server.at_safe_point() && !server.out.blocked() && !requests_.mid_message()) {

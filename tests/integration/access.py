@@ -467,4 +467,5 @@ def flood(t):
     check(sent[0] >= 15 * 167 * 0.9, f"only {sent[0]} attempts")
     check(p99(busy) <= 2 * p99(quiet) + 0.002, f"p99 {p99(quiet) * 1e3:.2f} ms became {p99(busy) * 1e3:.2f} ms")
     check(subject.memory_peak() <= memory + 6 * 1024 * 1024, "memory stays flat")
-    poll(lambda: subject.descriptors() <= descriptors + 1, "no descriptor is leaked")
+    # Clients get servers of their own until the pool is full; nothing else stays.
+    poll(lambda: subject.descriptors() <= descriptors + subject.pool_size, "no descriptor is leaked")

@@ -92,42 +92,6 @@ def any_order(t):
     compare(t, [shuffled(t.run.options.seed * 100 + number) for number in range(12 if t.quick else 60)], True)
 
 
-def mixed(seed):
-    """The names of SQL's PREPARE and of the protocol, which are the same names to PostgreSQL, in groups of many messages."""
-    pick = random.Random(seed)
-    steps = []
-    for _ in range(5):
-        data, count = b"", 0
-        for _ in range(pick.randint(2, 4)):
-            for _ in range(pick.randint(1, 9)):
-                name = pick.choice(("s1", "s2"))
-                data += pick.choice((
-                    lambda: parse(name, f"SELECT {pick.randint(1, 99)}"),
-                    lambda: parse(name, f"SELECT {pick.randint(1, 99)}, 'two'"),
-                    lambda: bind("", name) + execute(),
-                    lambda: describe("S", name),
-                    lambda: close("S", name),
-                    lambda: run(f"PREPARE {name} AS SELECT {pick.randint(1, 99)}, 'by SQL'"),
-                    lambda: run(f"EXECUTE {name}"),
-                    lambda: run(f"EXECUTE {name}"),
-                    lambda: run(f"DEALLOCATE {name}"),
-                    lambda: run(pick.choice(("DEALLOCATE ALL", "SELECT 0"))),
-                ))()
-            if pick.random() < 0.3:
-                data += query(pick.choice(("EXECUTE s1", "DEALLOCATE s1; DEALLOCATE s2", "PREPARE s2 AS SELECT 'by Query'", "SELECT 3")))
-                count += 1
-            data += SYNC
-            count += 1
-        steps.append(Step(data, "Z", count))
-    return Script(f"mixed {seed}", steps)
-
-
-@test("pipeline: SQL's names of statements and the protocol's are the same names, also within one group", pool=2, subjects=MANY,
-      seconds=150)
-def mixed_names(t):
-    compare(t, [mixed(t.run.options.seed * 1000 + number) for number in range(20 if t.quick else 120)], True)
-
-
 @test("pipeline: FunctionCalls and Queries are sent before the last ReadyForQuery", pool=2, subjects=MANY)
 def before_the_last(t):
     call = function_call(1317, [b"12345"])

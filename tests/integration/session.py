@@ -341,7 +341,7 @@ def pinned_sessions(t):
     same(second.rows("SHOW work_mem"), [["4MB"]])
 
 
-@test("leaks: what nobody could know of is found in an idle server, told, and ends with it", pool=2,
+@test("leaks: what nobody could know of is found in an idle server, told, and ends with it", pool=1,
       settings={"pool": {"leak_check": "50ms"}}, subjects=("pgmend",))
 def found_leaks(t):
     t.admin("CREATE FUNCTION quiet_thing() RETURNS int LANGUAGE sql STABLE AS 'SELECT 1'")
