@@ -30,12 +30,10 @@ enum class attention : std::uint8_t { invalid, header, row, description, whole }
 
 constexpr std::array<attention, 256> make_table() {
     std::array<attention, 256> table{};
-    for (const char c : {'d', 'c', 't', 'n', '1', '2', '3', 's', 'I', 'V', 'G', 'H', 'W'}) {
+    for (const char c : {'d', 'c', 't', 'n', '1', '2', '3', 's', 'I', 'V', 'G', 'H', 'W'})
         table[static_cast<unsigned char>(c)] = attention::header;
-    }
-    for (const char c : {'Z', 'C', 'S', 'E', 'N', 'A'}) {
+    for (const char c : {'Z', 'C', 'S', 'E', 'N', 'A'})
         table[static_cast<unsigned char>(c)] = attention::whole;
-    }
     table['D'] = attention::row;
     table['T'] = attention::description;
     return table;
