@@ -82,6 +82,19 @@ bool survives_errors(const protocol::statement_traits& traits) noexcept {
            (traits.multiple && has(traits.control, transaction_control::commit));
 }
 
+/// Whether a Bind takes a result of any number of columns: one that names the format of each fits one result.
+bool takes_any_result(protocol::byte_view bind) noexcept {
+    protocol::byte_reader reader{bind};
+    reader.cstring();
+    reader.cstring();
+    reader.bytes(std::size_t{2} * reader.u16());
+    for (std::uint16_t left = reader.u16(); left != 0 && !reader.failed(); --left) {
+        const std::int32_t length = reader.i32();
+        if (length > 0) reader.bytes(static_cast<std::size_t>(length));
+    }
+    return reader.u16() <= 1 && !reader.failed();
+}
+
 }  // namespace
 
 request_step request_relay::read(
@@ -369,6 +382,7 @@ void request_relay::note(const protocol::statement_traits& traits, std::string_v
 
 /// Whether the client asks for a description before it executes what it binds now, as far as is known.
 bool request_relay::described_ahead() const noexcept {
+    if (!takes_any_result(body())) return false;
     std::size_t at = at_ + size_;
     while (at < data_.size() && data_.size() - at > header_bytes) {
         const auto type = static_cast<frontend_message>(data_[at]);

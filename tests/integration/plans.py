@@ -124,6 +124,25 @@ def renewed(t):
     check('pgmend_stale_plans_total{outcome="renewed"}' in metrics, "it is counted")
 
 
+@test("plans: who names a format for each column he knows gets PostgreSQL's error for a stale plan, not another one",
+      subjects=PGMEND)
+def formats(t):
+    table(t)
+    alter(t, "ALTER TABLE planned ADD COLUMN b int DEFAULT 2")
+    subject = t.own("formats", pool_size=2)
+    client = t.wire(on=subject)
+    same(prepared(client), ["a", "b"])
+
+    def fixed():
+        return client.ask(wire.bind("", "mine", results=(0, 1)) + wire.describe("P", "") + wire.execute() + wire.SYNC)
+
+    same(wire.kinds(fixed()), "2TDCZ")
+    alter(t, "ALTER TABLE planned ADD COLUMN c int DEFAULT 3")
+    refused_as_by_postgres(fixed())
+    with elsewhere(t, subject, client):
+        refused_as_by_postgres(fixed())
+
+
 @test("plans: DDL that leaves the result as it was is no change, there and elsewhere", subjects=PGMEND)
 def unchanged(t):
     table(t)

@@ -215,6 +215,18 @@ TEST_CASE("prepared statements: who is told in the same flight, or never was, wa
     CHECK(owed(*third) == "p-d-bdes");
     // Of a statement that has been described, no further portal is.
     CHECK(third->owed.at(3).answer == protocol::description::unread);
+    // One that names the format of each column is bound to the columns it knows.
+    const auto fourth = c.world.worker.server();
+    c.client.server = fourth.get();
+    const std::string formats = z("") + z("a") + u16(0) + u16(1) + u32(1) + "x";
+    const std::string rest = describe('P', "") + execute() + sync();
+    CHECK(c.client.say(message('B', formats + u16(2) + u16(0) + u16(1)) + rest) == request_result::too_many);
+    CHECK(types_of(c.client.sent()) == "PD");
+    c.client.unread.clear();
+    const auto fifth = c.world.worker.server();
+    c.client.server = fifth.get();
+    CHECK(c.client.say(message('B', formats + u16(1) + u16(1)) + rest) == request_result::need_more);
+    CHECK(types_of(c.client.sent()) == "PDBDES");
     // Others are still not told.
     CHECK(c.client.say(bind("", "a")) == request_result::too_many);
 }
