@@ -254,7 +254,7 @@ bool client_session::pump_server() {
         more = step.result == pool::pump_result::flight_full && !out_.blocked();
     }
     server_->in.keep();
-    if (mishap_ && mishap_->goodbye) return lost_server();
+    if (server_leaves()) return lost_server();
     too_many_owed_ = too_many_owed_ && !requests_.may_go_on(*server_);
     return true;
 }

@@ -127,7 +127,8 @@ private:
 
     /// What is remembered of the loss of servers until the request is over.
     struct mishap {
-        std::unique_ptr<refusal> goodbye;  ///< the server's last words
+        std::unique_ptr<refusal> goodbye;  ///< the server's last words, if they were an error
+        bool leaving = false;              ///< it says that it goes; by a notice, its end follows
         config::time_point first_loss{};   ///< of this request, when `attempts` is not 0
         std::uint32_t attempts = 0;        ///< times the request was sent again
         protocol::statement_ref stale;     ///< to be closed on the server, and parsed anew
@@ -203,8 +204,9 @@ private:
     bool enter_lost_block();
     bool lost_block_entered();
     void hold_back_unsaid() {
-        if (mishap_ && mishap_->goodbye && !shown_) drop_beginning_of_answer();
+        if (server_leaves() && !shown_) drop_beginning_of_answer();
     }
+    bool server_leaves() const noexcept { return mishap_ && mishap_->leaving; }
     void drop_beginning_of_answer();
     bool may_plan_again() noexcept;
     bool plan_again();

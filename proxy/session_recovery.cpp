@@ -22,8 +22,9 @@ constexpr std::string_view failing_block = "BEGIN; ROLLBACK TO SAVEPOINT pgmend_
 }  // namespace
 
 bool client_session::farewell(std::string_view code, std::string_view message, bool is_error) {
+    if (!mishap_) mishap_ = std::make_unique<mishap>();
+    mishap_->leaving = true;
     if (is_error) {
-        if (!mishap_) mishap_ = std::make_unique<mishap>();
         mishap_->goodbye = std::make_unique<refusal>();
         mishap_->goodbye->sqlstate = code;
         mishap_->goodbye->message = message;
@@ -39,7 +40,9 @@ void client_session::drop_beginning_of_answer() {
 
 /// What the server took its leave with, if it did; told once.
 std::unique_ptr<client_session::refusal> client_session::last_words() {
-    return mishap_ ? std::move(mishap_->goodbye) : nullptr;
+    if (!mishap_) return nullptr;
+    mishap_->leaving = false;
+    return std::move(mishap_->goodbye);
 }
 
 loss client_session::loss_facts() {
