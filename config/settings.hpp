@@ -73,11 +73,11 @@ struct listen_settings : section {
     setting<std::uint32_t> max_channels{
         this,
         "listen.max_channels",
-        1'000,
+        0,
         between(0, 1'000'000),
         reload_class::live,
         "Channels of one client that a shared connection listens to; with more it keeps a server. 0: LISTEN "
-        "always keeps a server."};
+        "always keeps a server, and whoever terminates that is noticed by its client."};
     setting<byte_size> max_notifications{
         this,
         "listen.max_notifications",

@@ -161,6 +161,7 @@ bool client_session::request_done() {
         own_query(protocol::restore_script(*server_->settings, *facts_.settings), session_phase::restoring);
         return true;
     }
+    if (listening_ && listening_->lost) return end_listening();
     if ((listening_ || facts_.pins.has(pin_reason::listen)) && hand_channels_over()) return true;
     parameters = facts_.settings;
     count_pins();

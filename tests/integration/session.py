@@ -104,6 +104,7 @@ def drawn_values(t):
 
 # ---- notifications
 
+SHARING = {"listen": {"max_channels": 1000}}
 SHARED = "application_name = 'pgmend listen'"
 
 
@@ -128,7 +129,7 @@ def unpinned(t, listeners=1):
         poll(over, "LISTEN pins nobody", 20)
 
 
-@test("notifications: a hundred listeners over eight servers, none pinned, and nothing missed or told twice", pool=8)
+@test("notifications: a hundred listeners over eight servers, none pinned, and nothing missed or told twice", pool=8, settings=SHARING)
 def many_listeners(t):
     listeners = [t.wire() for _ in range(100)]
     for number, listener in enumerate(listeners):
@@ -154,7 +155,7 @@ def many_listeners(t):
         same([kind for kind, _ in listener.query("SELECT 1") if kind == "A"], [])
 
 
-@test("notifications: LISTEN and UNLISTEN hold from their commit on", pool=4)
+@test("notifications: LISTEN and UNLISTEN hold from their commit on", pool=4, settings=SHARING)
 def at_commit(t):
     listener, talker, witness = t.wire(), t.wire(), t.wire()
     witness.query("LISTEN c")
@@ -190,7 +191,7 @@ def at_commit(t):
     same(kinds, ["C", "A", "Z"], "in front of the end of the transaction")
 
 
-@test("notifications: a client's own come before the end of its request, with its own pid", pool=4)
+@test("notifications: a client's own come before the end of its request, with its own pid", pool=4, settings=SHARING)
 def own_notifications(t):
     client, other = t.wire(), t.wire()
     client.query("LISTEN own")
@@ -207,7 +208,7 @@ def own_notifications(t):
         check(pid != client.pid, "another's notification has another pid")
 
 
-@test("notifications: what is listened to is what pg_listening_channels says", pool=4)
+@test("notifications: what is listened to is what pg_listening_channels says", pool=4, settings=SHARING)
 def asked_channels(t):
     client = t.wire()
     client.query("LISTEN a; LISTEN \"B c\"")
@@ -220,7 +221,7 @@ def asked_channels(t):
     same(heard(client)[0][:2], ("B c", "still"))
 
 
-@test("notifications: listeners that come and go among busy neighbours miss nothing of their own", pool=4)
+@test("notifications: listeners that come and go among busy neighbours miss nothing of their own", pool=4, settings=SHARING)
 def busy_listeners(t):
     with t.neighbours(4):
         for turn in range(30):
@@ -239,7 +240,8 @@ def end_shared(t):
     poll(lambda: t.admin(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {SHARED}"), "it was there")
 
 
-@test("notifications: when the shared connection is lost, its clients are closed", pool=4, subjects=("pgmend",))
+@test("notifications: when the shared connection is lost, its clients are closed", pool=4, subjects=("pgmend",),
+      settings=SHARING)
 def lost_close(t):
     client, other = t.wire(), t.wire()
     client.query("LISTEN c")
@@ -252,7 +254,7 @@ def lost_close(t):
 
 
 @test("notifications: with listen.on_loss: resubscribe they stay, and go on", pool=4, subjects=("pgmend",),
-      settings={"listen": {"on_loss": "resubscribe"}})
+      settings={"listen": {"on_loss": "resubscribe", "max_channels": 1000}})
 def lost_resubscribe(t):
     client = t.wire()
     client.query("LISTEN c")
@@ -271,7 +273,7 @@ def lost_resubscribe(t):
 
 
 @test("notifications: a listener that does not read is closed at the limit, and nobody else waits", pool=4,
-      subjects=("pgmend",), settings={"listen": {"max_notifications": "64KiB"}})
+      subjects=("pgmend",), settings={"listen": {"max_notifications": "64KiB", "max_channels": 1000}})
 def slow_listener(t):
     slow, talker = t.wire(), t.wire()
     slow.query("LISTEN c")
