@@ -173,7 +173,7 @@ TEST_CASE("request loss: what a request may have done is told by its statements"
 
 TEST_CASE("request loss: the beginning of an answer is unsaid where nothing in it is final or told once") {
     const auto unsaid = [](const std::string& answer, const std::string& asked, std::size_t limit = 1000) {
-        pool::gather flight;
+        pool::gather flight{};
         flight.add(protocol::as_bytes(answer));
         pool::request_record record;
         record.begin(limit);
