@@ -84,7 +84,7 @@ finish() {
     echo "$line"
     if ((part_failed > 0)); then
         echo "======== $name failed (exit status $status); the end of $logs/$name.log:"
-        tail -n 40 "$logs/$name.log"
+        tail -n 60 "$logs/$name.log"
         echo "======== to repeat: $(repeat_command "$name")"
     fi
 }

@@ -139,6 +139,12 @@ class Run:
         again += ["--sanitized"] if self.options.sanitized else ["--quick"] if self.options.quick else []
         print("    again: " + shlex.join(again), flush=True)
 
+    def remind(self, failures):
+        """Who sees only the end of a long log sees here what failed, and how."""
+        for name, error in failures:
+            said = f"{error}".splitlines() or [type(error).__name__]
+            print(f"FAILED  {name}\n    " + "\n    ".join(said[:12]), flush=True)
+
 
 def chosen(options):
     words = options.k.lower().split()
@@ -179,7 +185,7 @@ def main():
             try:
                 run.one(entry)
             except Exception as error:
-                failed.append(entry)
+                failed.append((entry.name, error))
                 run.report(entry, error)
                 run.begin_anew()
             else:
@@ -189,7 +195,7 @@ def main():
             try:
                 run.check_end(run.shared)
             except harness.Failure as error:
-                failed.append(None)
+                failed.append(("the end of the subject that tests share", error))
                 print(f"FAILED  the end of the subject that tests share\n{error}", flush=True)
     finally:
         with contextlib.suppress(Exception):
@@ -199,6 +205,7 @@ def main():
             run.postgres.stop()
         if not options.keep:
             shutil.rmtree(run.directory, ignore_errors=True)
+    run.remind(failed)
     print(f"{passed} passed, {len(failed)} failed")
     return 1 if failed else 0
 
