@@ -9,9 +9,9 @@
 #include "config/log.hpp"
 #include "config/manual.hpp"
 #include "config/reference.hpp"
-#include "proxy/health_check.hpp"
-#include "proxy/live_files.hpp"
-#include "proxy/program_manual.hpp"
+#include "proxy/login/live_files.hpp"
+#include "proxy/process/health_check.hpp"
+#include "proxy/process/program_manual.hpp"
 #include "proxy/server.hpp"
 
 namespace pgmend::proxy {

@@ -11,7 +11,7 @@
 #include <boost/asio/post.hpp>
 
 #include "config/log.hpp"
-#include "proxy/server_probes.hpp"
+#include "proxy/servers/server_probes.hpp"
 
 namespace pgmend::proxy {
 

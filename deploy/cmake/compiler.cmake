@@ -33,7 +33,8 @@ endif()
 # pgmend_library(name DEPENDS ...): the static library of one folder, from all sources in it.
 function(pgmend_library name)
     cmake_parse_arguments(arg "" "" "DEPENDS;PRIVATE_DEPENDS;EXCLUDE" ${ARGN})
-    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp ${CMAKE_CURRENT_SOURCE_DIR}/*.c)
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp ${CMAKE_CURRENT_SOURCE_DIR}/*/*.cpp
+        ${CMAKE_CURRENT_SOURCE_DIR}/*.c)
     foreach(excluded IN LISTS arg_EXCLUDE)
         list(REMOVE_ITEM sources ${CMAKE_CURRENT_SOURCE_DIR}/${excluded})
     endforeach()

@@ -63,15 +63,15 @@ BANS = [
     Ban(
         r"\bsystem_clock::now\b",
         "time is an argument; the wall clock belongs to the log and the production environment",
-        ("config/log", "proxy/real_"),
+        ("config/log", "proxy/process/real_"),
     ),
     Ban(
         r"\bsteady_clock::now\b",
         "time is an argument; ask environment::now()",
         # proxy/server is the control plane: it has no environment, only Asio's timers.
-        ("config/log", "proxy/real_", "proxy/server", "pool/event_loop", "tests/"),
+        ("config/log", "proxy/process/real_", "proxy/server.", "proxy/servers/server_probes", "pool/event_loop", "tests/"),
     ),
-    Ban(r"\brandom_device\b", "randomness is an argument; ask environment::rng()", ("proxy/real_",)),
+    Ban(r"\brandom_device\b", "randomness is an argument; ask environment::rng()", ("proxy/process/real_",)),
     Ban(r"\bstd::regex\b", "allocates and recurses without bound: write the loop"),
     Ban(r"\bsleep_for\b|\bsleep_until\s*\(\s*std::chrono|\busleep\s*\(", "nothing sleeps: wait for the event, with a deadline"),
     Ban(
@@ -79,7 +79,7 @@ BANS = [
         "no lock while a query is in flight: immutable snapshots and post",
         # The loop's own is for work that other threads post, and taken only when there is some; the resolver's is held
         # for a copy when a server connection is opened.
-        ("config/", "pool/event_loop", "proxy/address_resolver", "proxy/server", "proxy/worker", "tests/"),
+        ("config/", "pool/event_loop", "proxy/servers/address_resolver", "proxy/server.", "proxy/worker", "tests/"),
     ),
     Ban(r"\bTODO\b|\bFIXME\b|\bXXX\b|\bHACK\b", "do it, or open an issue"),
     Ban(r"\bfor now\b|\bsimplified\b", "say what it does and why, or finish it"),
@@ -87,7 +87,7 @@ BANS = [
         r"\bstd::function\b",
         "no type-erased call for a message: a virtual function, a template or a plain one",
         only=("protocol/", "pool/stream", "pool/channel", "pool/socket_stream", "pool/tls_stream", "pool/event_gate",
-              "pool/reply_pump", "proxy/request_relay", "proxy/client_session"),
+              "pool/reply_pump", "proxy/session/request_relay", "proxy/session/client_session"),
     ),
 ]
 

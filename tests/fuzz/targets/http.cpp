@@ -9,7 +9,7 @@
 #include <boost/asio/io_context.hpp>
 #include <cerrno>
 
-#include "proxy/http_endpoint.hpp"
+#include "proxy/process/http_endpoint.hpp"
 #include "tests/fuzz/fuzz.hpp"
 
 namespace pgmend::fuzz {

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "proxy/request_relay.hpp"
+#include "proxy/session/request_relay.hpp"
 #include "tests/fuzz/relay_input.hpp"
 #include "tests/support/test_server.hpp"
 

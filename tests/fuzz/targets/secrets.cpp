@@ -2,7 +2,7 @@
 // complaint repeats what is in them, and what can be said in a userlist is read back as it was.
 
 #include "config/libpq_files.hpp"
-#include "proxy/secret_book.hpp"
+#include "proxy/login/secret_book.hpp"
 #include "tests/fuzz/fuzz.hpp"
 
 namespace pgmend::fuzz {

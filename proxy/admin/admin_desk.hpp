@@ -1,0 +1,88 @@
+#pragma once
+// Answers what consoles ask: gathers facts from every worker, gives them orders, waits for what takes time
+// (PAUSE, WAIT_CLOSE, SHUTDOWN). Knows which databases are paused and disabled. Control thread; owned by the
+// server.
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "proxy/admin/admin_port.hpp"
+#include "proxy/servers/address_resolver.hpp"
+#include "proxy/worker.hpp"
+
+namespace pgmend::proxy {
+
+/// What the desk asks of the server.
+struct desk_orders {
+    std::function<health::topology_snapshot()> topology;
+    /// No further client comes in, and /ready says so.
+    std::function<void()> stop_accepting;
+    /// The process ends now.
+    std::function<void()> end;
+    /// Reads everything that may change again: what is wrong, a line each; nothing when all was taken.
+    std::function<std::vector<std::string>()> reload;
+};
+
+class admin_desk {
+public:
+    admin_desk(
+        boost::asio::io_context& control, std::shared_ptr<const config::settings> settings,
+        address_resolver& names, desk_orders orders
+    );
+    admin_desk(const admin_desk&) = delete;
+    admin_desk& operator=(const admin_desk&) = delete;
+
+    /// Begins to answer, and to take averages. The workers must outlive the control thread's run.
+    void start(const std::vector<std::unique_ptr<worker>>& workers, std::uint16_t port);
+    /// For workers' consoles; any thread may call it.
+    console_port port();
+
+private:
+    using gathered = std::function<void(std::vector<worker_facts>)>;
+    struct waiting;
+
+    void ask(const admin_request& request, const std::shared_ptr<admin_ticket>& ticket);
+    void show(const admin_command& command, const std::shared_ptr<admin_ticket>& ticket);
+    void order(
+        const admin_request& request, const std::shared_ptr<admin_ticket>& ticket,
+        const std::vector<worker_facts>& facts
+    );
+    /// What forbids the command now; nothing when it may be carried out.
+    std::optional<admin_error> objection(const admin_command& command, const std::vector<worker_facts>& facts)
+        const;
+    void carry_out(const admin_command& command, const std::shared_ptr<admin_ticket>& ticket);
+    void pause(const database_choice& which);
+    void resume(const database_choice& which);
+    void kill_client(const std::string& id, const std::shared_ptr<admin_ticket>& ticket);
+    void reload(const std::shared_ptr<admin_ticket>& ticket);
+    void shut_down(const admin_command& command, const std::shared_ptr<admin_ticket>& ticket);
+    void wait_for(std::shared_ptr<waiting> what);
+    void look_again(const std::shared_ptr<waiting>& what, const std::vector<worker_facts>& facts);
+    void gather(facts_wanted wanted, gathered done);
+    void tell_workers(std::function<void(worker_admin&)> order);
+    void answer(const std::shared_ptr<admin_ticket>& ticket, admin_answer what);
+    void take_averages();
+    void plan_averages();
+    admin_facts facts_with(std::vector<worker_facts> workers);
+
+    boost::asio::io_context& control_;
+    std::shared_ptr<const config::settings> settings_;
+    address_resolver& names_;
+    desk_orders orders_;
+    boost::asio::steady_timer period_timer_;
+    std::vector<worker*> workers_;
+    std::uint16_t port_ = 0;
+    std::set<std::string> paused_;
+    std::set<std::string> disabled_;
+    bool all_paused_ = false;
+    bool shutting_down_ = false;
+    traffic_period period_;
+    std::chrono::steady_clock::time_point period_began_{};
+};
+
+}  // namespace pgmend::proxy

@@ -1,0 +1,203 @@
+#include "proxy/login/live_files.hpp"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "config/log.hpp"
+
+namespace pgmend::proxy {
+
+namespace {
+
+pool::tls_mode mode_of(config::client_tls_mode mode) {
+    switch (mode) {
+        case config::client_tls_mode::disable:
+            return pool::tls_mode::disable;
+        case config::client_tls_mode::allow:
+            return pool::tls_mode::allow;
+        case config::client_tls_mode::prefer:
+            return pool::tls_mode::prefer;
+        case config::client_tls_mode::require:
+            return pool::tls_mode::require;
+        case config::client_tls_mode::verify_ca:
+            return pool::tls_mode::verify_ca;
+        case config::client_tls_mode::verify_full:
+            return pool::tls_mode::verify_full;
+    }
+    return pool::tls_mode::disable;
+}
+
+pool::tls_mode mode_of(config::server_tls_mode mode) {
+    switch (mode) {
+        case config::server_tls_mode::disable:
+            return pool::tls_mode::disable;
+        case config::server_tls_mode::allow:
+            return pool::tls_mode::allow;
+        case config::server_tls_mode::prefer:
+            return pool::tls_mode::prefer;
+        case config::server_tls_mode::require:
+            return pool::tls_mode::require;
+        case config::server_tls_mode::verify_ca:
+            return pool::tls_mode::verify_ca;
+        case config::server_tls_mode::verify_full:
+            return pool::tls_mode::verify_full;
+    }
+    return pool::tls_mode::disable;
+}
+
+pool::tls_version version_of(config::tls_bound bound) {
+    switch (bound) {
+        case config::tls_bound::any:
+            return pool::tls_version::any;
+        case config::tls_bound::tls_1_2:
+            return pool::tls_version::tls_1_2;
+        case config::tls_bound::tls_1_3:
+            return pool::tls_version::tls_1_3;
+    }
+    return pool::tls_version::any;
+}
+
+void read_client_tls(const config::client_tls_settings& tls, live_facts& facts) {
+    if (tls.mode() == config::client_tls_mode::disable) return;
+    pool::tls_files files{tls.cert(), tls.key(), tls.ca(), tls.crl()};
+    pool::tls_rules rules;
+    rules.lowest = version_of(tls.min_version());
+    rules.highest = version_of(tls.max_version());
+    facts.towards_clients = pool::tls_context::towards_clients(files, mode_of(tls.mode()), rules);
+}
+
+void read_server_tls(const config::server_tls_settings& tls, live_facts& facts) {
+    if (tls.mode() == config::server_tls_mode::disable) return;
+    pool::tls_files files{tls.cert(), tls.key(), tls.ca(), tls.crl()};
+    pool::tls_rules rules;
+    rules.lowest = version_of(tls.min_version());
+    rules.highest = version_of(tls.max_version());
+    rules.server_name = tls.sni() == config::yes_no::yes;
+    rules.direct = tls.negotiation() == config::tls_negotiation::direct;
+    facts.towards_servers = pool::tls_context::towards_servers(files, mode_of(tls.mode()), rules);
+}
+
+std::vector<std::string> paths_of(const config::settings& settings) {
+    std::vector<std::string> paths = secret_paths(settings);
+    const auto add = [&paths](const std::string& path) {
+        if (!path.empty() && path != "system") paths.push_back(path);
+    };
+    const auto& client = settings.listen.tls;
+    const auto& server = settings.upstream.tls;
+    for (const auto* path :
+         {&client.cert(), &client.key(), &client.ca(), &client.crl(), &server.cert(), &server.key(),
+          &server.ca(), &server.crl(), &settings.auth.hba_file(), &settings.auth.ident_file()}) {
+        add(*path);
+    }
+    return paths;
+}
+
+}  // namespace
+
+std::vector<std::string> read_live_facts(const config::settings& settings, live_facts& facts) {
+    std::vector<std::string> problems;
+    try {
+        read_client_tls(settings.listen.tls, facts);
+    } catch (const pool::tls_load_error& error) {
+        problems.push_back(std::string("listen.tls: ") + error.what());
+    }
+    try {
+        read_server_tls(settings.upstream.tls, facts);
+    } catch (const pool::tls_load_error& error) {
+        problems.push_back(std::string("upstream.tls: ") + error.what());
+    }
+    auto secrets = read_secrets(settings);
+    if (secrets.value) {
+        facts.secrets = std::move(secrets.value);
+    } else {
+        problems.push_back(std::move(secrets.problem));
+    }
+    auto access = read_access_rules(settings);
+    if (access.value) {
+        facts.access = std::move(access.value);
+    } else {
+        problems.push_back(std::move(access.problem));
+    }
+    return problems;
+}
+
+live_files::live_files(
+    boost::asio::io_context& control, std::shared_ptr<const config::settings> settings, listener changed
+)
+    : settings_(std::move(settings)),
+      changed_(std::move(changed)),
+      timer_(control),
+      paths_(paths_of(*settings_)) {}
+
+live_files::fingerprint live_files::look_at(const std::string& path) noexcept {
+    struct stat facts {};
+    if (::stat(path.c_str(), &facts) != 0) return {};
+    fingerprint seen;
+    seen.device = facts.st_dev;
+    seen.inode = facts.st_ino;
+    seen.size = facts.st_size;
+    seen.changed_s = facts.st_mtim.tv_sec;
+    seen.changed_ns = facts.st_mtim.tv_nsec;
+    return seen;
+}
+
+bool live_files::changed_and_whole() {
+    std::vector<fingerprint> now;
+    for (const std::string& path : paths_)
+        now.push_back(look_at(path));
+    const bool differs = now != seen_;
+    seen_ = std::move(now);
+    // Written in place, a file is empty or half there for a moment. What is as it was at the last look is
+    // whole.
+    return std::exchange(unsettled_, differs) && !differs;
+}
+
+std::string live_files::open() {
+    changed_and_whole();
+    unsettled_ = false;
+    const auto problems = read_live_facts(*settings_, facts_);
+    if (!problems.empty()) return problems.front();
+    // Keys that clients leave behind are no use to libpq, which health checks go by.
+    const user_secrets* own = facts_.secrets->find(settings_->upstream.user());
+    const bool known = own != nullptr && !own->offered.empty();
+    const bool verifiers = known && std::ranges::all_of(own->offered, [](const std::string& secret) {
+                               return secret.starts_with("SCRAM-SHA-256$");
+                           });
+    if (verifiers) {
+        log::warning(
+            "health_has_no_password",
+            {{"user", settings_->upstream.user()},
+             {"hint",
+              "only a SCRAM verifier is known: give upstream.user a password, so that health checks can "
+              "log in"}}
+        );
+    }
+    return {};
+}
+
+std::vector<std::string> live_files::read_again() {
+    auto problems = read_live_facts(*settings_, facts_);
+    for (const std::string& problem : problems)
+        log::error("file_not_taken", {{"reason", problem}});
+    if (problems.empty()) log::info("files_read_again", {});
+    changed_(facts_);
+    return problems;
+}
+
+void live_files::start() {
+    if (!paths_.empty()) plan();
+}
+
+void live_files::stop() { timer_.cancel(); }
+
+void live_files::plan() {
+    timer_.expires_after(unsettled_ ? settling_time : settings_->files.check_interval());
+    timer_.async_wait([this](const boost::system::error_code& error) {
+        if (error) return;
+        if (changed_and_whole()) read_again();
+        plan();
+    });
+}
+
+}  // namespace pgmend::proxy

@@ -1,0 +1,336 @@
+#include "proxy/process/http_endpoint.hpp"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ip/v6_only.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/http/empty_body.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <boost/beast/http/write.hpp>
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <list>
+#include <memory>
+#include <string_view>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace pgmend::proxy {
+
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using asio::ip::tcp;
+using boost::system::error_code;
+
+/// Errors as values: a broken connection is no exception here.
+constexpr auto as_result = asio::as_tuple(asio::use_awaitable);
+
+constexpr std::string_view plain_text = "text/plain; charset=utf-8";
+constexpr std::string_view exposition = "text/plain; version=0.0.4; charset=utf-8";
+
+struct answer {
+    http::status status;
+    std::string body;
+    std::string_view content_type = plain_text;
+    std::string_view allowed = "GET, HEAD";
+};
+
+answer health(const health_answer& what) {
+    return {what.ok ? http::status::ok : http::status::service_unavailable, what.reason + "\n"};
+}
+
+/// For a Job: its application is done, and pgmend, which it runs beside, has no way to know.
+answer quit(const http_providers& providers, http::verb method, bool from_here) {
+    if (!providers.quit) return {http::status::not_found, "http.quit lets nobody end pgmend.\n"};
+    if (method != http::verb::post)
+        return {http::status::method_not_allowed, "Only POST is understood.\n", plain_text, "POST"};
+    if (!from_here) return {http::status::forbidden, "Only from this machine.\n"};
+    providers.quit();
+    return {http::status::ok, "draining\n"};
+}
+
+answer dispatch(const http_providers& providers, http::verb method, std::string_view target, bool from_here) {
+    const std::string_view path = target.substr(0, target.find('?'));
+    if (path == "/quit") return quit(providers, method, from_here);
+    const bool known = path == "/metrics" || path == "/live" || path == "/ready";
+    if (!known) return {http::status::not_found, "Here are /metrics, /live and /ready.\n"};
+    if (method != http::verb::get && method != http::verb::head) {
+        return {http::status::method_not_allowed, "Only GET and HEAD are understood.\n"};
+    }
+    try {
+        if (path == "/metrics") return {http::status::ok, providers.metrics(), exposition};
+        return health(path == "/live" ? providers.live() : providers.ready());
+    } catch (const std::exception& failure) {
+        return {http::status::internal_server_error, std::string(failure.what()) + "\n"};
+    }
+}
+
+http::response<http::string_body> response_of(
+    answer from, unsigned version, bool keep_alive, bool with_body
+) {
+    http::response<http::string_body> response(from.status, version);
+    response.set(http::field::content_type, from.content_type);
+    response.set(http::field::cache_control, "no-store");
+    if (from.status == http::status::method_not_allowed) response.set(http::field::allow, from.allowed);
+    response.keep_alive(keep_alive);
+    response.content_length(from.body.size());
+    if (with_body) response.body() = std::move(from.body);
+    return response;
+}
+
+/// What to say about a request that could not be read; `unknown` when there is nobody left to say it to.
+http::status refusal_of(error_code error) {
+    if (error == http::error::header_limit || error == http::error::buffer_overflow) {
+        return http::status::request_header_fields_too_large;
+    }
+    const bool malformed = error.category() == make_error_code(http::error::bad_method).category();
+    const bool gone = error == http::error::end_of_stream || error == http::error::partial_message;
+    return malformed && !gone ? http::status::bad_request : http::status::unknown;
+}
+
+/// Loopback, also where IPv4 comes by an IPv6 socket.
+bool from_this_machine(const tcp::endpoint& peer) {
+    const auto address = peer.address();
+    if (address.is_v4() || !address.to_v6().is_v4_mapped()) return address.is_loopback();
+    return asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).is_loopback();
+}
+
+/// The address family is missing on this machine, or the address is: no reason to fail while another one
+/// works.
+bool address_missing(error_code error) {
+    return error == asio::error::address_family_not_supported ||
+           error == boost::system::errc::address_not_available;
+}
+
+error_code listen_on(tcp::acceptor& acceptor, const tcp::endpoint& where, bool only_v6) {
+    error_code error;
+    acceptor.open(where.protocol(), error);
+    if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+    if (!error && only_v6 && where.address().is_v6()) acceptor.set_option(asio::ip::v6_only(true), error);
+    if (!error) acceptor.bind(where, error);
+    if (!error) acceptor.listen(tcp::acceptor::max_listen_connections, error);
+    return error;
+}
+
+}  // namespace
+
+/// Lives as long as a coroutine of it does, so that these may outlive the endpoint by a turn of the loop.
+class http_endpoint::service : public std::enable_shared_from_this<service> {
+public:
+    service(asio::io_context& control, http_providers providers, http_limits limits)
+        : control_(control), providers_(std::move(providers)), limits_(limits) {}
+
+    error_code open(const std::string& host, std::uint16_t port, const std::vector<int>& inherited);
+    std::vector<int> descriptors();
+    std::uint16_t port() const noexcept { return port_; }
+    void stop() noexcept;
+
+private:
+    using stream_place = std::list<beast::tcp_stream>::iterator;
+
+    error_code find_and_listen(const std::string& host, std::uint16_t port);
+    error_code listen_on_all(std::vector<tcp::endpoint> places);
+    error_code adopt(const std::vector<int>& inherited);
+    static asio::awaitable<void> accept(std::shared_ptr<service> self, tcp::acceptor* acceptor);
+    static asio::awaitable<void> serve(std::shared_ptr<service> self, stream_place place);
+    asio::awaitable<void> converse(beast::tcp_stream* stream);
+    asio::awaitable<bool> exchange(beast::tcp_stream* stream, beast::flat_buffer* buffer);
+    asio::awaitable<void> say_goodbye(beast::tcp_stream* stream);
+
+    asio::io_context& control_;
+    const http_providers providers_;
+    const http_limits limits_;
+    bool stopped_ = false;
+    std::uint16_t port_ = 0;
+    std::list<tcp::acceptor> acceptors_;
+    std::list<beast::tcp_stream> streams_;
+};
+
+error_code http_endpoint::service::open(
+    const std::string& host, std::uint16_t port, const std::vector<int>& inherited
+) {
+    const error_code error = inherited.empty() ? find_and_listen(host, port) : adopt(inherited);
+    if (error) {
+        acceptors_.clear();
+        port_ = 0;
+        return error;
+    }
+    for (tcp::acceptor& acceptor : acceptors_) {
+        asio::co_spawn(control_, accept(shared_from_this(), &acceptor), asio::detached);
+    }
+    return {};
+}
+
+error_code http_endpoint::service::adopt(const std::vector<int>& inherited) {
+    error_code error;
+    for (const int descriptor : inherited) {
+        sockaddr_storage address{};
+        socklen_t length = sizeof address;
+        ::getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &length);
+        const auto protocol = address.ss_family == AF_INET6 ? tcp::v6() : tcp::v4();
+        acceptors_.emplace_back(control_).assign(protocol, descriptor, error);
+        if (error) return error;
+        port_ = acceptors_.back().local_endpoint(error).port();
+    }
+    return error;
+}
+
+std::vector<int> http_endpoint::service::descriptors() {
+    std::vector<int> result;
+    for (tcp::acceptor& acceptor : acceptors_)
+        result.push_back(acceptor.native_handle());
+    return result;
+}
+
+error_code http_endpoint::service::find_and_listen(const std::string& host, std::uint16_t port) {
+    error_code error;
+    tcp::resolver resolver(control_);
+    const auto found = resolver.resolve(
+        host == "*" ? std::string() : host, std::to_string(port),
+        tcp::resolver::passive | tcp::resolver::numeric_service, error
+    );
+    if (error) return error;
+    std::vector<tcp::endpoint> places;
+    for (const auto& each : found) {
+        if (std::ranges::find(places, each.endpoint()) == places.end()) places.push_back(each.endpoint());
+    }
+    return listen_on_all(std::move(places));
+}
+
+error_code http_endpoint::service::listen_on_all(std::vector<tcp::endpoint> places) {
+    error_code missing = asio::error::host_not_found;
+    const bool several = places.size() > 1;
+    for (tcp::endpoint& place : places) {
+        // With port 0 the first address chooses, and the others follow it.
+        if (place.port() == 0) place.port(port_);
+        tcp::acceptor& acceptor = acceptors_.emplace_back(control_);
+        error_code error = listen_on(acceptor, place, several);
+        if (!error) port_ = acceptor.local_endpoint(error).port();
+        if (!error) continue;
+        acceptors_.pop_back();
+        if (!address_missing(error)) return error;
+        missing = error;
+    }
+    return acceptors_.empty() ? missing : error_code();
+}
+
+void http_endpoint::service::stop() noexcept {
+    stopped_ = true;
+    error_code ignored;
+    for (tcp::acceptor& acceptor : acceptors_)
+        acceptor.close(ignored);
+    for (beast::tcp_stream& stream : streams_)
+        stream.close();
+}
+
+asio::awaitable<void> http_endpoint::service::accept(std::shared_ptr<service> self, tcp::acceptor* acceptor) {
+    while (!self->stopped_) {
+        auto [error, socket] = co_await acceptor->async_accept(as_result);
+        if (self->stopped_) break;
+        if (error) {
+            // Mostly no descriptor is left: the connection stays in the kernel's queue, so it is tried again.
+            asio::steady_timer pause(self->control_, std::chrono::milliseconds(100));
+            co_await pause.async_wait(as_result);
+        } else if (self->streams_.size() < self->limits_.connections) {
+            const auto place = self->streams_.emplace(self->streams_.end(), std::move(socket));
+            asio::co_spawn(self->control_, serve(self, place), asio::detached);
+        }
+    }
+}
+
+asio::awaitable<void> http_endpoint::service::serve(std::shared_ptr<service> self, stream_place place) {
+    const auto forget = [&self, place](void*) { self->streams_.erase(place); };
+    const std::unique_ptr<void, decltype(forget)> guard(&*place, forget);
+    co_await self->converse(&*place);
+}
+
+asio::awaitable<void> http_endpoint::service::converse(beast::tcp_stream* stream) {
+    beast::flat_buffer buffer(limits_.request_bytes);
+    bool more = true;
+    while (more && !stopped_)
+        more = co_await exchange(stream, &buffer);
+    if (!stopped_) co_await say_goodbye(stream);
+}
+
+/// One request and its answer. False when the connection is to be closed.
+asio::awaitable<bool> http_endpoint::service::exchange(
+    beast::tcp_stream* stream, beast::flat_buffer* buffer
+) {
+    http::request_parser<http::empty_body> parser;
+    parser.header_limit(static_cast<std::uint32_t>(limits_.request_bytes));
+    stream->expires_after(limits_.deadline);
+    const auto read = co_await http::async_read_header(*stream, *buffer, parser, as_result);
+    const error_code failed = std::get<0>(read);
+
+    http::response<http::string_body> response;
+    if (failed) {
+        const http::status status = refusal_of(failed);
+        if (status == http::status::unknown) co_return false;
+        answer refused{status, failed.message() + "\n"};
+        response = response_of(std::move(refused), 11, false, true);
+    } else {
+        const auto& request = parser.get();
+        const std::string_view target(request.target().data(), request.target().size());
+        // A body is not read, so nothing after it can be either.
+        const bool keep_alive = request.keep_alive() && parser.is_done();
+        error_code unknown;
+        const auto peer = stream->socket().remote_endpoint(unknown);
+        answer given = dispatch(providers_, request.method(), target, !unknown && from_this_machine(peer));
+        response = response_of(
+            std::move(given), request.version(), keep_alive, request.method() != http::verb::head
+        );
+    }
+    stream->expires_after(limits_.deadline);
+    const auto written = co_await http::async_write(*stream, response, as_result);
+    co_return !std::get<0>(written) && response.keep_alive();
+}
+
+/// Closes in order: what the client still sends is taken for a while, or the reset it would cause could
+/// overtake the answer.
+asio::awaitable<void> http_endpoint::service::say_goodbye(beast::tcp_stream* stream) {
+    error_code ignored;
+    stream->socket().shutdown(tcp::socket::shutdown_send, ignored);
+    stream->expires_after(limits_.deadline);
+    std::array<char, 4096> unwanted;
+    for (int reads = 0; reads < 64; ++reads) {
+        const auto read = co_await stream->async_read_some(asio::buffer(unwanted), as_result);
+        if (std::get<0>(read)) break;
+    }
+}
+
+http_endpoint::http_endpoint(asio::io_context& control, http_providers providers, http_limits limits)
+    : service_(std::make_shared<service>(control, std::move(providers), limits)) {}
+
+http_endpoint::~http_endpoint() { stop(); }
+
+boost::system::error_code http_endpoint::open(
+    const std::string& host, std::uint16_t port, const std::vector<int>& inherited
+) {
+    return service_->open(host, port, inherited);
+}
+
+std::vector<int> http_endpoint::descriptors() const { return service_->descriptors(); }
+
+std::uint16_t http_endpoint::port() const noexcept { return service_->port(); }
+
+void http_endpoint::stop() noexcept { service_->stop(); }
+
+}  // namespace pgmend::proxy

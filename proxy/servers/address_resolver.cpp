@@ -1,0 +1,89 @@
+#include "proxy/servers/address_resolver.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "config/log.hpp"
+
+namespace pgmend::proxy {
+
+namespace {
+constexpr auto interval = std::chrono::seconds{15};  // PgBouncer's dns_max_ttl
+}
+
+address_resolver::address_resolver(boost::asio::io_context& control, const config::server_list& servers)
+    : resolver_(control), timer_(control) {
+    for (const auto& server : servers) {
+        const pool::endpoint where{server.address.empty() ? server.host : server.address, server.port};
+        if (pool::literal_addresses(where).empty()) names_.insert(where);
+    }
+}
+
+std::vector<pool::socket_address> address_resolver::lookup(const pool::endpoint& to) {
+    if (auto literal = pool::literal_addresses(to); !literal.empty()) return literal;
+    const std::lock_guard lock{mutex_};
+    const auto it = known_.find(to);
+    return it == known_.end() ? std::vector<pool::socket_address>{} : it->second;
+}
+
+std::map<std::string, std::vector<std::string>> address_resolver::names() {
+    std::map<std::string, std::vector<std::string>> found;
+    const std::lock_guard lock{mutex_};
+    for (const auto& name : names_) {
+        auto& addresses = found[name.host];
+        const auto known = known_.find(name);
+        if (known == known_.end()) continue;
+        for (const pool::socket_address& each : known->second) {
+            sockaddr_storage raw{};
+            std::memcpy(&raw, each.bytes.data(), std::min(sizeof raw, each.bytes.size()));
+            const std::string text = pool::address_text(raw);
+            addresses.push_back(text.substr(0, text.rfind(':')));
+        }
+    }
+    return found;
+}
+
+void address_resolver::start() { resolve_all(); }
+
+void address_resolver::stop() {
+    stopped_ = true;
+    timer_.cancel();
+    resolver_.cancel();
+}
+
+void address_resolver::plan() {
+    timer_.expires_after(interval);
+    timer_.async_wait([this](const boost::system::error_code& error) {
+        if (!error && !stopped_) resolve_all();
+    });
+}
+
+void address_resolver::resolve_all() {
+    if (names_.empty()) return;
+    for (const auto& name : names_) {
+        resolver_.async_resolve(
+            name.host, std::to_string(name.port),
+            [this, name](const boost::system::error_code& error, const auto& results) {
+                ++asked_;
+                if (error) {
+                    if (!stopped_)
+                        log::warning("name_not_resolved", {{"host", name.host}, {"reason", error.message()}});
+                    return;
+                }
+                std::vector<pool::socket_address> addresses;
+                for (const auto& entry : results) {
+                    const auto endpoint = entry.endpoint();
+                    pool::socket_address address;
+                    address.bytes.resize(endpoint.size());
+                    std::memcpy(address.bytes.data(), endpoint.data(), endpoint.size());
+                    addresses.push_back(std::move(address));
+                }
+                const std::lock_guard lock{mutex_};
+                known_[name] = std::move(addresses);
+            }
+        );
+    }
+    plan();
+}
+
+}  // namespace pgmend::proxy

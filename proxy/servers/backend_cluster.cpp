@@ -1,0 +1,204 @@
+#include "proxy/servers/backend_cluster.hpp"
+
+#include <algorithm>
+
+#include "config/log.hpp"
+
+namespace pgmend::proxy {
+
+using config::session_attributes;
+using config::metrics::connect_result;
+using health::node_condition;
+using health::node_role;
+
+backend_cluster::backend_cluster(const config::settings& settings, config::environment& env)
+    : env_(env), wanted_(settings.upstream.target_session_attrs()) {
+    const health::backoff_limits limits{settings.pool.retry_delay_min(), settings.pool.retry_delay_max()};
+    for (const auto& server : settings.upstream.servers()) {
+        const std::string& host = server.address.empty() ? server.host : server.address;
+        candidates_.push_back(candidate{pool::endpoint{host, server.port}, health::backoff{limits}, {}});
+    }
+}
+
+std::size_t backend_cluster::place_of(const pool::endpoint& where) const noexcept {
+    const auto it = std::find_if(candidates_.begin(), candidates_.end(), [&](const candidate& c) {
+        return c.where == where;
+    });
+    return static_cast<std::size_t>(it - candidates_.begin());
+}
+
+const health::node_view* backend_cluster::view_of(const pool::endpoint& where) const noexcept {
+    const std::size_t place = place_of(where);
+    if (!picture_ || place >= picture_->nodes.size()) return nullptr;
+    return &picture_->nodes[place];
+}
+
+bool backend_cluster::roles_matter() const noexcept {
+    return picture_ && candidates_.size() > 1 &&
+           (picture_->memory.primary || picture_->memory.system_identifier != 0);
+}
+
+backend_cluster::fitness backend_cluster::fitness_of(std::size_t place) const noexcept {
+    // One server alone is taken as it is: there is nothing to take it for another one.
+    if (!picture_ || candidates_.size() == 1) return fitness::perhaps;
+    const health::node_view& view = picture_->nodes[place];
+    if (view.role == node_role::fenced || view.role == node_role::foreign) return fitness::unfit;
+    if (view.role == node_role::unknown) return fitness::perhaps;
+    const bool standby = view.role == node_role::standby;
+    const fitness if_alive = view.condition == node_condition::down ? fitness::perhaps : fitness::fit;
+    switch (wanted_) {
+        case session_attributes::any:
+            if (!standby) return if_alive;
+            return roles_matter() ? fitness::unfit : fitness::perhaps;
+        case session_attributes::read_write:
+        case session_attributes::primary:
+            return standby ? fitness::unfit : if_alive;
+        case session_attributes::read_only:
+            return standby || view.read_only ? if_alive : fitness::unfit;
+        case session_attributes::standby:
+            return standby ? if_alive : fitness::unfit;
+        case session_attributes::prefer_standby:
+            return standby ? if_alive : fitness::perhaps;
+    }
+    return fitness::perhaps;
+}
+
+std::optional<pool::endpoint> backend_cluster::choose() {
+    fitness best = fitness::unfit;
+    for (std::size_t place = 0; place < candidates_.size(); ++place) {
+        best = std::max(best, fitness_of(place));
+    }
+    if (best == fitness::unfit) return std::nullopt;
+    const auto now = env_.now();
+    // The one that worked last, then the others in the order given, then the one whose rest is over first.
+    const candidate* chosen = nullptr;
+    for (std::size_t i = 0; i <= candidates_.size(); ++i) {
+        const std::size_t place = i == 0 ? present_ : i - 1;
+        if (fitness_of(place) != best) continue;
+        const candidate& one = candidates_[place];
+        if (one.rests_until <= now) return one.where;
+        if (chosen == nullptr || one.rests_until < chosen->rests_until) chosen = &one;
+    }
+    return chosen->where;
+}
+
+bool backend_cluster::accepts(const pool::endpoint&, const pool::server_connection& server) {
+    const auto is_on = [&server](std::string_view name) {
+        const std::string* value = server.reported->find(name);
+        return value != nullptr && *value == "on";
+    };
+    const bool standby = is_on("in_hot_standby");
+    const bool read_only = standby || is_on("default_transaction_read_only");
+    switch (wanted_) {
+        case session_attributes::any:
+            return !standby || !roles_matter();
+        case session_attributes::read_write:
+            return !read_only;
+        case session_attributes::read_only:
+            return read_only;
+        case session_attributes::primary:
+            return !standby;
+        case session_attributes::standby:
+            return standby;
+        case session_attributes::prefer_standby:
+            return standby || standby_preference_given_up_;
+    }
+    return true;
+}
+
+config::duration backend_cluster::report(const pool::endpoint& where, const pool::login_outcome& outcome) {
+    const std::size_t place = place_of(where);
+    if (place == candidates_.size()) return {};
+    candidate& reported = candidates_[place];
+    const auto now = env_.now();
+    // What is about the client and not about the server says nothing about the server.
+    const bool server_is_fine = !outcome.worth_retrying() && outcome.result != connect_result::tls_failed;
+    if (server_is_fine) {
+        reported.pause.reset();
+        reported.rests_until = {};
+        if (place != present_) log::info("server_chosen", {{"server", where.to_string()}});
+        present_ = place;
+        return {};
+    }
+    switch (outcome.result) {
+        case connect_result::wrong_role:
+            tell(where, health::traffic_evidence::read_only);
+            break;
+        case connect_result::timeout:
+            tell(where, health::traffic_evidence::timed_out);
+            break;
+        default:
+            tell(where, health::traffic_evidence::refused);
+            break;
+    }
+    reported.rests_until = now + reported.pause.next(env_.random());
+    auto soonest = config::time_point::max();
+    bool any_left = false;
+    for (std::size_t i = 0; i < candidates_.size(); ++i) {
+        if (fitness_of(i) == fitness::unfit) continue;
+        any_left = any_left || candidates_[i].rests_until <= now;
+        soonest = std::min(soonest, candidates_[i].rests_until);
+    }
+    if (any_left) return {};
+    // Nobody is a standby: prefer-standby takes what there is.
+    standby_preference_given_up_ = true;
+    return soonest == config::time_point::max() ? reported.rests_until - now : soonest - now;
+}
+
+std::atomic<config::time_point::rep>* backend_cluster::life_sign(const pool::endpoint& where) noexcept {
+    const std::size_t place = place_of(where);
+    return life_ && place < life_->size() ? &(*life_)[place] : nullptr;
+}
+
+bool backend_cluster::may_serve(const pool::endpoint& where) const noexcept {
+    const std::size_t place = place_of(where);
+    if (place == candidates_.size() || !picture_) return true;
+    // Nothing is sent into a server that is known to be down: it waits for one that answers.
+    return fitness_of(place) != fitness::unfit && picture_->nodes[place].condition != node_condition::down;
+}
+
+bool backend_cluster::any_serves() const noexcept {
+    return std::any_of(candidates_.begin(), candidates_.end(), [this](const candidate& one) {
+        return may_serve(one.where);
+    });
+}
+
+bool backend_cluster::must_leave(const pool::endpoint& where) const noexcept {
+    if (candidates_.size() == 1) return false;
+    const health::node_view* view = view_of(where);
+    if (view == nullptr) return false;
+    if (view->role == node_role::fenced || view->role == node_role::foreign) return true;
+    // A mere freeze is waited out: it is left only when there is somewhere else to go.
+    return view->condition == node_condition::down && view->role != node_role::standby &&
+           picture_->memory.primary.has_value();
+}
+
+bool backend_cluster::is_silent(const pool::endpoint& where) const noexcept {
+    if (candidates_.size() == 1) return false;
+    const health::node_view* view = view_of(where);
+    return view != nullptr && view->condition == node_condition::down;
+}
+
+std::string backend_cluster::absence() const {
+    std::string text;
+    for (std::size_t place = 0; place < candidates_.size(); ++place) {
+        const candidate& one = candidates_[place];
+        if (!text.empty()) text += ", ";
+        text += one.where.to_string();
+        if (!picture_) continue;
+        const health::node_view& view = picture_->nodes[place];
+        text += " is ";
+        text += label_word(view.condition);
+        if (view.role == node_role::standby) text += ", a standby";
+        if (view.role == node_role::fenced) text += ", a primary of an older timeline";
+        if (view.role == node_role::foreign) text += ", of another cluster";
+    }
+    return text;
+}
+
+void backend_cluster::tell(const pool::endpoint& where, health::traffic_evidence what) {
+    const std::size_t place = place_of(where);
+    if (evidence_ && place < candidates_.size()) evidence_(place, what);
+}
+
+}  // namespace pgmend::proxy

@@ -1,0 +1,101 @@
+#include "proxy/servers/server_probes.hpp"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <array>
+
+#include "protocol/md5_auth.hpp"
+
+namespace pgmend::proxy {
+
+namespace {
+
+/// libpq 15 has no word for the operating system's authorities; this is where Debian keeps them.
+constexpr const char* system_authorities = "/etc/ssl/certs/ca-certificates.crt";
+
+std::vector<std::string> in_text(const std::vector<pool::socket_address>& addresses) {
+    std::vector<std::string> texts;
+    for (const auto& address : addresses) {
+        const auto* generic = reinterpret_cast<const sockaddr*>(address.bytes.data());
+        std::array<char, INET6_ADDRSTRLEN> text{};
+        const void* bytes = nullptr;
+        if (generic->sa_family == AF_INET) {
+            bytes = &reinterpret_cast<const sockaddr_in*>(address.bytes.data())->sin_addr;
+        } else if (generic->sa_family == AF_INET6) {
+            bytes = &reinterpret_cast<const sockaddr_in6*>(address.bytes.data())->sin6_addr;
+        }
+        if (bytes == nullptr) continue;
+        if (::inet_ntop(generic->sa_family, bytes, text.data(), text.size()) != nullptr) {
+            texts.emplace_back(text.data());
+        }
+    }
+    return texts;
+}
+
+template <class E>
+std::string_view word_of(E value) {
+    for (const auto& one : words(value)) {
+        if (one.value == value) return one.text;
+    }
+    return "prefer";
+}
+
+std::string bound_of(config::tls_bound bound, const char* none) {
+    return bound == config::tls_bound::any ? std::string{none} : std::string{word_of(bound)};
+}
+
+/// A password that libpq can use: it can do nothing with hashes and verifiers. The next one at each attempt.
+health::probe_parameters password_of(
+    const secret_book& secrets, const std::string& user, std::size_t attempt
+) {
+    std::vector<std::string> usable;
+    if (const user_secrets* known = secrets.find(user)) {
+        for (const std::string& each : known->offered) {
+            const bool hashed = protocol::is_md5_hash(each) || each.starts_with("SCRAM-SHA-256$");
+            if (!hashed) usable.push_back(each);
+        }
+    }
+    if (usable.empty()) return {};
+    return {{"password", usable[attempt % usable.size()]}};
+}
+
+}  // namespace
+
+std::unique_ptr<health::prober> make_prober(
+    boost::asio::io_context& control, const config::settings& settings, const config::server_address& server,
+    address_resolver& addresses, const live_files& files
+) {
+    const auto& upstream = settings.upstream;
+    health::probe_parameters given{
+        {"port", std::to_string(server.port)},
+        {"user", upstream.user()},
+        {"dbname", upstream.database().empty() ? upstream.user() : upstream.database()},
+        {"application_name", "pgmend health"},
+        {"target_session_attrs", "any"},
+        {"gssencmode", "disable"},
+        {"sslmode", std::string{word_of(upstream.tls.mode())}},
+        {"sslcert", upstream.tls.cert()},
+        {"sslkey", upstream.tls.key()},
+        {"sslcrl", upstream.tls.crl()},
+        {"sslsni", upstream.tls.sni() == config::yes_no::yes ? "1" : "0"},
+        {"ssl_min_protocol_version", bound_of(upstream.tls.min_version(), "TLSv1.2")},
+        {"ssl_max_protocol_version", bound_of(upstream.tls.max_version(), "")},
+        {"channel_binding", std::string{word_of(upstream.binding())}},
+        {"sslrootcert", upstream.tls.ca() == "system" ? system_authorities : upstream.tls.ca()},
+    };
+    if (!server.host.empty()) given.emplace_back("host", server.host);
+    health::address_source source;
+    if (!server.is_socket()) {
+        const pool::endpoint where{server.address.empty() ? server.host : server.address, server.port};
+        source = [&addresses, where] { return in_text(addresses.lookup(where)); };
+    }
+    const std::string user = upstream.user();
+    return std::make_unique<health::libpq_prober>(
+        control, std::move(given), std::move(source), [] { return std::chrono::steady_clock::now(); },
+        [&files, user](std::size_t attempt) { return password_of(*files.facts().secrets, user, attempt); }
+    );
+}
+
+}  // namespace pgmend::proxy

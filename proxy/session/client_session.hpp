@@ -1,0 +1,266 @@
+#pragma once
+// One client from accept to good-bye. It parks on its gate without a buffer; woken, it moves bytes between
+// the client and its server, asks the pool for one and gives it back at safe points. What the bytes mean is
+// decided by request_relay, reply_pump and session_facts. One worker thread; owned by the worker.
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "pool/reply_pump.hpp"
+#include "pool/server_pool.hpp"
+#include "proxy/login/client_login.hpp"
+#include "proxy/session/notification_hub.hpp"
+#include "proxy/session/recovery_plan.hpp"
+#include "proxy/session/request_relay.hpp"
+#include "proxy/session/session_facts.hpp"
+
+namespace pgmend::proxy {
+
+class worker_core;
+
+/// In this order: whether a session holds its client's request back is asked at every turn.
+enum class session_phase : std::uint8_t {
+    login,         ///< startup, TLS, authentication, welcome
+    idle,          ///< no request, no server unless pinned
+    active,        ///< a request runs
+    waiting,       ///< a request waits for a server; from here on it is held back
+    surveying,     ///< the server is asked what its database's own functions do
+    restoring,     ///< the server is being set up for this client
+    reviewing,     ///< the server is asked what the request left behind
+    replanning,    ///< a prepared statement is closed there, so that it is parsed anew
+    failing,       ///< the server is put into the failed block that the client believes in
+    handing_over,  ///< its channels go to the shared connection; up to here it is held back
+    blind,         ///< replication: bytes are passed on unread
+    closing,       ///< the last words are on their way to the client
+    console,       ///< an administrator's: it has no server, and admin_console speaks for it
+};
+
+class client_session final : public pool::pool_waiter,
+                             public pool::reply_sink,
+                             public pool::list_node<client_session> {
+public:
+    client_session(worker_core& worker, std::unique_ptr<pool::stream> io, std::string peer, bool local);
+    ~client_session();
+
+    /// Starts the session's coroutine; when it ends, the worker destroys the session.
+    void start();
+
+    // Orders of the worker. They take effect at the session's next turn.
+    /// The client's query is to be cancelled.
+    void cancel();
+    /// Close at the next safe point, with 57P01.
+    void drain() noexcept;
+    /// Close now.
+    void kill() noexcept;
+    /// Close now, with 57P01: an administrator wants it gone.
+    void terminate() noexcept { gate_.set(key_.pid == 0 ? killed : terminated); }
+    /// What is known of the servers has changed.
+    void reconsider();
+
+    void collect_parameters(std::unordered_set<const protocol::parameter_set*>& live) const;
+    session_phase phase() const noexcept { return phase_; }
+    const client_key& key() const noexcept { return key_; }
+    /// No other of this process has it.
+    std::uint32_t id() const noexcept { return id_; }
+    static std::uint32_t seconds_of(config::time_point when) noexcept {
+        return static_cast<std::uint32_t>(
+            std::chrono::duration_cast<std::chrono::seconds>(when.time_since_epoch()).count()
+        );
+    }
+    pool::server_connection* server() const noexcept { return server_; }
+
+    // pool_waiter
+    void granted(pool::server_connection& server) override;
+    void refused(const pool::pool_refusal& why) override;
+
+    // reply_sink
+    std::optional<std::string> reported(std::string_view name, std::string_view value) override;
+    void own_row(protocol::byte_view body) override;
+    void error(std::string_view sqlstate, std::string_view message, bool fatal, bool own) override;
+    bool farewell(std::string_view sqlstate, std::string_view message, bool is_error) override;
+    bool stale_plan(const protocol::statement_ref& statement, bool untold) override;
+    void command_complete(std::string_view tag) override;
+    void ready() override;
+    void undone(protocol::owed_reply& reply) override;
+    bool notification(protocol::byte_view body) override;
+    protocol::byte_view before_ready(bool& wait) override;
+
+private:
+    friend class client_login;
+    friend class admin_console;
+    friend class worker_admin;
+
+    /// Events on the gate. Handled in one order: killed, orders, server, client.
+    enum event : pool::event_mask {
+        client_readable = 1,
+        client_writable = 2,
+        server_readable = 4,
+        server_writable = 8,
+        server_granted = 16,
+        server_refused = 32,
+        timed_out = 64,
+        killed = 128,
+        drained = 256,
+        client_broken = 512,
+        cancel_over = 1024,
+        server_unfit = 2048,
+        server_unmuted = 4096,
+        notified = 8192,
+        hub_answered = 16384,
+        hub_lost = 32768,
+        fence_over = 65536,
+        terminated = 131072,
+        console_answered = 262144,
+        console_cancelled = 524288,
+    };
+    /// What the pool said no with.
+    struct refusal {
+        std::string sqlstate;
+        std::string message;
+        std::string detail;
+        std::vector<std::byte> error_frame;
+        bool keeps_client = false;  ///< only this request fails
+    };
+
+    /// What is remembered of the loss of servers until the request is over.
+    struct mishap {
+        std::unique_ptr<refusal> goodbye;  ///< the server's last words, if they were an error
+        bool leaving = false;              ///< it says that it goes; by a notice, its end follows
+        config::time_point first_loss{};   ///< of this request, when `attempts` is not 0
+        std::uint32_t attempts = 0;        ///< times the request was sent again
+        protocol::statement_ref stale;     ///< to be closed on the server, and parsed anew
+        bool planned_again = false;
+    };
+
+    pool::detached run();
+    /// Deals with one set of events; false when the session is over.
+    bool step(pool::event_mask bits);
+    bool progress(pool::event_mask bits);
+    bool unusual_progress(pool::event_mask& bits);
+    bool step_blind(pool::event_mask bits);
+    bool step_closing(pool::event_mask bits);
+
+    bool read_client();
+    bool consume_requests();
+    bool read_server();
+    bool pump_server();
+    bool after_progress();
+    void set_interest();
+    bool paused() const noexcept;
+    bool answer_ahead(bool awaited);
+    bool to_client();
+    bool to_server();
+    bool holding() const noexcept {
+        return phase_ >= session_phase::waiting && phase_ <= session_phase::handing_over;
+    }
+
+    bool want_server();
+    bool take_server(pool::server_connection& server);
+    bool prepare_server();
+    void survey();
+    bool survey_over();
+    bool request_refused();
+    bool refuse_front(const refusal& why);
+    bool refuse_cancelled();
+    bool at_safe_point() const noexcept;
+    bool request_done();
+    void own_query(std::string_view text, session_phase phase);
+    bool own_query_over();
+    bool ask_again();
+    void tell_parameters();
+    void give_back(bool client_gone);
+    void count_pins() noexcept;
+
+    // session_listening.cpp
+    bool hand_channels_over();
+    void handing_over_goes_on();
+    bool same_encoding() const;
+    notification_hub& hub();
+    void drop_channels(bool (*which)(bool live), const std::vector<std::string>* but = nullptr);
+    void settle_unlistens();
+    void note_tag(std::string_view tag);
+    bool hear(pool::event_mask bits);
+    bool release_ready();
+    bool end_listening();
+    bool tell_notifications();
+
+    /// Tells the client and closes once it was sent. Always false, so that it may be returned.
+    bool fail(std::string_view sqlstate, std::string_view message, std::string_view detail = {});
+    bool terminated_by_order();
+    void close_when_sent();
+
+    // The loss of a server (session_recovery.cpp). False when the session is over.
+    bool lost_server();
+    loss loss_facts();
+    bool send_again(pool::server_connection& server);
+    bool answer_lost(const request_relay::unanswered& left, const recovery_step& step);
+    bool end_lost_session(const recovery_step& step);
+    void forget_server();
+    bool must_tell_lost_block();
+    bool tell_lost_block();
+    bool enter_lost_block();
+    bool lost_block_entered();
+    void hold_back_unsaid() {
+        if (server_leaves() && !shown_) drop_beginning_of_answer();
+    }
+    bool server_leaves() const noexcept { return mishap_ && mishap_->leaving; }
+    void drop_beginning_of_answer();
+    bool may_plan_again() noexcept;
+    bool plan_again();
+    std::unique_ptr<refusal> last_words();
+    void recovered();
+    void note_recovery(const recovery_step& step);
+    std::string shape_of_request();
+
+    bool send_made(const std::vector<std::byte>& frames);
+
+    worker_core& worker_;
+    std::unique_ptr<pool::stream> io_;
+    pool::event_gate gate_;
+    pool::inbound in_;
+    pool::outbound out_;
+    pool::server_connection* server_ = nullptr;
+    pool::server_pool* pool_ = nullptr;
+    session_facts facts_;
+    request_relay requests_;
+    std::unique_ptr<pool::server_connection> dedicated_;
+    std::unique_ptr<pool::gate_timer> closing_timer_;
+    std::unique_ptr<refusal> refusal_;
+    std::unique_ptr<mishap> mishap_;  ///< null unless a server was lost, or says that it goes
+    std::unique_ptr<catalog_survey> survey_;
+    std::unique_ptr<subscription> listening_;  ///< null while the shared connection hears nothing for it
+    std::unique_ptr<std::vector<std::optional<std::string>>> row_;  ///< the answer to our own query
+    client_key key_;
+    std::string peer_;
+    config::time_point request_began_{};
+    const std::uint32_t id_;
+    const std::uint32_t connected_s_;  ///< when, in seconds of the worker's clock
+    std::uint32_t want_ = 0;           ///< size of the client's message that is waited for
+    std::uint32_t server_want_ = 0;    ///< and of the server's
+    pin_set counted_pins_;
+    std::uint32_t taken_in_ = 0;  ///< the catalog's epoch when the server was taken
+    session_phase phase_ = session_phase::login;
+    request_relay::catalog_change catalog_change_ = request_relay::catalog_change::none;
+    bool setting_up_ = false;  ///< for a request that has not been sent yet
+    bool prepared_ = false;    ///< the server is set up: what is asked now follows a request
+    bool draining_ = false;
+    bool physical_ = false;  ///< replication of the physical kind
+    bool local_ = false;     ///< over a Unix socket: TLS is not asked for
+    bool own_over_ = false;
+    bool own_failed_ = false;
+    bool own_ran_out_of_time_ = false;
+    std::uint8_t own_repeats_ = 0;
+    bool request_failed_ = false;
+    bool server_said_goodbye_ = false;
+    bool too_many_owed_ = false;
+    bool counted_active_ = false;
+    bool reads_both_ = false;         ///< both streams are armed for reading and nothing else
+    bool taken_for_request_ = false;  ///< the server holds nothing of requests before this one
+    bool session_changed_ = false;    ///< by a part of this request that is committed
+    bool shown_ = false;              ///< the client has seen something of this request's answers
+};
+
+}  // namespace pgmend::proxy

@@ -1,0 +1,114 @@
+// The part of request_relay that lets SQL and the protocol speak of the same statements: EXECUTE finds what
+// the client prepared by the protocol, DEALLOCATE takes it away.
+
+#include <algorithm>
+
+#include "protocol/message_writer.hpp"
+#include "protocol/session_change.hpp"
+#include "proxy/session/request_relay.hpp"
+
+namespace pgmend::proxy {
+
+using protocol::reply_action;
+using protocol::reply_kind;
+using protocol::session_change_kind;
+
+namespace {
+
+constexpr std::size_t most_materialized = 16;  // statements of the client's that one text of SQL finds
+
+}  // namespace
+
+/// SQL is about to name statements that the client prepared by the protocol: the server gets them under the
+/// client's own names, until the client's Sync or the end of its Query. `action` is `own` around a simple
+/// Query, where an error of theirs must not become the client's, and `swallow` inside a group, where it must.
+void request_relay::materialize(std::string_view text, reply_action action) {
+    if (server_->status == protocol::transaction_status::failed) return;
+    std::vector<std::byte> frames;
+    protocol::message_writer writer{frames};
+    for (const auto& change : protocol::session_changes(text)) {
+        const bool names_one = change.kind == session_change_kind::prepare ||
+                               change.kind == session_change_kind::execute ||
+                               change.kind == session_change_kind::deallocate;
+        if (!names_one) continue;
+        if (change.name.starts_with(protocol::server_name_prefix)) {
+            server_->close_when_free = true;  // it may have touched what others rely on
+            continue;
+        }
+        protocol::client_statement* entry = statements_.find(change.name);
+        if (entry == nullptr) continue;
+        server_copy* copy = copy_of(change.name);
+        if (copy != nullptr ? copy->holds : materialized_.size() == most_materialized) continue;
+        writer.close_statement(change.name);
+        writer.parse(change.name, entry->statement->text, protocol::as_bytes(entry->statement->types));
+        owe(reply_kind::close, action);
+        owe(reply_kind::parse, action);
+        if (copy != nullptr) {
+            copy->holds = true;
+        } else {
+            materialized_.push_back({change.name, true});
+        }
+    }
+    if (frames.empty()) return;
+    if (action == reply_action::own) {
+        writer.sync();
+        owe(reply_kind::sync, reply_action::own);
+    }
+    inject(frames);
+}
+
+/// Takes back what `materialize` did, in a group of its own: nothing of the client's can keep it from
+/// happening.
+void request_relay::dematerialize() {
+    if (materialized_.empty()) return;
+    std::vector<std::byte> frames;
+    protocol::message_writer writer{frames};
+    for (const auto& copy : materialized_) {
+        writer.close_statement(copy.name);
+        owe(reply_kind::close, reply_action::own);
+    }
+    writer.sync();
+    owe(reply_kind::sync, reply_action::own);
+    inject(frames);
+    materialized_.clear();
+}
+
+request_relay::server_copy* request_relay::copy_of(std::string_view name) noexcept {
+    const auto found = std::find_if(materialized_.begin(), materialized_.end(), [name](const auto& copy) {
+        return copy.name == name;
+    });
+    return found == materialized_.end() ? nullptr : &*found;
+}
+
+/// DEALLOCATE will be answered for each of these names in turn, whosever they are.
+void request_relay::expect_deallocations(std::string_view text) {
+    for (const auto& change : protocol::session_changes(text)) {
+        if (change.kind == session_change_kind::deallocate) deallocating_.push_back(change.name);
+    }
+}
+
+void request_relay::deallocated() {
+    if (deallocating_.empty()) return;
+    const std::string name = std::move(deallocating_.front());
+    deallocating_.erase(deallocating_.begin());
+    if (auto* entry = statements_.find(name)) statements_.close(*entry);
+    if (server_copy* copy = copy_of(name)) copy->holds = false;
+}
+
+void request_relay::all_deallocated() {
+    statements_.clear_named();
+    for (server_copy& copy : materialized_)
+        copy.holds = false;
+}
+
+/// The copy that SQL was given of a statement goes with it: the name may soon mean another one.
+void request_relay::close_copy(std::string_view name) {
+    server_copy* copy = copy_of(name);
+    if (copy == nullptr || !std::exchange(copy->holds, false)) return;
+    std::vector<std::byte> frame;
+    protocol::message_writer{frame}.close_statement(name);
+    inject(frame);
+    owe(reply_kind::close, reply_action::swallow);
+}
+
+}  // namespace pgmend::proxy

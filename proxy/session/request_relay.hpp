@@ -1,0 +1,295 @@
+#pragma once
+// Reads what a client sends, message by message, and puts it into the flight to its server: untouched where
+// possible, under the server's own statement names where not, with what the server lacks sent ahead. It keeps
+// the queue of owed replies and the session's facts. It decides; the session acts. Pure but for the buffers;
+// one worker thread.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/metrics.hpp"
+#include "pool/channel.hpp"
+#include "pool/reply_pump.hpp"
+#include "pool/server_connection.hpp"
+#include "pool/traffic_stats.hpp"
+#include "protocol/statement_classifier.hpp"
+#include "proxy/servers/database_catalog.hpp"
+#include "proxy/session/client_statements.hpp"
+#include "proxy/session/session_facts.hpp"
+
+namespace pgmend::proxy {
+
+/// Told of statements that change what servers are logged in to, or as whom.
+class login_changes {
+public:
+    /// `text` is about to run and speaks of databases or roles.
+    virtual void about_logins(std::string_view text) = 0;
+
+protected:
+    ~login_changes() = default;
+};
+
+/// What all sessions of one worker share for this.
+struct relay_context {
+    protocol::statement_store& statements;
+    protocol::statement_classifier& classifier;
+    protocol::parameter_store& parameters;
+    config::metrics::cells& metrics;
+    std::uint64_t& schema_epoch;  ///< rises with every DDL seen
+    std::uint64_t& doubts;        ///< rises with every Parse that must not be shared
+    std::size_t held_message;
+    std::size_t client_statements;
+    sequence_habits& habits;
+    login_changes* logins = nullptr;  ///< null: nobody wants to know
+};
+
+enum class request_result : std::uint8_t {
+    need_more,    ///< nothing more can be done with these bytes
+    need_server,  ///< a message needs a server and there is none
+    flight_full,  ///< send the flights and call again
+    too_many,     ///< as many replies are owed as may be
+    terminate,    ///< the client says good-bye
+    violation,    ///< the client broke the protocol: `violation()` says how
+};
+
+struct request_step {
+    request_result result;
+    std::size_t consumed = 0;
+    std::size_t want = 0;  ///< size of the message that is waited for
+};
+
+/// Whether a client that has asked for `request` needs none of `answer`, its beginning, when it gets another
+/// answer from the beginning on, or an error: nothing in it is final, or news that is told once.
+bool may_be_unsaid(const pool::gather& answer, const pool::request_record& request) noexcept;
+
+class request_relay {
+public:
+    request_relay(const relay_context& context, session_facts& facts) noexcept
+        : context_(context), facts_(facts) {
+        facts.habits = &context.habits;
+    }
+
+    /// Of the database the client is logged into; null: nothing is known of it.
+    void use_catalog(database_catalog* catalog) noexcept { catalog_ = catalog; }
+    database_catalog* catalog() const noexcept { return catalog_; }
+    /// Where prepared statements are counted; null: nowhere.
+    void use_traffic(pool::traffic_stats* traffic) noexcept { traffic_ = traffic; }
+    /// Deals with `data`. `server` is null while the client has none; answers that need none go to
+    /// `to_client`.
+    request_step read(
+        std::span<std::byte> data, pool::server_connection* server, pool::gather& to_server,
+        pool::gather& to_client
+    );
+
+    /// Whether `data` begins with a whole message that surely needs a server. False does not say the
+    /// opposite: `read` decides.
+    bool begins_request(std::span<const std::byte> data) const noexcept {
+        if (body_left_ != 0 || skip_to_sync_ || lost_block_ != lost_block::none || data.size() < 5)
+            return false;
+        const char type = static_cast<char>(data[0]);
+        const std::size_t length = protocol::load_u32(data.data() + 1);
+        return (type == 'Q' || type == 'B') && length >= 4 && length < data.size();
+    }
+
+    /// The request at the front cannot be carried out: consumes its first message (the rest of it as it
+    /// arrives), and skips to the next Sync where it is of the extended protocol. Returns what was consumed.
+    /// True in `needs_ready` when ReadyForQuery is to follow the error at once.
+    std::size_t refuse_front(std::span<const std::byte> data, bool& needs_ready) noexcept;
+
+    /// After too_many: whether it is worth trying again.
+    bool may_go_on(const pool::server_connection& server) const noexcept {
+        // What waits behind a COPY from the client waits in vain: see what is to become of it.
+        if (undecided_ || server.owed.copying_in()) return true;
+        return barrier_ == barrier::now ? server.owed.empty() : !server.owed.full();
+    }
+    /// Whether the client stopped inside a message that has been forwarded in part.
+    bool mid_message() const noexcept { return body_left_ != 0 && !body_discard_; }
+    std::string_view violation() const noexcept { return violation_; }
+    client_statements& statements() noexcept { return statements_; }
+    /// Whether the client's group has a Flush that invented answers must obey.
+    /// After too_many: only an answer of the server can decide it.
+    bool waits_for_answers() const noexcept { return undecided_; }
+    /// DEALLOCATE has succeeded.
+    void deallocated();
+    /// DEALLOCATE ALL or DISCARD ALL has.
+    void all_deallocated();
+    /// The server has statements of this client's under its own names.
+    bool materialized() const noexcept { return !materialized_.empty(); }
+    bool take_flush() noexcept { return std::exchange(flush_seen_, false); }
+    // What the request may have done so far, by what was sent of it.
+    bool may_have_written() const noexcept { return may_have_written_; }
+    bool commit_sent() const noexcept { return commit_sent_; }
+    /// It holds something that an error does not undo: it may commit by itself, or acts elsewhere.
+    bool may_survive() const noexcept { return may_survive_; }
+    bool outside_effects() const noexcept { return outside_effects_; }
+    void request_over() noexcept {
+        may_have_written_ = commit_sent_ = may_survive_ = outside_effects_ = false;
+    }
+
+    /// What the client still waits for when its server is lost, in order.
+    struct unanswered {
+        /// One for each ReadyForQuery: whether an error belongs in front of it.
+        std::vector<bool> ends;
+        /// Messages of the extended protocol whose Sync has not come: an error at once, the rest is skipped.
+        bool open_group = false;
+    };
+    /// The server is lost: takes what is owed out of its queue, undoes what that did to the client's names,
+    /// and skips what is still to come of it. `error_shown`: of the one in front.
+    unanswered lose(pool::server_connection& server, pool::reply_sink& sink, bool error_shown);
+    /// The same, but the client will be read again from the beginning of its request.
+    void rewind(pool::server_connection& server, pool::reply_sink& sink);
+
+    /// The client believes in a transaction block that no server has: until it has ended it, it must get
+    /// nothing but errors, and ReadyForQuery says so.
+    enum class lost_block : std::uint8_t {
+        none,
+        untold,         ///< and the client does not know yet that it has failed
+        failed_untold,  ///< it knows that it has failed, but not that no savepoint is left
+        told,
+    };
+    lost_block block() const noexcept { return lost_block_; }
+    void set_block(lost_block now) noexcept { lost_block_ = now; }
+    /// The kind of the statement in front, when it is a simple Query that is here as a whole.
+    protocol::statement_kind kind_in_front(std::span<const std::byte> data) const;
+    /// What the request did to the catalog, told once.
+    enum class catalog_change : std::uint8_t {
+        none,
+        changed,       ///< DDL after which statements may reach what they could not reach before
+        used_changed,  ///< and other statements came behind it
+    };
+    catalog_change take_catalog_change() noexcept {
+        return std::exchange(catalog_change_, catalog_change::none);
+    }
+
+private:
+    /// Most that is made for one message, injected texts apart.
+    static constexpr std::size_t made_bytes = 2048;
+    /// Never the name of a shared statement: those are numbered from one.
+    static constexpr std::string_view spare_name = "pgmend_0";
+    enum class outcome : std::uint8_t { done, wait_whole, stop };
+
+    request_step read_messages();
+    bool names_statement() const noexcept;
+    outcome message();
+    outcome without_server();
+    outcome query();
+    outcome parse();
+    outcome bind();
+    outcome describe();
+    outcome close();
+    outcome execute();
+    outcome forward(protocol::reply_kind kind);
+    outcome forward_plain();
+    outcome stop(request_result result) noexcept {
+        result_ = result;
+        return outcome::stop;
+    }
+    outcome violate(std::string_view why) noexcept {
+        violation_ = why;
+        return stop(request_result::violation);
+    }
+
+    bool whole() const noexcept { return data_.size() - at_ >= size_; }
+    protocol::byte_view body() const noexcept {
+        return data_.subspan(at_ + 5, std::min(size_, data_.size() - at_) - 5);
+    }
+    void pass_through();
+    void pass_body(std::size_t from);
+    void close_run() noexcept;
+    pool::gather& server_flight() noexcept;
+    protocol::owed_reply& owe(
+        protocol::reply_kind kind, protocol::reply_action action = protocol::reply_action::forward
+    ) {
+        return server_->owed.push(kind, action);
+    }
+    void pass_rest(std::size_t skipped);
+    void discard_message();
+    enum class provided : std::uint8_t {
+        ready,    ///< the server has it, or will when the message comes there
+        wait,     ///< that is not known yet: wait for answers
+        changed,  ///< its result is not what clients were told, and this one would not be told now
+    };
+    provided provide(const protocol::statement_ref& statement, bool named, bool told);
+    bool described_ahead() const noexcept;
+    void inject(const std::vector<std::byte>& frames);
+    outcome force_error(protocol::substitute_error error);
+    struct parse_parts {
+        std::string_view name;
+        std::string_view text;
+        protocol::byte_view types;
+    };
+    bool split_parse(parse_parts& parts) const noexcept;
+    outcome parse_shared(std::string_view name, const protocol::statement_ref& statement);
+    outcome parse_oversize();
+    bool parse_without_server();
+    void probe_name(const parse_parts& parts);
+    outcome duplicate(protocol::client_statement& entry, std::string_view text, protocol::byte_view types);
+    void materialize(std::string_view text, protocol::reply_action action);
+    void dematerialize();
+    void forget_sequences(protocol::reply_action action);
+    void announce_channels();
+    protocol::statement_traits classify(std::string_view text) const noexcept;
+    const protocol::statement_traits& traits_of(const protocol::statement_ref& statement) const;
+    void note_schema(const protocol::statement_traits& traits, std::string_view text);
+    protocol::scan_settings scan() const noexcept;
+    protocol::parse_conditions conditions() const noexcept;
+    void note(const protocol::statement_traits& traits, std::string_view text);
+    void evict();
+    void count_parse(config::metrics::parse_route route) noexcept;
+    bool depends_on_answers(std::string_view name, const protocol::client_statement* known);
+    bool names_undecided(std::string_view text);
+    outcome wait_for_answers() noexcept {
+        undecided_ = true;
+        return stop(request_result::too_many);
+    }
+
+    const relay_context& context_;
+    session_facts& facts_;
+    client_statements statements_;
+    database_catalog* catalog_ = nullptr;
+    pool::traffic_stats* traffic_ = nullptr;
+    protocol::statement_ref portal_;  ///< what the unnamed portal was made from
+    std::size_t body_left_ = 0;       ///< of a message under way that is only passed on
+    bool body_discard_ = false;
+    bool skip_to_sync_ = false;  ///< a request was refused: PostgreSQL would skip to Sync
+    bool flush_seen_ = false;
+    /// A statement is under way that forgets prepared statements by the server's word: what comes behind it
+    /// waits until that word is known. From the next Sync on when it is of the extended protocol.
+    enum class barrier : std::uint8_t { none, after_sync, now };
+    barrier barrier_ = barrier::none;
+    bool undecided_ = false;  ///< a message waits until an earlier group has told what a name stands for
+    bool may_have_written_ = false;
+    bool commit_sent_ = false;
+    bool may_survive_ = false;
+    bool outside_effects_ = false;
+    lost_block lost_block_ = lost_block::none;
+    catalog_change catalog_change_ = catalog_change::none;
+    std::string_view violation_;
+
+    // Of the call under way.
+    std::span<std::byte> data_;
+    std::size_t at_ = 0;
+    std::size_t run_ = 0;  ///< begin of what goes on as it is and is not in the flight yet
+    std::size_t size_ = 0;
+    char type_ = 0;
+    pool::server_connection* server_ = nullptr;
+    pool::gather* to_server_ = nullptr;
+    pool::gather* to_client_ = nullptr;
+    request_result result_ = request_result::need_more;
+    std::vector<std::vector<std::byte>> long_frames_;  ///< made for this flight, too long for its own store
+    /// A statement of the client's that the server was given for SQL, under the client's own name.
+    struct server_copy {
+        std::string name;
+        bool holds;  ///< it still is what the client means by the name
+    };
+    server_copy* copy_of(std::string_view name) noexcept;
+    void close_copy(std::string_view name);
+    void expect_deallocations(std::string_view text);
+    std::vector<server_copy> materialized_;
+    std::vector<std::string> deallocating_;  ///< names of SQL's DEALLOCATEs that were sent
+    bool portal_forgets_ = false;            ///< a named portal of this group forgets statements when it runs
+};
+
+}  // namespace pgmend::proxy

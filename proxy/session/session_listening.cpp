@@ -1,0 +1,218 @@
+// The part of client_session that gives a listening client its server back: its channels go over to the
+// connection that listens for all clients of the database, and what comes there is passed on between the
+// client's requests, as PostgreSQL does.
+
+#include <algorithm>
+
+#include "config/log.hpp"
+#include "protocol/session_change.hpp"
+#include "protocol/sqlstate.hpp"
+#include "proxy/session/client_session.hpp"
+#include "proxy/worker_core.hpp"
+
+namespace pgmend::proxy {
+
+namespace {
+/// A committed NOTIFY is told to its client before the end of its request, but not at any price.
+constexpr config::duration longest_fence = std::chrono::seconds{1};
+constexpr std::string_view ask_names = "SELECT pg_catalog.pg_listening_channels()";
+constexpr std::string_view forget_all = "UNLISTEN *";
+using step = subscription::step;
+}  // namespace
+
+/// Between requests: true when the server is asked something, so that its channels can go over.
+bool client_session::hand_channels_over() {
+    if (listening_ && !facts_.pins.has(pin_reason::listen)) {
+        // Nothing is left of what the server told; the hub's own part may go on.
+        listening_->waits = false;
+        if (!listening_->expects_mark) drop_channels([](bool live) { return !live; });
+        if (listening_->channels.empty()) {
+            facts_.shared = nullptr;
+            if (server_ != nullptr) server_->hold_ready = false;
+            listening_.reset();
+        }
+        return false;
+    }
+    const bool may = facts_.pins.only(pin_reason::listen) && requests_.catalog() != nullptr &&
+                     worker_.settings().listen.max_channels() != 0 && same_encoding();
+    if (!may) return false;
+    if (!listening_) {
+        listening_ = std::make_unique<subscription>(
+            hub(), gate_, hub_events{notified, hub_answered, hub_lost}, key_.pid
+        );
+        facts_.shared = listening_.get();
+        server_->hold_ready = true;
+        listening_->own_server_pid = server_->key.pid;
+    }
+    if (listening_->refused || !listening_->settled() || listening_->expects_mark) {
+        listening_->waits = !listening_->refused;
+        return false;
+    }
+    listening_->waits = false;
+    listening_->heard.clear();
+    listening_->handing_over = step::names;
+    own_query(ask_names, session_phase::handing_over);
+    return true;
+}
+
+/// Names of channels and what is sent over them come in the client's encoding; what the hub hears comes in
+/// the database's.
+bool client_session::same_encoding() const {
+    const std::string* own = server_->reported->find("client_encoding");
+    const std::string* database = server_->reported->find("server_encoding");
+    return own != nullptr && database != nullptr && *own == *database;
+}
+
+/// One answer further. The server keeps its channels until the shared connection listens to all of them.
+void client_session::handing_over_goes_on() {
+    phase_ = session_phase::active;
+    const auto& heard = listening_->heard;
+    if (own_failed_ ||
+        heard.size() + listening_->channels.size() > worker_.settings().listen.max_channels()) {
+        listening_->refused = true;
+        return;
+    }
+    switch (listening_->handing_over) {
+        case step::names: {
+            drop_channels([](bool live) { return !live; }, &heard);
+            const auto& known = listening_->channels;
+            const bool all = std::all_of(heard.begin(), heard.end(), [&known](const std::string& name) {
+                return known.contains(name);
+            });
+            if (!all) {
+                hub().subscribe(*listening_, heard);
+                return;
+            }
+            listening_->handing_over = step::mark;
+            listening_->marked = false;
+            listening_->expects_mark = true;
+            const std::string mark = protocol::quote_identifier(notification_hub::mark_channel);
+            own_query(
+                "LISTEN " + mark + "; NOTIFY " + mark + ", " + protocol::quote_literal(listening_->token()),
+                session_phase::handing_over
+            );
+            return;
+        }
+        case step::mark:
+            listening_->handing_over = step::forget;
+            own_query(forget_all, session_phase::handing_over);
+            return;
+        case step::forget:
+            facts_.pins.remove(pin_reason::listen);
+            return;
+    }
+}
+
+notification_hub& client_session::hub() {
+    return worker_.hub_for(pool_->login().database, pool_->login().user);
+}
+
+void client_session::drop_channels(bool (*which)(bool live), const std::vector<std::string>* but) {
+    std::vector<std::string> gone;
+    for (const auto& [name, live] : listening_->channels) {
+        const bool kept = but != nullptr && std::find(but->begin(), but->end(), name) != but->end();
+        if (which(live) && !kept) gone.push_back(name);
+    }
+    for (const std::string& name : gone) {
+        hub().unsubscribe(*listening_, name);
+    }
+}
+
+/// The transaction is over: what it said of channels that the hub listens to holds, or does not.
+void client_session::settle_unlistens() {
+    auto done = std::exchange(listening_->done_unlistens, {});
+    if (request_failed_) return;
+    for (const std::string& name : done) {
+        if (name == "*") {
+            drop_channels([](bool) { return true; });
+        } else {
+            hub().unsubscribe(*listening_, name);
+        }
+    }
+}
+
+void client_session::note_tag(std::string_view tag) {
+    auto& sent = listening_->sent_unlistens;
+    if (tag == "ROLLBACK") listening_->done_unlistens.clear();
+    if ((tag != "UNLISTEN" && tag != "DISCARD ALL") || sent.empty()) return;
+    listening_->done_unlistens.push_back(sent.front());
+    sent.erase(sent.begin());
+}
+
+/// What the hub has to say, in its place in the order of all events. False when the session is over.
+bool client_session::hear(pool::event_mask bits) {
+    if ((bits & hub_lost) != 0) listening_->lost = true;
+    const bool answered = (bits & hub_answered) != 0 && listening_->settled();
+    if (answered && server_ != nullptr) listening_->own_server_pid = server_->key.pid;
+    if ((answered || (bits & fence_over) != 0) && !release_ready()) return false;
+    const bool between = phase_ == session_phase::idle && (server_ == nullptr || at_safe_point());
+    if (!between) return true;
+    if (listening_->lost || listening_->overflowed()) return end_listening();
+    if (listening_->waits && answered && server_ != nullptr && in_.empty()) {
+        phase_ = session_phase::active;  // the channels can go over now
+        return true;
+    }
+    return tell_notifications();
+}
+
+/// The end of a request that waited for the client's own notifications may be told.
+bool client_session::release_ready() {
+    if (listening_->before_ready != subscription::fence::waiting) return true;
+    listening_->before_ready = subscription::fence::passed;
+    return server_ == nullptr || pump_server();
+}
+
+bool client_session::end_listening() {
+    if (listening_->overflowed()) {
+        return fail(
+            "53400", "too many notifications wait for this client", "The limit is listen.max_notifications."
+        );
+    }
+    return fail(
+        protocol::sqlstate::admin_shutdown, "the connection that listened for notifications was lost",
+        "Notifications may have been missed."
+    );
+}
+
+bool client_session::tell_notifications() {
+    if (!listening_->has_pending() || out_.blocked()) return true;
+    worker_.flight_to_client().add(listening_->take());
+    return to_client();
+}
+
+/// Before ReadyForQuery outside a block: what has come by now goes first, and what this request itself has
+/// notified comes with it.
+protocol::byte_view client_session::before_ready(bool& wait) {
+    using fence = subscription::fence;
+    wait = false;
+    if (holding()) return {};
+    if (listening_->before_ready == fence::none && requests_.may_have_written()) {
+        listening_->before_ready = fence::waiting;
+        hub().fence(*listening_);
+        auto& timer = listening_->fence_timer;
+        if (!timer) timer = std::make_unique<pool::gate_timer>(worker_.env(), gate_, fence_over);
+        timer->after(longest_fence);
+    }
+    wait = listening_->before_ready == fence::waiting;
+    if (wait) return {};
+    if (listening_->fence_timer) listening_->fence_timer->stop();
+    listening_->before_ready = fence::none;
+    return listening_->take();
+}
+
+/// A server tells of a notification: whether it goes on to the client.
+bool client_session::notification(protocol::byte_view body) {
+    if (!listening_) return true;
+    protocol::byte_reader reader{body};
+    reader.u32();
+    const std::string_view name = reader.cstring();
+    if (reader.failed()) return true;
+    if (name == notification_hub::mark_channel) {
+        listening_->marked = true;
+        return false;
+    }
+    if (phase_ == session_phase::handing_over && listening_->marked) return false;
+    return !listening_->hears(name);
+}
+
+}  // namespace pgmend::proxy

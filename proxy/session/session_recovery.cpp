@@ -1,0 +1,332 @@
+// The part of client_session that deals with the loss of its server: what recovery_plan decides is carried
+// out here. The client's connection stays wherever the truth can be told on it.
+
+#include "config/log.hpp"
+#include "protocol/message_writer.hpp"
+#include "protocol/sqlstate.hpp"
+#include "proxy/session/client_session.hpp"
+#include "proxy/session/statement_shape.hpp"
+#include "proxy/worker_core.hpp"
+
+namespace pgmend::proxy {
+
+namespace sqlstate = protocol::sqlstate;
+using lost_block = request_relay::lost_block;
+
+namespace {
+
+/// Fails at once, whatever else is true of the session: no block can have such a savepoint. What it leaves is
+/// the failed block that the client believes to be in, with all of PostgreSQL's own behaviour.
+constexpr std::string_view failing_block = "BEGIN; ROLLBACK TO SAVEPOINT pgmend_lost_block";
+
+}  // namespace
+
+bool client_session::farewell(std::string_view code, std::string_view message, bool is_error) {
+    if (!mishap_) mishap_ = std::make_unique<mishap>();
+    mishap_->leaving = true;
+    if (is_error) {
+        mishap_->goodbye = std::make_unique<refusal>();
+        mishap_->goodbye->sqlstate = code;
+        mishap_->goodbye->message = message;
+    }
+    return true;
+}
+
+/// A server that ends in the middle of a request sends what it had collected of the answer with its last
+/// words. None of that has gone to the client: unsaid, the request may be sent again.
+void client_session::drop_beginning_of_answer() {
+    if (may_be_unsaid(worker_.flight_to_client(), server_->request)) worker_.flight_to_client().clear();
+}
+
+/// What the server took its leave with, if it did; told once.
+std::unique_ptr<client_session::refusal> client_session::last_words() {
+    if (!mishap_) return nullptr;
+    mishap_->leaving = false;
+    return std::move(mishap_->goodbye);
+}
+
+loss client_session::loss_facts() {
+    const auto& retry = worker_.settings().retry;
+    loss facts;
+    // What only this request has made of the session is undone with it, unless it was shown or committed.
+    facts.pinned =
+        taken_for_request_ ? session_changed_ || (shown_ && !facts_.pins.empty()) : !facts_.pins.empty();
+    facts.inside_message = server_->body_left != 0 && server_->body_forward;
+    facts.in_flight = !server_->owed.empty() || server_->owed.group_open() || requests_.mid_message();
+    facts.refused = mishap_ && mishap_->goodbye;
+    facts.shown = shown_;
+    facts.recorded = taken_for_request_ && server_->request.whole();
+    facts.status = server_->status;
+    facts.may_have_written = requests_.may_have_written();
+    facts.commit_sent = requests_.commit_sent();
+    facts.may_survive = requests_.may_survive();
+    facts.outside_effects = requests_.outside_effects();
+    // What a stale plan has kept from running was undone by its error.
+    if (phase_ == session_phase::replanning) facts.may_have_written = facts.commit_sent = false;
+    facts.attempts = mishap_ ? mishap_->attempts : 0;
+    const auto now = worker_.env().now();
+    const bool in_time = facts.attempts == 0 || now - mishap_->first_loss < worker_.settings().hold.timeout();
+    facts.may_retry = facts.attempts < retry.attempts() && in_time;
+    return facts;
+}
+
+/// The server is gone from this session; nothing is said to it any more.
+void client_session::forget_server() {
+    pool::server_connection& server = *std::exchange(server_, nullptr);
+    server.cancel_listener = nullptr;
+    if (std::exchange(counted_active_, false)) worker_.metrics().clients_active.sub();
+    if (listening_) listening_->server_gone();
+    pool_->discard(server, config::metrics::server_close::lost_in_use);
+    too_many_owed_ = false;
+    server_want_ = 0;
+    // It may have answered a question of ours in the same breath: nobody is there any more to be told of it.
+    own_over_ = false;
+    row_.reset();
+}
+
+/// Of what the request began with, in words without constants.
+std::string client_session::shape_of_request() {
+    std::string_view text = first_statement(server_->request.bytes());
+    for (std::size_t i = 0; text.empty() && i < server_->owed.size(); ++i) {
+        const auto& statement = server_->owed.at(i).statement;
+        if (statement) text = statement->text;
+    }
+    return statement_shape(text, {facts_.told->standard_conforming_strings, facts_.told->ambiguous_encoding});
+}
+
+void client_session::note_recovery(const recovery_step& step) {
+    worker_.metrics().recoveries.add(step.why);
+    healing_event act;
+    act.at = worker_.env().now();
+    act.kind = healing_kind::server_lost;
+    act.outcome = label_word(step.why);
+    act.client = peer_;
+    act.server = server_->where.to_string();
+    act.shape = shape_of_request();
+    act.cause = "the connection broke";
+    if (mishap_ && mishap_->goodbye) act.cause = mishap_->goodbye->sqlstate + " " + mishap_->goodbye->message;
+    act.attempt = mishap_ ? mishap_->attempts : 0;
+    log::warning(
+        "server_lost", {{"server", act.server},
+                        {"client", act.client},
+                        {"outcome", act.outcome},
+                        {"statement", act.shape},
+                        {"cause", act.cause},
+                        {"attempt", act.attempt}}
+    );
+    worker_.ledger().add(std::move(act));
+}
+
+bool client_session::lost_server() {
+    server_->broken = true;
+    if (std::exchange(server_said_goodbye_, false)) {
+        // The client has the server's own FATAL; what follows it is the end of the connection.
+        forget_server();
+        close_when_sent();
+        return false;
+    }
+    const bool ours_alone = phase_ == session_phase::surveying || phase_ == session_phase::restoring ||
+                            phase_ == session_phase::failing;
+    survey_.reset();
+    if (ours_alone && taken_for_request_ && facts_.pins.empty() && server_->owed.size() <= 1) {
+        // Nothing of the client's has reached this server: another one will do.
+        note_recovery({recovery::send_again, recovery_reason::nothing_sent});
+        last_words();
+        forget_server();
+        phase_ = session_phase::idle;
+        return refusal_ != nullptr ? refuse_cancelled() : consume_requests();
+    }
+    loss facts = loss_facts();
+    // What a review would have told is lost with the server: the session's settings are not known.
+    facts.pinned = facts.pinned || ours_alone || phase_ == session_phase::reviewing;
+    // The first attempt is free: one crash hits every client at once.
+    if (facts.may_retry && facts.attempts != 0) {
+        worker_.retries().scale(worker_.sessions());
+        facts.may_retry = worker_.retries().take();
+    }
+    const recovery_step step = plan_recovery(facts);
+    note_recovery(step);
+    if (step.what == recovery::cut) {
+        forget_server();
+        return false;
+    }
+    if (step.what == recovery::end_session) return end_lost_session(step);
+    if (step.what == recovery::send_again) return send_again(*server_);
+    if (step.what == recovery::fail_block) {
+        const bool failed = request_failed_ || facts.status == protocol::transaction_status::failed;
+        requests_.set_block(failed ? lost_block::failed_untold : lost_block::untold);
+    }
+    const auto left = requests_.lose(*server_, *this, request_failed_);
+    return answer_lost(left, step);
+}
+
+bool client_session::send_again(pool::server_connection& server) {
+    const auto now = worker_.env().now();
+    if (!mishap_) mishap_ = std::make_unique<mishap>();
+    mishap_->stale.reset();
+    if (mishap_->attempts++ == 0) mishap_->first_loss = now;
+    requests_.rewind(server, *this);
+    const std::vector<std::byte> request = server.request.take();
+    facts_.rewound();
+    last_words();
+    request_failed_ = false;
+    forget_server();
+    in_.put_back(request);
+    want_ = 0;
+    phase_ = session_phase::idle;
+    return consume_requests();
+}
+
+/// The request is over, and if it was sent again it has gone well.
+void client_session::recovered() {
+    if (mishap_->attempts != 0) {
+        const auto took = worker_.env().now() - mishap_->first_loss;
+        worker_.metrics().recovery_seconds.record(took);
+        healing_event act;
+        act.at = worker_.env().now();
+        act.kind = healing_kind::request_done;
+        act.outcome = "healed";
+        act.client = peer_;
+        if (server_ != nullptr) {
+            act.server = server_->where.to_string();
+            act.shape = shape_of_request();
+        }
+        act.attempt = mishap_->attempts;
+        act.took = std::chrono::duration_cast<std::chrono::milliseconds>(took);
+        log::info(
+            "request_healed", {{"client", peer_},
+                               {"server", act.server},
+                               {"attempts", act.attempt},
+                               {"took_ms", act.took.count()}}
+        );
+        worker_.ledger().add(std::move(act));
+    }
+    mishap_.reset();
+}
+
+bool client_session::end_lost_session(const recovery_step& step) {
+    const auto words = last_words();
+    forget_server();
+    if (step.why == recovery_reason::write_in_flight) {
+        return fail(
+            sqlstate::transaction_resolution_unknown, "the server connection was lost",
+            "Whether the last statement or commit took effect is not known."
+        );
+    }
+    if (words) return fail(words->sqlstate, words->message);
+    return fail(
+        sqlstate::admin_shutdown, "the server connection that held this session was lost",
+        "The session had state that cannot be moved to another server."
+    );
+}
+
+/// The truth about what was in flight, and a ReadyForQuery for each that is owed.
+bool client_session::answer_lost(const request_relay::unanswered& left, const recovery_step& step) {
+    const auto words = last_words();
+    const bool in_block = step.what == recovery::fail_block;
+    const bool unknown = step.what == recovery::outcome_unknown;
+    const std::string where = server_->where.to_string();
+    forget_server();
+    std::string_view code = sqlstate::connection_failure;
+    std::string message = "the server connection was lost";
+    std::string detail = "Nothing was written by this request.";
+    if (unknown) {
+        code = sqlstate::transaction_resolution_unknown;
+        detail = "Whether the last statement or commit took effect on " + where + " is not known.";
+    } else if (in_block || step.why == recovery_reason::block_lost) {
+        code = sqlstate::statement_completion_unknown;
+        message = "the server connection was lost, and the transaction with it";
+        detail = "The transaction has been rolled back; nothing of it took effect.";
+    } else if (words) {
+        code = words->sqlstate;
+        message = words->message;
+    }
+    const auto status = in_block ? protocol::transaction_status::failed : protocol::transaction_status::idle;
+    std::vector<std::byte> frames;
+    protocol::message_writer writer{frames};
+    bool told = false;
+    const auto tell = [&] {
+        if (told && in_block) {
+            writer.error(
+                {.sqlstate = sqlstate::in_failed_transaction,
+                 .message = "current transaction is aborted, commands ignored until end of transaction block"}
+            );
+        } else {
+            writer.error({.sqlstate = code, .message = message, .detail = detail});
+        }
+        told = true;
+    };
+    for (const bool error : left.ends) {
+        if (error) tell();
+        writer.ready_for_query(status);
+    }
+    if (left.open_group) tell();
+    if (told) {
+        if (in_block) requests_.set_block(lost_block::told);
+        worker_.metrics().errors.add();
+        facts_.failed();
+    }
+    facts_.rewound();
+    requests_.request_over();
+    mishap_.reset();
+    request_failed_ = false;
+    phase_ = session_phase::idle;
+    if (!send_made(frames)) return false;
+    return consume_requests();
+}
+
+/// Whether the client's next message, after its block was lost between two statements, must fail with the
+/// truth. An end of the block that takes nothing for granted is no error.
+bool client_session::must_tell_lost_block() {
+    const lost_block block = requests_.block();
+    if (block == lost_block::none || block == lost_block::told) return false;
+    const auto kind = requests_.kind_in_front(in_.bytes());
+    const bool ends = kind == protocol::statement_kind::rollback ||
+                      (kind == protocol::statement_kind::commit && block == lost_block::failed_untold);
+    if (ends) requests_.set_block(lost_block::told);
+    return !ends;
+}
+
+/// False when the session is over.
+bool client_session::tell_lost_block() {
+    // A COMMIT that has failed ends the block.
+    const bool over = requests_.kind_in_front(in_.bytes()) == protocol::statement_kind::commit;
+    requests_.set_block(over ? lost_block::none : lost_block::told);
+    std::vector<std::byte> frames;
+    protocol::message_writer writer{frames};
+    writer.error(
+        {.sqlstate = sqlstate::statement_completion_unknown,
+         .message = "the server connection was lost, and the transaction with it",
+         .detail = "The transaction has been rolled back; nothing of it took effect."}
+    );
+    bool needs_ready = false;
+    const std::size_t consumed = requests_.refuse_front(in_.bytes(), needs_ready);
+    if (needs_ready) {
+        writer.ready_for_query(
+            over ? protocol::transaction_status::idle : protocol::transaction_status::failed
+        );
+    }
+    in_.consume(consumed);
+    worker_.metrics().errors.add();
+    return send_made(frames);
+}
+
+/// False when the server has to be put into the client's failed block first.
+bool client_session::enter_lost_block() {
+    if (requests_.block() == lost_block::none) return true;
+    own_query(failing_block, session_phase::failing);
+    return phase_ == session_phase::active;
+}
+
+bool client_session::lost_block_entered() {
+    if (server_->status != protocol::transaction_status::failed) {
+        return fail(
+            sqlstate::admin_shutdown, "the failed transaction could not be continued on another server"
+        );
+    }
+    requests_.set_block(lost_block::none);
+    phase_ = session_phase::active;
+    return true;
+}
+
+}  // namespace pgmend::proxy

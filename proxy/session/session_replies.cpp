@@ -1,0 +1,117 @@
+// What the replies of a server mean to its client's session: the pump tells them in their order.
+
+#include <array>
+
+#include "config/log.hpp"
+#include "proxy/session/client_session.hpp"
+#include "proxy/worker_core.hpp"
+
+namespace pgmend::proxy {
+
+using protocol::owed_reply;
+using protocol::reply_kind;
+using protocol::transaction_status;
+
+std::optional<std::string> client_session::reported(std::string_view name, std::string_view value) {
+    if (phase_ == session_phase::surveying) return std::nullopt;  // over with our own transaction
+    facts_.note_reported(name);
+    std::string told{facts_.reported(name, value)};
+    const protocol::parameter_set* before = facts_.told;
+    facts_.told = worker_.parameters().with(before, name, &told);
+    if (facts_.told == before) return std::nullopt;
+    return told;
+}
+
+void client_session::own_row(protocol::byte_view body) {
+    protocol::byte_reader reader{body};
+    if (survey_) {
+        std::array<std::string_view, 4> columns;
+        if (reader.u16() != columns.size()) return;
+        for (std::string_view& column : columns) {
+            const std::int32_t length = reader.i32();
+            if (length > 0) column = protocol::as_text(reader.bytes(static_cast<std::size_t>(length)));
+        }
+        if (reader.failed()) own_failed_ = true;
+        survey_->row({columns[0], columns[1], columns[2], columns[3]});
+        return;
+    }
+    if (phase_ == session_phase::handing_over) {
+        if (reader.u16() != 1) return;
+        const std::int32_t length = reader.i32();
+        if (length >= 0)
+            listening_->heard.emplace_back(protocol::as_text(reader.bytes(static_cast<std::size_t>(length))));
+        return;
+    }
+    if (!row_) row_ = std::make_unique<std::vector<std::optional<std::string>>>();
+    const std::uint16_t columns = reader.u16();
+    for (std::uint16_t i = 0; i < columns && !reader.failed(); ++i) {
+        const std::int32_t length = reader.i32();
+        if (length < 0) {
+            row_->emplace_back();
+        } else {
+            row_->emplace_back(protocol::as_text(reader.bytes(static_cast<std::size_t>(length))));
+        }
+    }
+}
+
+void client_session::error(std::string_view sqlstate, std::string_view message, bool fatal, bool own) {
+    if (own) {
+        own_failed_ = true;
+        own_ran_out_of_time_ = sqlstate == protocol::sqlstate::query_canceled;
+        if (phase_ == session_phase::failing) return;
+        log::warning("own_query_failed", {{"sqlstate", sqlstate}, {"message", message}});
+        return;
+    }
+    worker_.metrics().errors.add();
+    if (sqlstate == protocol::sqlstate::read_only_transaction)
+        worker_.cluster().refused_write(server_->where);
+    request_failed_ = true;
+    facts_.failed();
+    if (listening_) listening_->sent_unlistens.clear();
+    if (fatal) server_said_goodbye_ = true;
+}
+
+void client_session::command_complete(std::string_view tag) {
+    if (tag == "DEALLOCATE ALL" || tag == "DISCARD ALL") requests_.all_deallocated();
+    if (tag == "DEALLOCATE") requests_.deallocated();
+    if (listening_) note_tag(tag);
+    if (!request_failed_) {
+        facts_.completed(tag, {server_->settings, server_->reported_at_login}, worker_.parameters());
+    }
+}
+
+void client_session::ready() {
+    if (holding()) {
+        own_over_ = true;
+        return;
+    }
+    if (listening_ && server_->status == transaction_status::idle) settle_unlistens();
+    request_failed_ = false;
+    facts_.ready();
+    pool::traffic_stats& traffic = pool_->traffic();
+    const auto now = worker_.env().now();
+    ++traffic.queries;
+    if (since != config::time_point{}) traffic.query_time += now - since;
+    since = server_->owed.empty() ? config::time_point{} : now;
+    if (server_->status != transaction_status::idle) return;
+    worker_.metrics().transactions.add();
+    ++traffic.transactions;
+    // More of the request may follow, but what has changed in the session so far is committed.
+    if (facts_.in_doubt() || !facts_.pins.empty()) session_changed_ = true;
+}
+
+void client_session::undone(owed_reply& reply) {
+    if (reply.action == protocol::reply_action::swallow || reply.action == protocol::reply_action::own)
+        return;
+    const bool parse_or_close = reply.kind == reply_kind::parse || reply.kind == reply_kind::close;
+    if (parse_or_close && reply.client != nullptr) {
+        requests_.statements().restore(*reply.client, std::move(reply.previous));
+    } else if ((parse_or_close && (reply.previous || reply.statement)) || reply.kind == reply_kind::query) {
+        // A Parse of the unnamed statement that failed itself has dropped the old one.
+        requests_.statements().unnamed = reply.failed ? protocol::statement_ref{} : std::move(reply.previous);
+    }
+}
+
+// Replication: a server of the client's own, bytes passed on unread.
+
+}  // namespace pgmend::proxy

@@ -1,0 +1,340 @@
+// The part of client_session that deals with servers: getting one, setting it up for this client, asking it
+// what a request left behind, giving it back, losing it.
+
+#include "config/log.hpp"
+#include "protocol/message_writer.hpp"
+#include "protocol/sqlstate.hpp"
+#include "proxy/session/client_session.hpp"
+#include "proxy/worker_core.hpp"
+
+namespace pgmend::proxy {
+
+namespace metrics = config::metrics;
+using protocol::owed_reply;
+using protocol::reply_kind;
+using protocol::transaction_status;
+
+bool client_session::want_server() {
+    if (pool::server_connection* idle = pool_->take_idle(*this)) return take_server(*idle);
+    // Opening one may read, and what this client sent is still in the worker's scratch.
+    in_.keep();
+    pool::server_connection* server = pool_->acquire(*this);
+    if (server != nullptr) return take_server(*server);
+    phase_ = session_phase::waiting;
+    return false;
+}
+
+void client_session::granted(pool::server_connection& server) {
+    server_ = &server;
+    gate_.set(server_granted);
+}
+
+/// False when the client's request has to wait until the server is set up for it.
+bool client_session::take_server(pool::server_connection& server) {
+    server_ = &server;
+    server_want_ = 0;
+    server.muted = false;
+    server.io->watch(gate_, {server_readable, server_writable});
+    if (!std::exchange(counted_active_, true)) worker_.metrics().clients_active.add();
+    server.cancel_listener = &gate_;
+    server.on_cancel_over = cancel_over;
+    const std::uint64_t user_before = std::exchange(server.last_user, id_);
+    const bool foreign = user_before != 0 && user_before != id_;
+    facts_.server_taken(foreign);
+    if (listening_) {
+        server.hold_ready = true;
+        // What its last client notified may still be on its way to the hub.
+        listening_->own_server_pid = foreign ? 0 : server.key.pid;
+        if (foreign) hub().fence(*listening_);
+    }
+    const auto now = worker_.env().now();
+    if (phase_ == session_phase::waiting) worker_.metrics().wait_seconds.record(now - since);
+    request_began_ = now;
+    since = {};  // from here on: when what it answers was sent
+    phase_ = session_phase::active;
+    server.request.begin(worker_.settings().retry.max_bytes().bytes);
+    taken_for_request_ = true;
+    shown_ = session_changed_ = false;
+    prepared_ = setting_up_ = false;
+    return prepare_server();
+}
+
+/// One step at a time: what the database hides is known before the client's statements are judged, its
+/// settings hold before they run. False while something is asked.
+bool client_session::prepare_server() {
+    // An old catalog is looked at here too: this client waits for its answer, so it will not leave meanwhile.
+    if (requests_.catalog() != nullptr &&
+        (requests_.catalog()->stale() || requests_.catalog()->due(worker_.env().now()))) {
+        survey();
+        return false;
+    }
+    if (requests_.catalog() != nullptr) taken_in_ = static_cast<std::uint32_t>(requests_.catalog()->epoch());
+    prepared_ = true;
+    if (server_->settings != facts_.settings) {
+        worker_.metrics().restores.add();
+        setting_up_ = true;
+        own_query(protocol::restore_script(*server_->settings, *facts_.settings), session_phase::restoring);
+        return phase_ == session_phase::active;
+    }
+    tell_parameters();
+    return enter_lost_block();
+}
+
+void client_session::survey() {
+    if (!survey_)
+        survey_ = std::make_unique<catalog_survey>(
+            *requests_.catalog(), worker_.env().now(), worker_.held_message()
+        );
+    const std::string* version = server_->reported->find("server_version");
+    own_query(survey_->query(version != nullptr ? *version : ""), session_phase::surveying);
+}
+
+/// False when the session is over.
+bool client_session::survey_over() {
+    if (survey_->over(own_failed_, worker_.env().now(), worker_.metrics())) {
+        survey();
+        return true;
+    }
+    survey_.reset();
+    phase_ = session_phase::active;
+    if (!prepared_) {
+        prepare_server();
+        return true;
+    }
+    // What ran behind the change was judged by what was known before it.
+    using change = request_relay::catalog_change;
+    if (std::exchange(catalog_change_, change::none) == change::used_changed &&
+        requests_.catalog()->current()->hides_anything()) {
+        facts_.pins.add(pin_reason::unknown);
+    }
+    return true;
+}
+
+void client_session::own_query(std::string_view text, session_phase phase) {
+    own_over_ = own_failed_ = own_ran_out_of_time_ = false;
+    row_.reset();
+    phase_ = phase;
+    server_->owed.push(reply_kind::query, protocol::reply_action::own);
+    server_->statements.drop_unnamed();
+    std::vector<std::byte> frame;
+    protocol::message_writer{frame}.query(text);
+    worker_.flight_to_server().add(frame);
+    // A failed send is met again, with the server's words, when it is read.
+    if (!to_server()) gate_.set(server_readable);
+}
+
+/// The client hears what its server reports, where that differs from what it was told before.
+void client_session::tell_parameters() {
+    if (server_->reported == facts_.told) return;
+    const auto change = protocol::difference(*facts_.told, *server_->reported);
+    facts_.told = server_->reported;
+    std::vector<std::byte> frames;
+    protocol::message_writer writer{frames};
+    for (const auto& [name, value] : change.set) {
+        writer.parameter_status(name, value);
+    }
+    send_made(frames);
+}
+
+/// The request is over and everything of it has been answered.
+bool client_session::request_done() {
+    requests_.request_over();
+    facts_.request_over();
+    requests_.statements().prune();
+    using change = request_relay::catalog_change;
+    if (const auto changed = requests_.take_catalog_change(); changed != change::none) {
+        catalog_change_ = changed;
+        requests_.catalog()->change_seen();  // now it is carried out
+    }
+    if (facts_.in_doubt()) {
+        own_query(facts_.review_query(pool_->login().user), session_phase::reviewing);
+        return true;
+    }
+    const bool old = !facts_.pins.empty() && requests_.catalog() != nullptr &&
+                     requests_.catalog()->due(worker_.env().now());
+    if (catalog_change_ != change::none || old) {
+        survey();
+        return true;
+    }
+    if (!facts_.pins.empty() && server_->settings != facts_.settings) {
+        // A reset went to the server's defaults, which are not all this client's.
+        own_query(protocol::restore_script(*server_->settings, *facts_.settings), session_phase::restoring);
+        return true;
+    }
+    if (listening_ && listening_->lost) return end_listening();
+    if ((listening_ || facts_.pins.has(pin_reason::listen)) && hand_channels_over()) return true;
+    parameters = facts_.settings;
+    count_pins();
+    const auto took = worker_.env().now() - request_began_;
+    worker_.metrics().request_seconds.record(took);
+    pool_->traffic().transaction_time += took;
+    phase_ = session_phase::idle;
+    taken_for_request_ = false;
+    worker_.retries().succeeded();
+    if (mishap_) recovered();
+    if (draining_) return terminated_by_order();
+    if (facts_.pins.empty()) give_back(false);
+    return !listening_ || hear(0);
+}
+
+/// A limit that the server itself imposes may be too short for the first statement of ours, which takes it
+/// out of force, when the server is busy: at another time it is not. Restoring and reviewing only.
+bool client_session::ask_again() {
+    constexpr std::uint8_t most = 20;
+    if (!own_failed_ || !own_ran_out_of_time_ || own_repeats_ >= most) {
+        own_repeats_ = 0;
+        return false;
+    }
+    ++own_repeats_;
+    own_query(
+        phase_ == session_phase::reviewing ? facts_.review_query(pool_->login().user)
+                                           : protocol::restore_script(*server_->settings, *facts_.settings),
+        phase_
+    );
+    return true;
+}
+
+bool client_session::own_query_over() {
+    own_over_ = false;
+    if (phase_ == session_phase::handing_over) {
+        handing_over_goes_on();
+        return true;
+    }
+    if (phase_ == session_phase::surveying) return survey_over();
+    if (ask_again()) return true;
+    if (phase_ == session_phase::restoring) {
+        if (own_failed_) {
+            // What the server is set to now is not known, and the client must not run under somebody else's
+            // settings.
+            return fail(
+                protocol::sqlstate::admin_shutdown, "the session's settings could not be restored",
+                refusal_ ? refusal_->message : std::string{}
+            );
+        }
+        server_->settings = facts_.settings;
+        phase_ = session_phase::active;
+        setting_up_ = false;
+        tell_parameters();
+        enter_lost_block();
+        return true;
+    }
+    if (phase_ == session_phase::failing) return lost_block_entered();
+    if (phase_ == session_phase::replanning) return plan_again();
+    if (own_failed_ || !row_) {
+        facts_.review_failed();
+    } else {
+        facts_.reviewed(*row_, {server_->settings, server_->reported_at_login}, worker_.parameters());
+        worker_.sweep_parameters();
+    }
+    row_.reset();
+    phase_ = session_phase::active;
+    return true;
+}
+
+void client_session::give_back(bool client_gone) {
+    if (pool_ != nullptr) pool_->withdraw(*this);
+    if (dedicated_) {
+        dedicated_.reset();
+        pool_->dedicated_closed();
+    }
+    if (server_ != nullptr) {
+        pool::server_connection& server = *std::exchange(server_, nullptr);
+        server.cancel_listener = nullptr;
+        server.hold_ready = false;
+        if (listening_) listening_->own_server_pid = 0;
+        if (std::exchange(counted_active_, false)) worker_.metrics().clients_active.sub();
+        const bool own_under_way = phase_ == session_phase::surveying || phase_ == session_phase::restoring ||
+                                   phase_ == session_phase::reviewing;
+        const bool catalog_moved = requests_.catalog() != nullptr &&
+                                   taken_in_ != static_cast<std::uint32_t>(requests_.catalog()->epoch());
+        const bool touched = facts_.unverified() || own_under_way || requests_.materialized() ||
+                             server.settings != facts_.settings || catalog_moved;
+        if (server.at_safe_point() && !server.out.blocked() && !requests_.mid_message()) {
+            pool_->release(server, touched);
+        } else {
+            pool_->abandon(server, touched, requests_.mid_message());
+        }
+    }
+    if (!client_gone) return;
+    facts_.shared = nullptr;
+    listening_.reset();
+    facts_.pins.clear();
+    count_pins();
+}
+
+void client_session::refused(const pool::pool_refusal& why) {
+    refusal_ = std::make_unique<refusal>();
+    refusal_->sqlstate = why.sqlstate;
+    refusal_->message = why.message;
+    refusal_->detail = why.detail;
+    refusal_->error_frame.assign(why.error_frame.begin(), why.error_frame.end());
+    refusal_->keeps_client = why.timed_out;
+    if (why.timed_out) worker_.metrics().clients_refused.add(metrics::refusal::wait_timeout);
+    gate_.set(server_refused);
+}
+
+bool client_session::request_refused() {
+    const auto why = std::move(refusal_);
+    mishap_.reset();
+    if (!why || phase_ != session_phase::waiting) return true;
+    if (!why->keeps_client) {
+        if (why->error_frame.empty()) return fail(why->sqlstate, why->message, why->detail);
+        send_made(why->error_frame);
+        close_when_sent();
+        return false;
+    }
+    phase_ = session_phase::idle;
+    return refuse_front(*why);
+}
+
+/// The request in front fails, and the client goes on.
+bool client_session::refuse_front(const refusal& why) {
+    std::vector<std::byte> frames;
+    protocol::message_writer writer{frames};
+    writer.error({.sqlstate = why.sqlstate, .message = why.message, .detail = why.detail});
+    bool needs_ready = false;
+    const std::size_t consumed = requests_.refuse_front(in_.bytes(), needs_ready);
+    const bool in_block = requests_.block() != request_relay::lost_block::none;
+    if (needs_ready) writer.ready_for_query(in_block ? transaction_status::failed : transaction_status::idle);
+    in_.consume(consumed);
+    return send_made(frames);
+}
+
+/// The server has been set up for a request that is not wanted any more.
+bool client_session::refuse_cancelled() {
+    const auto why = std::move(refusal_);
+    in_.keep();
+    // What is left of the client's bytes is looked at when the server has been given back.
+    gate_.set(client_readable);
+    return refuse_front(*why);
+}
+
+bool client_session::terminated_by_order() {
+    // What runs is not wanted any more, and its cleaning would wait for it.
+    if (server_ != nullptr && !server_->owed.empty()) pool_->cancel(*server_);
+    return fail(protocol::sqlstate::admin_shutdown, "terminating connection due to administrator command");
+}
+
+void client_session::cancel() {
+    if (phase_ == session_phase::console) {
+        gate_.set(console_cancelled);
+        return;
+    }
+    // What a lost block is set up for fails in a moment by itself.
+    const bool set_up = (phase_ == session_phase::surveying && !prepared_) || setting_up_;
+    const bool before_request =
+        phase_ == session_phase::waiting || (set_up && requests_.block() == request_relay::lost_block::none);
+    if (before_request) {
+        pool_->withdraw(*this);
+        refusal_ = std::make_unique<refusal>();
+        refusal_->sqlstate = protocol::sqlstate::query_canceled;
+        refusal_->message = "canceling statement due to user request";
+        refusal_->keeps_client = true;
+        if (server_ == nullptr) gate_.set(server_refused);
+        return;
+    }
+    const bool busy = phase_ == session_phase::active && server_ != nullptr && !server_->owed.empty();
+    if (!busy || !pool_->cancel(*server_)) worker_.metrics().cancels.add(metrics::cancel_result::idle);
+}
+
+}  // namespace pgmend::proxy

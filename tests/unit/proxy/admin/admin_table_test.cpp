@@ -1,0 +1,169 @@
+#include "proxy/admin/admin_table.hpp"
+
+#include <catch2/catch.hpp>
+#include <map>
+
+#include "tests/support/messages.hpp"
+
+using namespace pgmend::proxy;
+using namespace std::chrono_literals;
+namespace protocol = pgmend::protocol;
+
+namespace {
+
+/// Two workers, each with a pool of app@app and its clients.
+admin_facts two_workers() {
+    auto settings = std::make_shared<pgmend::config::settings>();
+    settings->upstream.user.set("app");
+    settings->upstream.database.set("app");
+    settings->upstream.servers.set({{"one", "", 5432}, {"two", "", 5433}});
+    settings->users.set({{"somebody", "secret", ""}});
+    admin_facts facts;
+    facts.settings = settings;
+    facts.port = 6432;
+    facts.now_s = 1'795'000'000;
+    for (std::uint64_t i = 1; i <= 2; ++i) {
+        worker_facts& worker = facts.workers.emplace_back();
+        pool_facts pool;
+        pool.database = pool.user = "app";
+        pool.clients_active = 10 * i;
+        pool.clients_waiting = i;
+        pool.servers_idle = 3 * i;
+        pool.longest_wait = i * 1'500ms;
+        worker.pools.push_back(pool);
+        worker.traffic["app"].queries = 100 * i;
+        worker.traffic["app"].query_time = 5ms;
+        worker.memory.sessions = 12 * i;
+        client_facts client;
+        client.id = i;
+        client.user = client.database = "app";
+        client.ends.remote = "[::1]:4444";
+        client.ends.local = "unix";
+        client.connected = 61s;
+        client.server = 16;
+        worker.clients.push_back(client);
+    }
+    return facts;
+}
+
+std::map<std::string, std::string> by_name(show_topic topic, const table_row& row) {
+    std::map<std::string, std::string> named;
+    const auto columns = columns_of(topic);
+    for (std::size_t i = 0; i < columns.size(); ++i)
+        named[std::string(columns[i].name)] = row[i].value_or("NULL");
+    return named;
+}
+
+std::vector<std::byte> one_cell(cell_type type, const std::string& text) {
+    const table_column column{"x", type};
+    std::vector<std::byte> out;
+    constexpr std::uint16_t binary[]{1};
+    write_row(out, {&column, 1}, {text}, binary);
+    return {out.begin() + 5 + 2 + 4, out.end()};
+}
+
+}  // namespace
+
+TEST_CASE("admin_table: every row has as many cells as its table has columns", "[proxy]") {
+    const admin_facts facts = two_workers();
+    for (const show_word& each : show_words()) {
+        for (const table_row& row : rows_of(each.topic, facts)) {
+            INFO(each.word);
+            CHECK(row.size() == columns_of(each.topic).size());
+        }
+    }
+}
+
+TEST_CASE("admin_table: cells of numbers are numbers, without facts as well", "[proxy]") {
+    admin_facts none;
+    none.settings = std::make_shared<pgmend::config::settings>();
+    for (const admin_facts& facts : {two_workers(), none}) {
+        for (const show_word& each : show_words()) {
+            const auto columns = columns_of(each.topic);
+            for (const table_row& row : rows_of(each.topic, facts)) {
+                for (std::size_t i = 0; i < columns.size(); ++i) {
+                    if (columns[i].type == cell_type::text || !row[i]) continue;
+                    INFO(each.word << "." << columns[i].name << " = '" << *row[i] << "'");
+                    CHECK(!row[i]->empty());
+                    CHECK(row[i]->find_first_not_of("0123456789") == std::string::npos);
+                }
+            }
+        }
+    }
+}
+
+TEST_CASE("admin_table: the pools of all workers are one pool", "[proxy]") {
+    const admin_facts facts = two_workers();
+    const auto pools = rows_of(show_topic::pools, facts);
+    REQUIRE(pools.size() == 1);
+    const auto pool = by_name(show_topic::pools, pools.front());
+    CHECK(pool.at("cl_active") == "30");
+    CHECK(pool.at("cl_waiting") == "3");
+    CHECK(pool.at("sv_idle") == "9");
+    CHECK(pool.at("maxwait") == "3");
+    CHECK(pool.at("maxwait_us") == "0");
+    const auto stats = by_name(show_topic::stats, rows_of(show_topic::stats, facts).at(0));
+    CHECK(stats.at("total_query_count") == "300");
+    CHECK(stats.at("total_query_time") == "10000");
+    const auto databases = rows_of(show_topic::databases, facts);
+    REQUIRE(databases.size() == 1);
+    CHECK(by_name(show_topic::databases, databases[0]).at("current_client_connections") == "33");
+    CHECK(by_name(show_topic::databases, databases[0]).at("host") == "one,two");
+}
+
+TEST_CASE("admin_table: averages are of the last period: a second for counts, each for times", "[proxy]") {
+    admin_facts facts = two_workers();
+    facts.period.seconds = 10;
+    facts.period.older["app"].queries = 100;
+    facts.period.newer["app"].queries = 300;
+    facts.period.newer["app"].query_time = 1s;
+    facts.period.newer["app"].received = 50;
+    const auto stats = by_name(show_topic::stats, rows_of(show_topic::stats, facts).at(0));
+    CHECK(stats.at("avg_query_count") == "20");
+    CHECK(stats.at("avg_query_time") == "5000");
+    CHECK(stats.at("avg_recv") == "5");
+    CHECK(stats.at("avg_wait_time") == "0");
+    facts.period.older["app"].queries = 400;  // counters do not fall; if they do, nothing is said
+    CHECK(by_name(show_topic::stats, rows_of(show_topic::stats, facts).at(0)).at("avg_query_count") == "0");
+}
+
+TEST_CASE("admin_table: a client's row has addresses apart, dates, and links to its server", "[proxy]") {
+    const auto clients = rows_of(show_topic::clients, two_workers());
+    REQUIRE(clients.size() == 2);
+    const auto client = by_name(show_topic::clients, clients[1]);
+    CHECK(client.at("addr") == "::1");
+    CHECK(client.at("port") == "4444");
+    CHECK(client.at("local_addr") == "unix");
+    CHECK(client.at("local_port") == "6432");
+    CHECK(client.at("connect_time") == "2026-11-18 11:05:39 UTC");
+    CHECK(client.at("ptr") == "0x2");
+    CHECK(client.at("link") == "0x10");
+}
+
+TEST_CASE("admin_table: SHOW CONFIG tells no secret, and PgBouncer's names in its units", "[proxy]") {
+    auto facts = two_workers();
+    std::map<std::string, std::string> values;
+    for (const table_row& row : rows_of(show_topic::config, facts)) {
+        values[*row[0]] = *row[1];
+        CHECK(row[1]->find("secret") == std::string::npos);
+    }
+    CHECK(values.at("pool.wait_timeout") == "2min");
+    CHECK(values.at("query_wait_timeout") == "120");
+    CHECK(values.at("server_login_retry") == "5");
+    CHECK(values.at("max_client_conn") == "10000");
+}
+
+TEST_CASE("admin_table: values in binary are PostgreSQL's", "[proxy]") {
+    const auto bytes = [](std::initializer_list<int> list) {
+        std::vector<std::byte> made;
+        for (const int each : list)
+            made.push_back(static_cast<std::byte>(each));
+        return made;
+    };
+    CHECK(one_cell(cell_type::int4, "258") == bytes({0, 0, 1, 2}));
+    CHECK(one_cell(cell_type::int8, "4294967296") == bytes({0, 0, 0, 1, 0, 0, 0, 0}));
+    CHECK(one_cell(cell_type::text, "ab") == bytes({'a', 'b'}));
+    CHECK(one_cell(cell_type::numeric, "0") == bytes({0, 0, 0, 0, 0, 0, 0, 0}));
+    CHECK(one_cell(cell_type::numeric, "12345") == bytes({0, 2, 0, 1, 0, 0, 0, 0, 0, 1, 9, 41}));
+    CHECK(one_cell(cell_type::numeric, "20000") == bytes({0, 1, 0, 1, 0, 0, 0, 0, 0, 2}));
+}

@@ -1,0 +1,244 @@
+#include "proxy/servers/backend_cluster.hpp"
+
+#include <catch2/catch.hpp>
+#include <string>
+
+#include "config/loader.hpp"
+#include "tests/support/test_server.hpp"
+
+using namespace pgmend::proxy;
+using namespace pgmend::test;
+using namespace std::chrono_literals;
+namespace config = pgmend::config;
+namespace health = pgmend::health;
+namespace pool = pgmend::pool;
+using config::metrics::connect_result;
+
+namespace {
+
+struct fixture {
+    std::shared_ptr<const config::settings> settings;
+    test_worker worker;
+    std::unique_ptr<backend_cluster> cluster;
+
+    explicit fixture(const std::string& attributes = "any", const std::string& servers = "a:1,b:2,c:3") {
+        const config::load_result loaded = config::load(
+            {{},
+             {{"PGMEND_UPSTREAM_SERVERS", servers},
+              {"PGMEND_UPSTREAM_PASSWORD", "pw"},
+              {"PGMEND_UPSTREAM_TARGET_SESSION_ATTRS", attributes},
+              {"PGMEND_POOL_RETRY_DELAY_MIN", "100ms"},
+              {"PGMEND_POOL_RETRY_DELAY_MAX", "100ms"}},
+             "os_user"}
+        );
+        for (const auto& error : loaded.errors) {
+            UNSCOPED_INFO(error);
+        }
+        REQUIRE(loaded.value);
+        settings = loaded.value;
+        cluster = std::make_unique<backend_cluster>(*settings, worker.env);
+    }
+    std::string choose() {
+        const auto chosen = cluster->choose();
+        return chosen ? chosen->to_string() : "nobody";
+    }
+    config::duration report(
+        const std::string& host, std::uint16_t port, connect_result result, std::string_view sqlstate = {}
+    ) {
+        pool::login_outcome outcome;
+        outcome.result = result;
+        outcome.sqlstate = sqlstate;
+        return cluster->report({host, port}, outcome);
+    }
+    bool accepts(std::string_view standby, std::string_view read_only = "off") {
+        const auto server = worker.server();
+        const std::string a{standby};
+        const std::string b{read_only};
+        if (!a.empty()) {
+            server->reported = worker.parameters.with(server->reported, "in_hot_standby", &a);
+        }
+        server->reported = worker.parameters.with(server->reported, "default_transaction_read_only", &b);
+        return cluster->accepts({"a", 1}, *server);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("backend cluster: the first server that is awake, and then the one that worked") {
+    fixture f;
+    CHECK(f.choose() == "a:1");
+    CHECK(f.choose() == "a:1");
+    CHECK(f.report("a", 1, connect_result::refused) == 0s);
+    CHECK(f.choose() == "b:2");
+    CHECK(f.report("b", 2, connect_result::ok) == 0s);
+    f.worker.env.pass(1h);
+    CHECK(f.choose() == "b:2");  // no going back without a reason
+    CHECK(f.report("b", 2, connect_result::refused) == 0s);
+    CHECK(f.choose() == "a:1");
+}
+
+TEST_CASE("backend cluster: while all of them rest, the pause is as long as the shortest rest") {
+    fixture f;
+    CHECK(f.report("a", 1, connect_result::refused) == 0s);
+    f.worker.env.pass(40ms);
+    CHECK(f.report("b", 2, connect_result::timeout) == 0s);
+    f.worker.env.pass(10ms);
+    CHECK(f.report("c", 3, connect_result::refused) == 50ms);
+    CHECK(f.choose() == "a:1");
+    f.worker.env.pass(50ms);
+    CHECK(f.choose() == "a:1");
+    CHECK(f.report("a", 1, connect_result::refused) == 40ms);
+    CHECK(f.choose() == "b:2");
+}
+
+TEST_CASE("backend cluster: what is wrong with the client does not make the server rest") {
+    fixture f;
+    CHECK(f.report("a", 1, connect_result::login_failed, "28P01") == 0s);
+    CHECK(f.choose() == "a:1");
+    CHECK(f.report("a", 1, connect_result::tls_failed) == 0s);
+    CHECK(f.choose() == "b:2");
+}
+
+TEST_CASE("backend cluster: a server nobody has heard of changes nothing") {
+    fixture f;
+    CHECK(f.report("x", 9, connect_result::refused) == 0s);
+    CHECK(f.choose() == "a:1");
+}
+
+TEST_CASE("backend cluster: one server alone is tried again after its pause") {
+    fixture f{"any", "only:1"};
+    CHECK(f.report("only", 1, connect_result::refused) == 100ms);
+    CHECK(f.choose() == "only:1");
+}
+
+TEST_CASE("backend cluster: the wanted role decides which server will do") {
+    struct example {
+        std::string attributes;
+        bool primary, read_only_primary, standby;
+    };
+    const example examples[]{
+        {"any", true, true, true},        {"read-write", true, false, false},
+        {"read-only", false, true, true}, {"primary", true, true, false},
+        {"standby", false, false, true},  {"prefer-standby", false, false, true},
+    };
+    for (const auto& [attributes, primary, read_only_primary, standby] : examples) {
+        CAPTURE(attributes);
+        fixture f{attributes};
+        CHECK(f.accepts("off") == primary);
+        CHECK(f.accepts("off", "on") == read_only_primary);
+        CHECK(f.accepts("on") == standby);
+        CHECK(f.accepts("") == primary);  // a server too old to say is a primary
+    }
+}
+
+TEST_CASE("backend cluster: prefer-standby takes a primary when no server is a standby") {
+    fixture f{"prefer-standby", "a:1,b:2"};
+    CHECK_FALSE(f.accepts("off"));
+    f.report("a", 1, connect_result::wrong_role, "57P03");
+    CHECK_FALSE(f.accepts("off"));
+    f.report("b", 2, connect_result::wrong_role, "57P03");
+    CHECK(f.accepts("off"));
+    CHECK(f.accepts("on"));
+}
+
+namespace {
+
+using health::node_condition;
+using health::node_role;
+
+health::node_view node(node_role role, node_condition condition = node_condition::up) {
+    health::node_view view;
+    view.role = role;
+    view.condition = condition;
+    return view;
+}
+
+health::topology_snapshot picture(
+    std::vector<health::node_view> nodes, std::optional<std::size_t> primary, std::uint64_t system = 7
+) {
+    auto made = std::make_shared<health::topology>();
+    made->nodes = std::move(nodes);
+    made->memory.primary = primary;
+    made->memory.system_identifier = system;
+    return made;
+}
+
+}  // namespace
+
+TEST_CASE("backend cluster: with a picture of the servers, the role decides and not the order") {
+    fixture f;
+    f.cluster->update(
+        picture({node(node_role::standby), node(node_role::primary), node(node_role::standby)}, 1)
+    );
+    CHECK(f.choose() == "b:2");
+    CHECK_FALSE(f.cluster->may_serve({"a", 1}));
+    CHECK(f.cluster->may_serve({"b", 2}));
+    CHECK_FALSE(f.accepts("on"));  // a primary that turned out to be a standby
+    // While it rests after a failed login, a standby is no substitute.
+    f.report("b", 2, connect_result::refused);
+    CHECK(f.choose() == "b:2");
+}
+
+TEST_CASE("backend cluster: without a primary nobody is chosen who is known to be something else") {
+    fixture f;
+    const auto down = node_condition::down;
+    f.cluster->update(
+        picture({node(node_role::standby), node(node_role::fenced), node(node_role::foreign)}, std::nullopt)
+    );
+    CHECK(f.choose() == "nobody");
+    CHECK(f.cluster->absence().find("b:2 is up, a primary of an older timeline") != std::string::npos);
+    // The one that was the primary and is down may be tried all the same.
+    f.cluster->update(picture(
+        {node(node_role::standby), node(node_role::unknown, down), node(node_role::standby)}, std::nullopt
+    ));
+    CHECK(f.choose() == "b:2");
+    CHECK_FALSE(f.cluster->may_serve({"b", 2}));
+}
+
+TEST_CASE("backend cluster: one server alone is used whatever it is") {
+    fixture f{"any", "only:1"};
+    for (const auto role : {node_role::unknown, node_role::primary, node_role::standby}) {
+        f.cluster->update(picture({node(role)}, std::nullopt));
+        CHECK(f.choose() == "only:1");
+        CHECK(f.cluster->may_serve({"only", 1}));
+        CHECK_FALSE(f.cluster->must_leave({"only", 1}));
+    }
+    f.cluster->update(picture({node(node_role::unknown, node_condition::down)}, std::nullopt));
+    CHECK(f.choose() == "only:1");
+    CHECK_FALSE(f.cluster->may_serve({"only", 1}));
+    CHECK_FALSE(f.cluster->must_leave({"only", 1}));
+}
+
+TEST_CASE("backend cluster: a silent server is left only when there is somewhere else to go") {
+    fixture f{"any", "a:1,b:2"};
+    const auto down = node_condition::down;
+    f.cluster->update(picture({node(node_role::unknown, down), node(node_role::standby)}, std::nullopt));
+    CHECK_FALSE(f.cluster->must_leave({"a", 1}));
+    CHECK(f.cluster->is_silent({"a", 1}));
+    f.cluster->update(picture({node(node_role::fenced, down), node(node_role::primary)}, 1));
+    CHECK(f.cluster->must_leave({"a", 1}));
+    f.cluster->update(picture({node(node_role::fenced), node(node_role::primary)}, 1));
+    CHECK(f.cluster->must_leave({"a", 1}));
+    CHECK_FALSE(f.cluster->must_leave({"b", 2}));
+}
+
+TEST_CASE("backend cluster: what a login met becomes evidence for the monitor") {
+    fixture f;
+    std::vector<std::pair<std::size_t, health::traffic_evidence>> told;
+    f.cluster->connect_monitor(
+        [&told](std::size_t place, health::traffic_evidence what) { told.emplace_back(place, what); }, nullptr
+    );
+    f.report("a", 1, connect_result::ok);
+    f.report("a", 1, connect_result::login_failed, "28P01");
+    CHECK(told.empty());
+    f.report("b", 2, connect_result::refused);
+    f.report("c", 3, connect_result::timeout);
+    f.report("a", 1, connect_result::wrong_role, "57P03");
+    f.cluster->broke({"b", 2});
+    const std::vector<std::pair<std::size_t, health::traffic_evidence>> wanted{
+        {1, health::traffic_evidence::refused},
+        {2, health::traffic_evidence::timed_out},
+        {0, health::traffic_evidence::read_only},
+        {1, health::traffic_evidence::reset}};
+    CHECK(told == wanted);
+}
