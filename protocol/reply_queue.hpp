@@ -176,6 +176,14 @@ public:
         return true;
     }
 
+    /// The messages of an extended group have all been answered, and its Sync will not come here. False when the queue
+    /// owes something, or skips.
+    bool end_group() noexcept {
+        if (!empty() || skipping_ || copying_in_) return false;
+        group_open_ = false;
+        return true;
+    }
+
     /// True while the server reads copy data and drops Sync.
     bool copying_in() const noexcept { return copying_in_; }
     /// An error came while it is unknown whether a Sync was still ignored: one more ReadyForQuery may come.

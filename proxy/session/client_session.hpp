@@ -201,6 +201,7 @@ private:
     void forget_server();
     bool must_tell_lost_block();
     bool tell_lost_block();
+    bool settle_commit();
     bool enter_lost_block();
     bool lost_block_entered();
     void hold_back_unsaid() {
@@ -254,6 +255,8 @@ private:
     bool own_ran_out_of_time_ = false;
     std::uint8_t own_repeats_ = 0;
     bool request_failed_ = false;
+    bool commit_answered_ = false;    ///< the last CommandComplete was a transaction's end for good
+    bool committed_ = false;          ///< one of those since ReadyForQuery was
     bool server_said_goodbye_ = false;
     bool too_many_owed_ = false;
     bool counted_active_ = false;

@@ -8,7 +8,7 @@ recovery_step plan_recovery(const loss& facts) noexcept {
     if (facts.inside_message) return {recovery::cut, recovery_reason::inside_message};
     const bool in_block = facts.status != transaction_status::idle;
     // An error of the server's own is its word that nothing happened, but for what no error undoes.
-    const bool not_done = facts.refused && !facts.may_survive;
+    const bool not_done = facts.refused && !facts.may_survive && !facts.committed;
     const bool may_be_done = facts.in_flight && facts.may_have_written && !not_done &&
                              facts.status != transaction_status::failed && (!in_block || facts.commit_sent);
     // What the client asked for itself is shown as PostgreSQL shows it, whatever else is lost with it.

@@ -1,6 +1,9 @@
 // The part of request_relay that deals with the loss of a server: what the client is still owed, and how its
 // request begins anew.
 
+#include <algorithm>
+#include <array>
+
 #include "protocol/frame.hpp"
 #include "proxy/session/request_relay.hpp"
 
@@ -19,11 +22,20 @@ void undo_all(pool::server_connection& server, pool::reply_sink& sink) {
     }
 }
 
+/// Whether a CommandComplete is of a statement whose effects are those of its transaction, and which says nothing of the
+/// session.
+bool of_data(protocol::byte_view message) noexcept {
+    const std::string_view tag = protocol::as_text(message.subspan(protocol::frame_header_size));
+    static constexpr std::array<std::string_view, 5> known{"INSERT ", "UPDATE ", "DELETE ", "SELECT ", "MERGE "};
+    return std::any_of(known.begin(), known.end(), [tag](std::string_view each) { return tag.starts_with(each); });
+}
+
 /// The types of whole messages one behind the other; the last one may be cut off. False where one is not
 /// among `allowed`.
 bool only(std::string_view allowed, protocol::byte_view messages) noexcept {
     while (messages.size() >= protocol::frame_header_size) {
-        if (allowed.find(static_cast<char>(messages[0])) == allowed.npos) return false;
+        const char type = static_cast<char>(messages[0]);
+        if (allowed.find(type) == allowed.npos || (type == 'C' && !of_data(messages))) return false;
         const std::size_t size = protocol::load_u32(messages.data() + 1) + std::size_t{1};
         if (size >= messages.size()) return true;
         messages = messages.subspan(size);
@@ -31,28 +43,46 @@ bool only(std::string_view allowed, protocol::byte_view messages) noexcept {
     return messages.empty();
 }
 
-/// Whether names of prepared statements are made or given up: what was answered of that is done.
-bool names_statements(protocol::byte_view messages) noexcept {
+struct asked {
+    bool names = false;   ///< names of prepared statements are made or given up: what was answered of that is done
+    bool simple = false;  ///< a simple Query or FunctionCall is among it
+};
+
+asked what_was_asked(protocol::byte_view messages) noexcept {
     constexpr std::size_t header = protocol::frame_header_size;
+    asked found;
     while (messages.size() > header) {
         const char type = static_cast<char>(messages[0]);
-        if (type == 'C' || (type == 'P' && messages[header] != std::byte{0})) return true;
+        found.names = found.names || type == 'C' || (type == 'P' && messages[header] != std::byte{0});
+        found.simple = found.simple || type == 'Q' || type == 'F';
         const std::size_t size = protocol::load_u32(messages.data() + 1) + std::size_t{1};
-        if (size >= messages.size()) return false;
+        if (size >= messages.size()) break;
         messages = messages.subspan(size);
     }
-    return false;
+    return found;
 }
 
 }  // namespace
 
 bool may_be_unsaid(const pool::gather& answer, const pool::request_record& request) noexcept {
-    // CommandComplete of a simple Query stands behind its commit.
-    const std::string_view allowed = names_statements(request.bytes()) ? "2tTnDsIN" : "12tTnDsIN";
+    // CommandComplete of a simple Query stands behind its commit; in the extended protocol the commit comes with Sync.
+    const asked what = what_was_asked(request.bytes());
+    std::string_view allowed = "12tTnDsINC";
+    if (what.names) allowed.remove_prefix(1);
+    if (what.simple) allowed.remove_suffix(1);
     for (const iovec& piece : answer.pieces()) {
         if (!only(allowed, {static_cast<const std::byte*>(piece.iov_base), piece.iov_len})) return false;
     }
     return request.whole();
+}
+
+bool request_relay::end_answered_group(pool::server_connection& server, bool& ready_owed) {
+    ready_owed = !server.owed.empty();
+    if (!ready_owed) return server.owed.end_group();
+    const reply_kind kind = server.owed.front().kind;
+    // Of a Query with several statements only its ReadyForQuery says that all are done.
+    const bool end = kind == reply_kind::sync || (kind == reply_kind::query && !may_survive_);
+    return end && server.owed.ready();
 }
 
 request_relay::unanswered request_relay::lose(

@@ -363,6 +363,7 @@ void request_relay::note(const protocol::statement_traits& traits, std::string_v
                                 protocol::transaction_control::hidden)) {
         commit_sent_ = true;
     }
+    if (has(traits.control, protocol::transaction_control::chain)) chain_sent_ = true;
     if (survives_errors(traits)) may_survive_ = true;
     if (has(traits.effects, session_effect::outside_effects)) outside_effects_ = true;
     const bool idle = server_->status == protocol::transaction_status::idle && server_->owed.empty() &&

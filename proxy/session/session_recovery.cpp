@@ -12,6 +12,7 @@ namespace pgmend::proxy {
 
 namespace sqlstate = protocol::sqlstate;
 using lost_block = request_relay::lost_block;
+using protocol::transaction_status;
 
 namespace {
 
@@ -59,6 +60,7 @@ loss client_session::loss_facts() {
     facts.status = server_->status;
     facts.may_have_written = requests_.may_have_written();
     facts.commit_sent = requests_.commit_sent();
+    facts.committed = committed_;
     facts.may_survive = requests_.may_survive();
     facts.outside_effects = requests_.outside_effects();
     // What a stale plan has kept from running was undone by its error.
@@ -128,6 +130,7 @@ bool client_session::lost_server() {
     const bool ours_alone = phase_ == session_phase::surveying || phase_ == session_phase::restoring ||
                             phase_ == session_phase::failing;
     survey_.reset();
+    if (commit_answered_ && !settle_commit()) return false;
     if (ours_alone && taken_for_request_ && facts_.pins.empty() && server_->owed.size() <= 1) {
         // Nothing of the client's has reached this server: another one will do.
         note_recovery({recovery::send_again, recovery_reason::nothing_sent});
@@ -153,11 +156,29 @@ bool client_session::lost_server() {
     if (step.what == recovery::end_session) return end_lost_session(step);
     if (step.what == recovery::send_again) return send_again(*server_);
     if (step.what == recovery::fail_block) {
-        const bool failed = request_failed_ || facts.status == protocol::transaction_status::failed;
+        const bool failed = request_failed_ || facts.status == transaction_status::failed;
         requests_.set_block(failed ? lost_block::failed_untold : lost_block::untold);
     }
     const auto left = requests_.lose(*server_, *this, request_failed_);
     return answer_lost(left, step);
+}
+
+/// The transaction's end was answered, and then the server went: in the extended protocol it may take its leave between
+/// that and ReadyForQuery. What was done stays done, so the client gets what is missing of the answer. What comes now
+/// is a loss between two requests. False when the session is over.
+bool client_session::settle_commit() {
+    bool ready_owed = false;
+    if (server_->body_left != 0 || !requests_.end_answered_group(*server_, ready_owed)) return true;
+    server_->status = requests_.chain_sent() ? transaction_status::in_block : transaction_status::idle;
+    if (!ready_owed) {
+        request_failed_ = commit_answered_ = committed_ = false;
+        return true;
+    }
+    ready();
+    std::vector<std::byte> frame;
+    protocol::message_writer{frame}.ready_for_query(server_->status);
+    shown_ = true;
+    return send_made(frame);
 }
 
 bool client_session::send_again(pool::server_connection& server) {
@@ -169,7 +190,7 @@ bool client_session::send_again(pool::server_connection& server) {
     const std::vector<std::byte> request = server.request.take();
     facts_.rewound();
     last_words();
-    request_failed_ = false;
+    request_failed_ = commit_answered_ = committed_ = false;
     forget_server();
     in_.put_back(request);
     want_ = 0;
@@ -241,7 +262,10 @@ bool client_session::answer_lost(const request_relay::unanswered& left, const re
         code = words->sqlstate;
         message = words->message;
     }
-    const auto status = in_block ? protocol::transaction_status::failed : protocol::transaction_status::idle;
+    if (!unknown && step.why == recovery_reason::already_shown) {
+        detail = "What was answered up to the last ReadyForQuery stands; nothing after it was written.";
+    }
+    const auto status = in_block ? transaction_status::failed : transaction_status::idle;
     std::vector<std::byte> frames;
     protocol::message_writer writer{frames};
     bool told = false;
@@ -269,7 +293,7 @@ bool client_session::answer_lost(const request_relay::unanswered& left, const re
     facts_.rewound();
     requests_.request_over();
     mishap_.reset();
-    request_failed_ = false;
+    request_failed_ = commit_answered_ = committed_ = false;
     phase_ = session_phase::idle;
     if (!send_made(frames)) return false;
     return consume_requests();
@@ -303,7 +327,7 @@ bool client_session::tell_lost_block() {
     const std::size_t consumed = requests_.refuse_front(in_.bytes(), needs_ready);
     if (needs_ready) {
         writer.ready_for_query(
-            over ? protocol::transaction_status::idle : protocol::transaction_status::failed
+            over ? transaction_status::idle : transaction_status::failed
         );
     }
     in_.consume(consumed);
@@ -319,7 +343,7 @@ bool client_session::enter_lost_block() {
 }
 
 bool client_session::lost_block_entered() {
-    if (server_->status != protocol::transaction_status::failed) {
+    if (server_->status != transaction_status::failed) {
         return fail(
             sqlstate::admin_shutdown, "the failed transaction could not be continued on another server"
         );

@@ -75,6 +75,8 @@ void client_session::command_complete(std::string_view tag) {
     if (tag == "DEALLOCATE ALL" || tag == "DISCARD ALL") requests_.all_deallocated();
     if (tag == "DEALLOCATE") requests_.deallocated();
     if (listening_) note_tag(tag);
+    commit_answered_ = tag == "COMMIT" || tag == "PREPARE TRANSACTION";
+    committed_ = committed_ || commit_answered_;
     if (!request_failed_) {
         facts_.completed(tag, {server_->settings, server_->reported_at_login}, worker_.parameters());
     }
@@ -86,7 +88,7 @@ void client_session::ready() {
         return;
     }
     if (listening_ && server_->status == transaction_status::idle) settle_unlistens();
-    request_failed_ = false;
+    request_failed_ = commit_answered_ = committed_ = false;
     facts_.ready();
     pool::traffic_stats& traffic = pool_->traffic();
     const auto now = worker_.env().now();

@@ -1,6 +1,7 @@
 """Servers that crash, hang, are restarted and promoted, and clients that have no code for it."""
 
 import contextlib
+import random
 import re
 import signal
 import threading
@@ -512,3 +513,59 @@ def refused_write(t):
     client = t.wire(on=subject)
     same(wire.sqlstates(client.query("BEGIN READ ONLY; CREATE TABLE never (a int)")), ["25006"])
     poll(lambda: looks() > before, "it is asked")
+
+
+@test("healing: a commit that was answered stands, wherever behind it the server takes its leave", subjects=PGMEND, seconds=90)
+def answered_commit(t):
+    t.admin("SET ROLE app; DROP TABLE IF EXISTS committed; CREATE TABLE committed (a int)")
+    subject = t.own("answered")
+    commit = wire.parse("", "COMMIT") + wire.bind("", "") + wire.execute()
+
+    def kept(mark):
+        return t.admin(f"SELECT 1 FROM committed WHERE a = {mark}") != []
+
+    def opened(mark):
+        client = t.wire(on=subject)
+        client.query("BEGIN")
+        client.query(f"INSERT INTO committed VALUES ({mark})")
+        return client, client.value("SELECT pg_backend_pid()")
+
+    def terminate(pid):
+        t.admin(f"SELECT pg_terminate_backend({pid})")
+        poll(lambda: not t.servers(f"pid = {pid}"), "the backend ends")
+
+    # Its Sync has not come yet: what ends a transaction in the extended protocol is final before that.
+    client, pid = opened(1)
+    client.send(commit + wire.FLUSH)
+    client.until("C")
+    terminate(pid)
+    same([(kind, body) for kind, body in client.ask(wire.SYNC)], [("Z", b"I")])
+    check(kept(1), "it is there")
+    same(client.rows("SELECT 2"), [["2"]])
+    # The group goes on behind the end of the transaction, on another server.
+    client, pid = opened(2)
+    client.send(commit + wire.FLUSH)
+    client.until("C")
+    terminate(pid)
+    same(wire.rows_of(client.ask(wire.run("SELECT 3") + wire.SYNC)), [["3"]])
+    # The next transaction was open already: it is lost, and the client hears of that at its next statement.
+    client, pid = opened(3)
+    client.send(wire.parse("", "COMMIT AND CHAIN") + wire.bind("", "") + wire.execute() + wire.FLUSH)
+    client.until("C")
+    terminate(pid)
+    same([(kind, body) for kind, body in client.ask(wire.SYNC)], [("Z", b"E")])
+    same(wire.sqlstates(client.query("SELECT 1")), ["40003"])
+    client.query("ROLLBACK")
+    check(kept(3), "it is there")
+    # At any moment, among them those between the end of the transaction and its ReadyForQuery.
+    chance = random.Random(t.run.options.seed)
+    with t.postgres.admin() as admin:
+        for mark in range(10, 160):
+            client, pid = opened(mark)
+            killer = threading.Timer(chance.uniform(0, 0.0015), admin.execute, (f"SELECT pg_terminate_backend({pid})",))
+            killer.start()
+            codes = wire.sqlstates(client.ask(commit + wire.SYNC))
+            killer.join()
+            if codes != ["08007"]:
+                same((codes, kept(mark)), ([], True) if kept(mark) else (["40003"], False), f"of {mark}")
+            client.close()

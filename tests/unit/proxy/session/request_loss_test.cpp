@@ -189,7 +189,14 @@ TEST_CASE("request loss: the beginning of an answer is unsaid where nothing in i
     CHECK(unsaid(rows.substr(0, rows.size() - 2), unnamed));
     CHECK(unsaid(rows, named));
     CHECK_FALSE(unsaid(parse_complete() + rows, named));
-    CHECK_FALSE(unsaid(rows + complete("SELECT 1"), unnamed));
+    CHECK(unsaid(rows + complete("SELECT 1"), unnamed));
+    CHECK(unsaid(bind_complete() + complete("INSERT 0 1"), unnamed));
+    CHECK_FALSE(unsaid(rows + complete("SELECT 1"), query("select 1")));
+    CHECK_FALSE(unsaid(rows + complete("SELECT 1"), unnamed + query("select 1")));
+    for (const auto* tag : {"COMMIT", "SET", "DISCARD ALL", "DEALLOCATE", "PREPARE TRANSACTION", "CREATE TABLE"}) {
+        CAPTURE(tag);
+        CHECK_FALSE(unsaid(bind_complete() + complete(tag), unnamed));
+    }
     CHECK_FALSE(unsaid(rows + ready('I'), unnamed));
     CHECK_FALSE(unsaid(rows + parameter_status("TimeZone", "UTC"), unnamed));
     CHECK_FALSE(unsaid(notification() + rows, unnamed));
