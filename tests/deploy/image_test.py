@@ -1,8 +1,9 @@
 #!/usr/bin/python3
-"""The container image, as far as this goes without building it: the root that deploy/Dockerfile puts into the image is
-laid out by the same script, entered, and served from; the Dockerfile's own words are checked. A build by buildah or
-podman is not part of this test."""
+"""The container image: built by buildah from deploy/Dockerfile as an ordinary user, run by podman, asked a query. The stage
+that compiles is stood in for by an image that has the program already. Then what the image consists of, entered without
+any container tool, and the Dockerfile's own words."""
 
+import json
 import os
 import pathlib
 import re
@@ -11,6 +12,8 @@ import subprocess
 import sys
 import time
 
+import debian_root
+import rootless
 import running
 from running import ROOT, harness, log_in
 from harness import check, poll, same
@@ -43,6 +46,58 @@ def log_fails(port):
         return False
     except OSError as error:
         return error
+
+
+def image(account, binary):
+    """The image of deploy/Dockerfile, made by this account from local images alone. Returns its identity and description."""
+    deb = debian_root.package()
+    program = account.folder / "pgmend"
+    running.said(["strip", "-o", program, binary])
+    account.give(program, "pgmend")
+    account.give(DOCKERFILE, "Dockerfile")
+    account.give(ROOT / "deploy/image-root.sh", "context/deploy/image-root.sh")
+    base = account.give(debian_root.archive(debian_root.field(deb, "Depends")), "base.tar")
+    account.said("podman", "import", "--quiet", base, "localhost/debian")
+    account.said("buildah", "from", "--name", "with-program", "localhost/debian")
+    account.said("buildah", "copy", "with-program", account.home / "pgmend", "/usr/bin/pgmend")
+    account.said("buildah", "commit", "--quiet", "with-program", "localhost/with-program")
+    layers = []
+    for _ in range(2):
+        said = account.said("buildah", "build", "--isolation", "chroot", "--format", "docker", "--timestamp", "1700000000",
+                            "--build-arg", "BASE=localhost/debian", "--build-arg", "PROGRAM=localhost/with-program", "--file",
+                            account.home / "Dockerfile", "--tag", "localhost/pgmend", account.home / "context")
+        identity = said.splitlines()[-1]
+        (about,) = json.loads(account.said("podman", "image", "inspect", identity))
+        layers.append(about["RootFS"]["Layers"])
+    same(layers[0], layers[1], "the same sources make the same files")
+    return identity, about
+
+
+def test_image_is_built_and_serves_rootless(here):
+    account = rootless.Account(here.directory())
+    port, http = harness.free_port(), harness.free_port()
+    process = None
+    try:
+        identity, about = image(account, here.binary)
+        same((about["User"], about["Healthcheck"]["Test"]), ("65532:65532", ["CMD", "/usr/bin/pgmend", "--health-check"]))
+        url = f"postgres://app:{harness.PASSWORDS['app']}@127.0.0.1:{here.postgres.port}/app"
+        # podman keeps the time of health checks by systemd, which a container in a test has not got: it is run by hand.
+        process = subprocess.Popen(account.command(
+            "podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs", "run", "--name", "served", "--network", "host",
+            "--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges", "--no-healthcheck", "--env", f"DATABASE_URL={url}",
+            "--env", f"PGMEND_LISTEN_PORT={port}", "--env", f"PGMEND_HTTP_PORT={http}", identity),
+            cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        poll(lambda: not log_fails(port) or process.poll() is not None, "it serves", timeout=30)
+        check(process.poll() is None, f"it ended: {process.stdout.read() if process.poll() is not None else ''}")
+        account.said("podman", "--runtime", "runc", "exec", "served", "/usr/bin/pgmend", "--health-check")
+        account.said("podman", "--runtime", "runc", "stop", "--time", "20", "served")
+        same(process.wait(10), 0, "its status after SIGTERM")
+        return f"{about['Size'] / (1 << 20):.0f} MiB, {identity[:12]}"
+    finally:
+        if process is not None and process.poll() is None:
+            process.kill()
+            process.wait()
+        account.end()
 
 
 def test_root_has_one_program_and_no_shell(here):

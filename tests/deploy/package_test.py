@@ -3,7 +3,6 @@
 pages and systemd units. Process 1 is no systemd here, so the units are checked by systemd-analyze, and the service's
 command line is what the installed program is started with."""
 
-import hashlib
 import os
 import pathlib
 import re
@@ -11,44 +10,15 @@ import shutil
 import subprocess
 import sys
 
+import debian_root
 import running
+from debian_root import field
 from running import ROOT, harness, log_in
 from harness import check, same
 
-BUILD = ROOT / "build/release"
-WORK = ROOT / "build/deploy"
 UNITS = ROOT / "deploy/systemd"
 # systemd-analyze's figure for the service: 0 is locked in, 10 is unprotected.
 MOST_EXPOSED = 1.5
-
-
-def package():
-    """The package, built anew: seconds, as the program is there."""
-    folder = WORK / "package"
-    shutil.rmtree(folder, ignore_errors=True)
-    running.said(["cmake", "--build", BUILD, "--target", "pgmend", "manual"], cwd=ROOT)
-    running.said(["cpack", "-G", "DEB", "-B", folder], cwd=BUILD)
-    (file,) = folder.glob("*.deb")
-    return file
-
-
-def field(deb, name):
-    return running.said(["dpkg-deb", "--field", deb, name]).strip()
-
-
-def base_root(depends):
-    """A Debian with what the package depends on, kept as an archive: making it takes a minute."""
-    names = sorted({re.split(r"[ (|]", part.strip())[0] for part in depends.split(",")})
-    archive = WORK / f"root-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:12]}.tar"
-    if not archive.exists():
-        options = [f"--aptopt={file}" for file in sorted(pathlib.Path("/etc/apt/apt.conf.d").glob("*")) if file.is_file()]
-        sources = [str(file) for pattern in ("sources.list", "sources.list.d/*.sources", "sources.list.d/*.list")
-                   for file in sorted(pathlib.Path("/etc/apt").glob(pattern))]
-        partial = archive.with_suffix(".partial.tar")
-        running.said(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(names)}", *options, "bookworm",
-                      partial, *sources], env=harness.clean_environment(DEBIAN_FRONTEND="noninteractive"), cwd="/")
-        partial.rename(archive)
-    return archive
 
 
 def in_root(root, *command):
@@ -65,7 +35,7 @@ def settings_in(root, *arguments):
 
 
 def test_package_is_built(here):
-    deb = package()
+    deb = debian_root.package()
     names = running.said(["dpkg-deb", "--contents", deb])
     for wanted in ("./usr/bin/pgmend", "./usr/share/man/man1/pgmend.1.gz", "./usr/share/man/man5/pgmend.yaml.5.gz",
                    "./lib/systemd/system/pgmend.service", "./lib/systemd/system/pgmend.socket",
@@ -79,10 +49,10 @@ def test_package_is_built(here):
 
 
 def test_package_is_installed_upgraded_and_removed(here):
-    (deb,) = (WORK / "package").glob("*.deb")
+    (deb,) = (debian_root.WORK / "package").glob("*.deb")
     root = here.directory() / "root"
     root.mkdir()
-    running.said(["tar", "-xf", base_root(field(deb, "Depends")), "-C", root, "--exclude=./dev/*"])
+    running.said(["tar", "-xf", debian_root.archive(field(deb, "Depends")), "-C", root, "--exclude=./dev/*"])
     for device in ("null", "urandom"):
         (root / "dev" / device).touch()
         running.said(["mount", "--bind", f"/dev/{device}", root / "dev" / device])
