@@ -243,6 +243,8 @@ run lifecycle "$python" tests/deploy/lifecycle_test.py
 if [[ $mode != --quick ]]; then
     run manifests "$python" tests/deploy/manifests_test.py
     run monitoring "$python" tests/deploy/monitoring_test.py
+    run package "$python" tests/deploy/package_test.py
+    run image "$python" tests/deploy/image_test.py
 fi
 if [[ $mode != --quick ]]; then
     finish build-asan
