@@ -244,7 +244,7 @@ if [[ $mode != --quick ]]; then
     run manifests "$python" tests/deploy/manifests_test.py
     run monitoring "$python" tests/deploy/monitoring_test.py
     run package "$python" tests/deploy/package_test.py
-    run image "$python" tests/deploy/image_test.py
+    run image "$python" tests/deploy/image_test.py ${mode:+"$mode"}
 fi
 if [[ $mode != --quick ]]; then
     finish build-asan

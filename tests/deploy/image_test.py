@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 """The container image: built by buildah from deploy/Dockerfile as an ordinary user, run by podman, asked a query. The stage
-that compiles is stood in for by an image that has the program already. Then what the image consists of, entered without
-any container tool, and the Dockerfile's own words."""
+that compiles is stood in for by an image that has the program already, but with --full: then it installs and compiles
+too. Then what the image consists of, entered without any container tool, and the Dockerfile's own words."""
 
 import json
 import os
 import pathlib
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -48,56 +49,71 @@ def log_fails(port):
         return error
 
 
-def image(account, binary):
-    """The image of deploy/Dockerfile, made by this account from local images alone. Returns its identity and description."""
-    deb = debian_root.package()
-    program = account.folder / "pgmend"
-    running.said(["strip", "-o", program, binary])
-    account.give(program, "pgmend")
-    account.give(DOCKERFILE, "Dockerfile")
-    account.give(ROOT / "deploy/image-root.sh", "context/deploy/image-root.sh")
-    base = account.give(debian_root.archive(debian_root.field(deb, "Depends")), "base.tar")
-    account.said("podman", "import", "--quiet", base, "localhost/debian")
-    account.said("buildah", "from", "--name", "with-program", "localhost/debian")
-    account.said("buildah", "copy", "with-program", account.home / "pgmend", "/usr/bin/pgmend")
-    account.said("buildah", "commit", "--quiet", "with-program", "localhost/with-program")
-    layers = []
-    for _ in range(2):
-        said = account.said("buildah", "build", "--isolation", "chroot", "--format", "docker", "--timestamp", "1700000000",
-                            "--build-arg", "BASE=localhost/debian", "--build-arg", "PROGRAM=localhost/with-program", "--file",
-                            account.home / "Dockerfile", "--tag", "localhost/pgmend", account.home / "context")
-        identity = said.splitlines()[-1]
-        (about,) = json.loads(account.said("podman", "image", "inspect", identity))
-        layers.append(about["RootFS"]["Layers"])
-    same(layers[0], layers[1], "the same sources make the same files")
+def build(account, context, **arguments):
+    """The identity and description of deploy/Dockerfile's image, made by this account from local images alone."""
+    given = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
+    said = account.said("buildah", "build", "--isolation", "chroot", "--format", "docker", "--timestamp", "1700000000", *given,
+                        "--file", account.give(DOCKERFILE, "Dockerfile"), "--tag", "localhost/pgmend", context)
+    identity = said.splitlines()[-1]
+    (about,) = json.loads(account.said("podman", "image", "inspect", identity))
     return identity, about
 
 
-def test_image_is_built_and_serves_rootless(here):
-    account = rootless.Account(here.directory())
+def serve(here, account, identity):
+    """Runs the image as its words say, asks it a query and its own health, and ends it."""
     port, http = harness.free_port(), harness.free_port()
-    process = None
+    url = f"postgres://app:{harness.PASSWORDS['app']}@127.0.0.1:{here.postgres.port}/app"
+    # podman keeps the time of health checks by systemd, which a container in a test has not got: it is run by hand.
+    process = subprocess.Popen(account.command(
+        "podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs", "run", "--name", "served", "--network", "host",
+        "--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges", "--no-healthcheck", "--env", f"DATABASE_URL={url}",
+        "--env", f"PGMEND_LISTEN_PORT={port}", "--env", f"PGMEND_HTTP_PORT={http}", identity),
+        cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        identity, about = image(account, here.binary)
-        same((about["User"], about["Healthcheck"]["Test"]), ("65532:65532", ["CMD", "/usr/bin/pgmend", "--health-check"]))
-        url = f"postgres://app:{harness.PASSWORDS['app']}@127.0.0.1:{here.postgres.port}/app"
-        # podman keeps the time of health checks by systemd, which a container in a test has not got: it is run by hand.
-        process = subprocess.Popen(account.command(
-            "podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs", "run", "--name", "served", "--network", "host",
-            "--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges", "--no-healthcheck", "--env", f"DATABASE_URL={url}",
-            "--env", f"PGMEND_LISTEN_PORT={port}", "--env", f"PGMEND_HTTP_PORT={http}", identity),
-            cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         poll(lambda: not log_fails(port) or process.poll() is not None, "it serves", timeout=30)
         check(process.poll() is None, f"it ended: {process.stdout.read() if process.poll() is not None else ''}")
         account.said("podman", "--runtime", "runc", "exec", "served", "/usr/bin/pgmend", "--health-check")
         account.said("podman", "--runtime", "runc", "stop", "--time", "20", "served")
         same(process.wait(10), 0, "its status after SIGTERM")
-        return f"{about['Size'] / (1 << 20):.0f} MiB, {identity[:12]}"
     finally:
-        if process is not None and process.poll() is None:
+        if process.poll() is None:
             process.kill()
             process.wait()
-        account.end()
+
+
+def test_image_is_built_and_serves_rootless(here):
+    with rootless.account(here.directory()) as account:
+        program = account.folder / "pgmend"
+        running.said(["strip", "-o", program, here.binary])
+        account.give(ROOT / "deploy/image-root.sh", "context/deploy/image-root.sh")
+        base = account.give(debian_root.archive(debian_root.field(debian_root.package(), "Depends")), "base.tar")
+        account.said("podman", "import", "--quiet", base, "localhost/debian")
+        account.said("buildah", "from", "--name", "with-program", "localhost/debian")
+        account.said("buildah", "copy", "with-program", account.give(program, "pgmend"), "/usr/bin/pgmend")
+        account.said("buildah", "commit", "--quiet", "with-program", "localhost/with-program")
+        arguments = {"BASE": "localhost/debian", "PROGRAM": "localhost/with-program"}
+        first, _ = build(account, account.home / "context", **arguments)
+        identity, about = build(account, account.home / "context", **arguments)
+        (before,) = json.loads(account.said("podman", "image", "inspect", first))
+        same(before["RootFS"]["Layers"], about["RootFS"]["Layers"], "the same sources make the same files")
+        same((about["User"], about["Healthcheck"]["Test"]), ("65532:65532", ["CMD", "/usr/bin/pgmend", "--health-check"]))
+        serve(here, account, identity)
+        return f"{about['Size'] / (1 << 20):.0f} MiB, {identity[:12]}"
+
+
+def full_image_is_compiled_from_the_tree(here):
+    """Every stage of the Dockerfile, from a Debian that has nothing but its package manager."""
+    with rootless.account(here.directory()) as account:
+        base = account.give(debian_root.archive("ca-certificates"), "base.tar")
+        account.said("podman", "import", "--quiet", base, "localhost/debian")
+        for name in running.said(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT).splitlines():
+            if (ROOT / name).is_file():
+                (account.home / "context" / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, account.home / "context" / name)
+        account.own(account.home / "context")
+        identity, about = build(account, account.home / "context", BASE="localhost/debian")
+        serve(here, account, identity)
+        return f"{about['Size'] / (1 << 20):.0f} MiB, {identity[:12]}"
 
 
 def test_root_has_one_program_and_no_shell(here):

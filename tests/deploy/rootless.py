@@ -1,6 +1,7 @@
 """An ordinary account that builds and runs containers. When root runs the tests the account is made for the time of the
 test, in a mount namespace where /etc/passwd and its neighbours have one line more: nothing of the machine is changed."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -43,6 +44,8 @@ class Account:
 
     @staticmethod
     def own(path):
+        if os.geteuid() != 0:
+            return
         for each in (path, *path.rglob("*")):
             os.chown(each, UID, UID)
 
@@ -51,8 +54,7 @@ class Account:
         target = self.home / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, target)
-        if os.geteuid() == 0:
-            self.own(self.home / pathlib.Path(name).parts[0])
+        self.own(self.home / pathlib.Path(name).parts[0])
         return target
 
     def command(self, tool, *arguments):
@@ -70,3 +72,12 @@ class Account:
             shutil.rmtree(self.folder, ignore_errors=True)
         else:
             subprocess.run([*self.prefix, "podman", "unshare", "rm", "-rf", self.folder], check=False)
+
+
+@contextlib.contextmanager
+def account(folder):
+    made = Account(folder)
+    try:
+        yield made
+    finally:
+        made.end()

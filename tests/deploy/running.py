@@ -98,7 +98,7 @@ class Naive(threading.Thread):
 
 
 def main(names, doc):
-    """Runs every test_… of a module; ends with "N passed, N failed"."""
+    """Runs every test_… of a module, with --full every full_… too; ends with "N passed, N failed"."""
     parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("--binary", default=BINARY, help="the pgmend to test")
     parser.add_argument("--full", action="store_true", help="what takes longer as well")
@@ -106,7 +106,8 @@ def main(names, doc):
     wanted = parser.parse_args()
     # Being stopped is an exception like any other, so that everything is stopped on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    tests = [each for name, each in names.items() if name.startswith("test_") and wanted.k in name]
+    kinds = ("test_", "full_") if wanted.full else ("test_",)
+    tests = [each for name, each in names.items() if name.startswith(kinds) and wanted.k in name]
     failed = 0
     with tempfile.TemporaryDirectory(prefix="pgmend-deploy-") as folder:
         os.chmod(folder, 0o755)  # the user postgres has to get through when root runs the tests
