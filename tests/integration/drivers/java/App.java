@@ -477,7 +477,7 @@ public class App {
             try (Statement statement = c.createStatement()) {
                 Future<?> cancelling = helper.submit(() -> {
                     while ((Long) one(other, "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(43)' AND "
-                            + "state = 'active' AND datname = current_database()") == 0) {
+                            + "wait_event = 'PgSleep' AND datname = current_database()") == 0) {
                     }
                     statement.cancel();
                     return null;

@@ -284,7 +284,7 @@ programs.postgres.blocks = async () => {
     tell('cursors', seen);
     const sleeping = sql`SELECT pg_sleep(46)`;
     const watching = (async () => {
-        while (!(await sql`SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(46)%' AND state = 'active'
+        while (!(await sql`SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(46)%' AND wait_event = 'PgSleep'
             AND datname = current_database()`).length);
         sleeping.cancel();
     })();

@@ -199,7 +199,7 @@ sub asynchronous {
     tell_of('ready', ($statement->fetchrow_array)[1], $turns > 0);
     $handle->do('SELECT pg_sleep(47)', { pg_async => PG_ASYNC });
     my $other = connection();
-    1 until $other->selectrow_array(q{SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(47)' AND state = 'active'
+    1 until $other->selectrow_array(q{SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(47)' AND wait_event = 'PgSleep'
         AND datname = current_database()});
     $other->disconnect;
     tell_of('cancelled', $handle->pg_cancel ? 'yes' : 'no');

@@ -247,7 +247,7 @@ async def cancelling():
     task = asyncio.create_task(connection.fetchval("SELECT pg_sleep(42)"))
     other = await connect()
     while not await other.fetchval("SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(42)' AND "
-                                   "state = 'active' AND datname = current_database()"):
+                                   "wait_event = 'PgSleep' AND datname = current_database()"):
         pass
     task.cancel()
     await asyncio.wait([task])

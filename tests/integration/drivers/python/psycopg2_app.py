@@ -242,7 +242,7 @@ def cancelling():
     def cancel(_):
         with connect() as other, other.cursor() as watching:
             while not one(watching, "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(40)' AND "
-                                    "datname = current_database() AND state = 'active'"):
+                                    "datname = current_database() AND wait_event = 'PgSleep'"):
                 other.rollback()
         connection.cancel()
 

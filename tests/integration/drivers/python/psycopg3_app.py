@@ -299,8 +299,8 @@ def cancelling():
             fails("cancelled", connection.execute, "SELECT pg_sleep(41)")
             return
         with connect(autocommit=True) as other:
-            while not one(other, "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(41)' AND state = "
-                                 "'active' AND datname = current_database()"):
+            while not one(other, "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(41)' AND "
+                                 "wait_event = 'PgSleep' AND datname = current_database()"):
                 pass
         connection.cancel()
 

@@ -227,7 +227,7 @@ def cancelling
   conn = connection
   other = connection
   watcher = Thread.new do
-    Thread.pass until one(other, "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(45)' AND state = 'active' AND " \
+    Thread.pass until one(other, "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(45)' AND wait_event = 'PgSleep' AND " \
                              'datname = current_database()') == '1'
     conn.cancel
   end

@@ -290,7 +290,7 @@ func cancelling() {
 	other := connect("")
 	defer other.Close(background)
 	go func() {
-		for one(other, "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(44)' AND state = 'active' AND datname = current_database()").(int64) == 0 {
+		for one(other, "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(44)' AND wait_event = 'PgSleep' AND datname = current_database()").(int64) == 0 {
 		}
 		must(db.PgConn().CancelRequest(background))
 	}()
