@@ -91,7 +91,9 @@ def one(client, command, **where):
 
 
 def error(messages):
-    return next(wire.error_fields(body) for kind, body in messages if kind == "E")
+    found = [wire.error_fields(body) for kind, body in messages if kind == "E"]
+    check(found, f"no error in {messages}")
+    return found[0]
 
 
 def psql(t, on, *arguments, database="pgbouncer", status=0):
@@ -250,6 +252,7 @@ def wrong(t):
         ("SET pool.sise = 1", "42704", "pool.size"), ("KILL pgbouncer", "55000", None), ("SHUTDOWN NOW", "42601", "WAIT"),
     ]:
         answer = client.query(command)
+        check("E" in wire.kinds(answer), f"{command}: {answer}")
         fields = error(answer)
         same((fields["S"], fields["C"]), ("ERROR", sqlstate), command)
         check(words is None or words in fields.get("H", ""), f"{command}: {fields}")
