@@ -13,12 +13,12 @@ using namespace std::chrono_literals;
 struct admin_settings : section {
     using section::section;
     setting<std::string> users{
-        this, "admin.users", "", reload_class::live,
+        this, "admin.users", "", reload_class::new_sessions,
         "Users who may do anything on the console (the database `pgmend`, or `pgbouncer`), with commas "
         "between them. They prove who they are as everywhere else. Where this and `admin.stats_users` are "
         "empty, `upstream.user` may, from the same machine alone."};
     setting<std::string> stats_users{
-        this, "admin.stats_users", "", reload_class::live,
+        this, "admin.stats_users", "", reload_class::new_sessions,
         "Users who may look at everything there and change nothing, such as an exporter's."};
     setting<std::uint32_t> max_consoles{
         this,

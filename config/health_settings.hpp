@@ -80,14 +80,14 @@ struct retry_settings : section {
         "retry.attempts",
         3,
         between(0, 100),
-        reload_class::new_sessions,
+        reload_class::live,
         "How often a request whose server was lost is sent again, where that is safe. 0: never."};
     setting<byte_size> max_bytes{
         this,
         "retry.max_bytes",
         kib(64),
         between(kib(1), mib(64)),
-        reload_class::new_sessions,
+        reload_class::live,
         "Longest request that is kept while it runs, so that it can be sent again."};
     setting<std::uint32_t> budget{
         this,

@@ -19,6 +19,7 @@ namespace pgmend::config {
 namespace {
 
 constexpr std::string_view prefix = "PGMEND_";
+constexpr std::string_view order = "SET ";
 constexpr std::size_t longest_line = 1000;
 
 /// Where one setting's value stands: enough to begin an error line with.
@@ -43,13 +44,34 @@ public:
         : sources_(sources), candidate_(std::make_shared<settings>()) {}
 
     load_result run() {
-        const document_node document = read_file();
-        collect(document, "");
-        collect_environment();
-        apply();
-        if (result_.errors.empty()) complete();
+        read_all();
+        if (result_.errors.empty()) check();
         if (result_.errors.empty()) result_.value = candidate_;
         return std::move(result_);
+    }
+
+    reload_result run_again(const settings& present) {
+        reload_result result;
+        read_all();
+        compare(present, result);
+        return finish(std::move(result));
+    }
+
+    reload_result run_orders(const settings& present, const std::map<std::string, std::string>& orders) {
+        reload_result result;
+        const auto& all = candidate_->all();
+        for (std::size_t i = 0; i < all.size(); ++i)
+            all[i]->take(*present.all()[i]);
+        for (const auto& [key, text] : orders) {
+            const std::string name = std::string(order) + key;
+            if (setting_base* found = candidate_->find(key)) {
+                apply_value({found, nullptr, name, text}, value_source::console);
+            } else {
+                unknown({name, {}}, key);
+            }
+        }
+        compare(present, result);
+        return finish(std::move(result));
     }
 
 private:
@@ -63,7 +85,9 @@ private:
 
     void fail(const origin& from, const std::string& text) {
         std::string line;
-        if (!from.variable.empty()) {
+        if (from.variable.starts_with(order)) {
+            line = from.variable + ": ";
+        } else if (!from.variable.empty()) {
             line = "environment: " + from.variable + ": ";
         } else {
             line = sources_.file ? sources_.file->string() : std::string("configuration");
@@ -241,6 +265,38 @@ private:
         }
     }
 
+    void read_all() {
+        document_ = read_file();
+        collect(document_, "");
+        collect_environment();
+        apply();
+        if (result_.errors.empty()) complete();
+    }
+
+    /// What has changed. What cannot change now stays as it is, and what is checked is what will hold.
+    void compare(const settings& present, reload_result& result) {
+        const auto& all = candidate_->all();
+        for (std::size_t i = 0; i < all.size() && result_.errors.empty(); ++i) {
+            const setting_base& before = *present.all()[i];
+            setting_base& after = *all[i];
+            if (after.same_value(before)) continue;
+            setting_change change{std::string(after.key()), before.shown(), after.shown(), after.reload()};
+            if (after.reload() == reload_class::restart) {
+                after.take(before);
+                result.waiting.push_back(std::move(change));
+            } else {
+                result.changed.push_back(std::move(change));
+            }
+        }
+    }
+
+    reload_result finish(reload_result result) {
+        if (result_.errors.empty()) check();
+        if (result_.errors.empty()) result_.value = candidate_;
+        result.loaded = std::move(result_);
+        return result;
+    }
+
     void complete() {
         auto& upstream = candidate_->upstream;
         // As libpq does: the user of the operating system, and a database of the same name.
@@ -252,6 +308,9 @@ private:
         auto& tls = candidate_->listen.tls;
         if (tls.mode.source() == value_source::built_in && !tls.cert().empty() && !tls.key().empty())
             tls.mode.set(client_tls_mode::prefer);
+    }
+
+    void check() {
         problems found;
         validate(*candidate_, found);
         for (const problem& each : found) {
@@ -299,6 +358,7 @@ private:
     load_result result_;
     std::vector<assignment> file_values_;
     std::vector<assignment> environment_values_;
+    document_node document_;
     std::map<std::string, origin> origins_;  ///< by key; where the effective value stands
 };
 
@@ -318,5 +378,15 @@ load_sources process_sources(std::optional<std::filesystem::path> file) {
 }
 
 load_result load(const load_sources& sources) { return settings_loader(sources).run(); }
+
+reload_result reload(const load_sources& sources, const settings& present) {
+    return settings_loader(sources).run_again(present);
+}
+
+reload_result change(
+    const settings& present, const std::map<std::string, std::string>& orders, const load_sources& sources
+) {
+    return settings_loader(sources).run_orders(present, orders);
+}
 
 }  // namespace pgmend::config

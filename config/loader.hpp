@@ -31,4 +31,26 @@ struct load_result {
 
 load_result load(const load_sources& sources);
 
+/// One setting whose value is another one now. Secrets are `***`.
+struct setting_change {
+    std::string key;
+    std::string from;
+    std::string to;
+    reload_class takes_effect;
+};
+
+struct reload_result {
+    load_result loaded;                   ///< what needs a restart is in `value` as it was
+    std::vector<setting_change> changed;  ///< in `value`
+    std::vector<setting_change> waiting;  ///< for a restart
+};
+
+/// Loads again while the process runs with `present`.
+reload_result reload(const load_sources& sources, const settings& present);
+/// SET on the console: `present` with other values for these keys. Nothing is read again; `sources` are for
+/// the words of errors.
+reload_result change(
+    const settings& present, const std::map<std::string, std::string>& orders, const load_sources& sources
+);
+
 }  // namespace pgmend::config

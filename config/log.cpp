@@ -154,6 +154,8 @@ void start(options wanted) {
     detail::lowest.store(lowest, std::memory_order_relaxed);
 }
 
+void set_level(level lowest) noexcept { detail::lowest.store(lowest, std::memory_order_relaxed); }
+
 void stop() {
     detail::lowest.store(level::off, std::memory_order_relaxed);
     // A thread that is just writing keeps the log alive; the last one to let go ends it.

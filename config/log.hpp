@@ -85,6 +85,8 @@ struct options {
 void start(options wanted);
 /// Writes what is queued, and ends the thread.
 void stop();
+/// The least important lines that are written from now on. Between start() and stop().
+void set_level(level lowest) noexcept;
 
 namespace detail {
 extern std::atomic<level> lowest;

@@ -88,12 +88,13 @@ enum class server_close : std::uint8_t {
     unfit,          ///< its server is down, demoted or fenced
     paused,         ///< PAUSE or KILL on the console
     reconnect,      ///< RECONNECT on the console
+    resized,        ///< the pool was made smaller
 };
-inline constexpr std::array<words, 12> server_close_words{
-    "lifetime", "idle_timeout", "lost_idle",     "lost_in_use", "unclean", "protocol",
-    "shutdown", "repartition",  "lost_in_login", "unfit",       "paused",  "reconnect"};
+inline constexpr std::array<words, 13> server_close_words{
+    "lifetime",    "idle_timeout",  "lost_idle", "lost_in_use", "unclean",   "protocol", "shutdown",
+    "repartition", "lost_in_login", "unfit",     "paused",      "reconnect", "resized"};
 constexpr const auto& label_words(server_close) { return server_close_words; }
-static_assert(label_word(server_close::reconnect) == "reconnect");
+static_assert(label_word(server_close::resized) == "resized");
 
 /// What became of a Parse.
 enum class parse_route : std::uint8_t {

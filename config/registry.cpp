@@ -47,6 +47,8 @@ std::string_view word_of(value_source source) {
             return "file";
         case value_source::environment:
             return "environment";
+        case value_source::console:
+            return "console";
     }
     return {};
 }

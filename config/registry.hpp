@@ -15,7 +15,7 @@ enum class reload_class { live, new_sessions, restart };
 std::string_view word_of(reload_class reload);
 
 /// Where the current value came from, in rising order of precedence.
-enum class value_source { built_in, database_url, file, environment };
+enum class value_source { built_in, database_url, file, environment, console };
 std::string_view word_of(value_source source);
 
 enum class secrecy { plain, secret };
@@ -63,6 +63,9 @@ public:
     virtual std::string shown_default() const = 0;
     /// What may be written, for messages and documents: `1..64`, `one of text, json`.
     virtual std::string allowed() const = 0;
+    /// Compares with, and takes over, the value of the same setting in another snapshot.
+    virtual bool same_value(const setting_base& other) const = 0;
+    virtual void take(const setting_base& other) = 0;
     /// True for values that are a list of mappings and have no one-line spelling but YAML's flow form.
     virtual bool structured() const noexcept = 0;
 

@@ -97,6 +97,13 @@ public:
         return true;
     }
 
+    bool same_value(const setting_base& other) const override {
+        return value_ == static_cast<const setting&>(other).value_;
+    }
+    void take(const setting_base& other) override {
+        set(static_cast<const setting&>(other).value_, other.source());
+    }
+
     std::string shown() const override { return show(value_); }
     std::string shown_default() const override { return show(default_); }
     bool structured() const noexcept override { return codec<T>::structured; }

@@ -96,7 +96,7 @@ struct file_settings : section {
         "files.check_interval",
         1s,
         between(50ms, 1h),
-        reload_class::restart,
+        reload_class::live,
         "How often certificates, password files and rules are looked at for changes. A file that is not good "
         "is "
         "not taken: what was read before stays in force."};
@@ -302,14 +302,14 @@ struct limit_settings : section {
         "limits.client_prepared_statements",
         10'000,
         between(1, 1'000'000),
-        reload_class::new_sessions,
+        reload_class::live,
         "Named prepared statements of one client; one more is refused with 54000."};
     setting<byte_size> held_message{
         this,
         "limits.held_message",
         mib(1),
         between(kib(16), gib(1)),
-        reload_class::new_sessions,
+        reload_class::live,
         "Longest message that is held whole, where one has to be. Others are streamed and may be of any "
         "size."};
     setting<std::uint32_t> owed_replies{
@@ -317,7 +317,7 @@ struct limit_settings : section {
         "limits.owed_replies",
         65'536,
         between(16, 16'777'216),
-        reload_class::new_sessions,
+        reload_class::live,
         "Replies one client's pipeline may be waiting for; beyond it, the client is not read any further."};
     setting<std::uint32_t> statement_cache{
         this,
@@ -331,7 +331,7 @@ struct limit_settings : section {
         "limits.classify_text",
         kib(64),
         between(kib(1), mib(16)),
-        reload_class::new_sessions,
+        reload_class::live,
         "Longest statement whose text is looked at; a longer one is treated with all caution."};
 };
 
@@ -342,7 +342,7 @@ struct catalog_settings : section {
         "catalog.refresh",
         std::chrono::seconds{60},
         between(std::chrono::seconds{1}, std::chrono::hours{24}),
-        reload_class::new_sessions,
+        reload_class::live,
         "How old the knowledge of a database's functions and triggers may grow before the server is asked "
         "whether they have changed. DDL that passes through pgmend is noticed at once."};
     setting<byte_size> max_bytes{
@@ -350,7 +350,7 @@ struct catalog_settings : section {
         "catalog.max_bytes",
         mib(16),
         between(kib(64), gib(1)),
-        reload_class::new_sessions,
+        reload_class::live,
         "Memory for reading the functions and dependencies of one database. Where they need more, every "
         "statement counts as one that may change its session."};
 };

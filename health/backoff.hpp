@@ -20,6 +20,7 @@ public:
     /// The delay after one more failure: uniform between `first` and three times the delay before, at most
     /// `longest`. `random` is 64 random bits.
     std::chrono::milliseconds next(std::uint64_t random) noexcept;
+    void set_limits(backoff_limits limits) noexcept { limits_ = limits; }
     /// After a success: the next failure starts over.
     void reset() noexcept { previous_ = std::chrono::milliseconds{0}; }
 

@@ -124,6 +124,7 @@ public:
     }
     bool empty() const noexcept { return count_ == 0; }
     bool full() const noexcept { return count_ >= limit_; }
+    void set_limit(std::size_t limit) noexcept { limit_ = limit; }
     std::size_t size() const noexcept { return count_; }
     owed_reply& front() noexcept { return ring_[first_]; }
     owed_reply& at(std::size_t index) noexcept { return ring_[(first_ + index) & (ring_.size() - 1)]; }

@@ -29,6 +29,7 @@ inline constexpr std::string_view too_many_connections = "53300";
 inline constexpr std::string_view configuration_limit_exceeded = "53400";
 inline constexpr std::string_view program_limit_exceeded = "54000";
 inline constexpr std::string_view object_not_in_prerequisite_state = "55000";
+inline constexpr std::string_view cannot_change_now = "55P02";
 inline constexpr std::string_view query_canceled = "57014";
 inline constexpr std::string_view admin_shutdown = "57P01";
 inline constexpr std::string_view crash_shutdown = "57P02";

@@ -53,6 +53,7 @@ public:
         std::string_view text, scan_settings settings = {}, const schema_catalog* catalog = nullptr
     ) noexcept;
 
+    void set_max_text(std::size_t bytes) noexcept { limits_.max_text_bytes = bytes; }
     const classifier_counters& counters() const noexcept { return counters_; }
 
 private:

@@ -518,3 +518,57 @@ TEST_CASE("loader: the process is a source", "[config]") {
     CHECK(sources.environment.at("PGMEND_LOADER_TEST") == "yes");
     CHECK_FALSE(sources.file);
 }
+
+TEST_CASE("loader: a reload keeps what needs a restart, and says what has changed without a secret") {
+    const scratch directory;
+    const auto file = [&](const std::string& text) {
+        return load_sources{
+            directory.write("p.yaml", "upstream: {servers: h, user: u}\n" + text), {}, "os_user"};
+    };
+    const load_result before = load(file("pool: {size: 5}\nusers: [{name: a, password: old}]\n"));
+    REQUIRE(before.value);
+    const reload_result same =
+        reload(file("pool: {size: 5}\nusers: [{name: a, password: old}]\n"), *before.value);
+    REQUIRE(same.loaded.value);
+    CHECK((same.changed.empty() && same.waiting.empty()));
+    const reload_result after = reload(
+        file("pool: {size: 6}\nhealth: {interval: 2s}\nusers: [{name: a, password: new}]\n"), *before.value
+    );
+    REQUIRE(after.loaded.value);
+    REQUIRE(after.changed.size() == 2);
+    CHECK((after.changed[0].key == "users" && after.changed[0].to.find("new") == std::string::npos));
+    CHECK((after.changed[1].key == "pool.size" && after.changed[1].from == "5" && after.changed[1].to == "6")
+    );
+    REQUIRE(after.waiting.size() == 1);
+    CHECK((after.waiting[0].key == "health.interval" && after.waiting[0].to == "2s"));
+    CHECK(after.loaded.value->health.interval() == before.value->health.interval());
+    CHECK(after.loaded.value->pool.size() == 6);
+    // Rules between settings are checked for what will hold together.
+    const reload_result refused = reload(file("pool: {size: 5, min_size: 6}\n"), *before.value);
+    CHECK(!refused.loaded.value);
+    CHECK(refused.loaded.errors.size() == 1);
+}
+
+TEST_CASE("loader: an order of the console changes what it says and nothing else") {
+    const scratch directory;
+    const load_sources sources{
+        directory.write("p.yaml", "upstream: {servers: h, user: u}\npool: {size: 5}\n"),
+        {{"PGMEND_POOL_SIZE", "6"}},
+        "os_user"};
+    const load_result loaded = load(sources);
+    REQUIRE(loaded.value);
+    directory.write("p.yaml", "no: good\n");
+    const reload_result told = change(*loaded.value, {{"pool.size", "7"}}, sources);
+    REQUIRE(told.loaded.value);
+    CHECK(told.loaded.value->pool.size() == 7);
+    CHECK(told.loaded.value->pool.size.source() == value_source::console);
+    CHECK(told.loaded.value->upstream.user() == "u");
+    CHECK(told.changed.size() == 1);
+    const reload_result further = change(*told.loaded.value, {{"pool.min_size", "7"}}, sources);
+    REQUIRE(further.loaded.value);
+    CHECK(further.loaded.value->pool.size() == 7);
+    const reload_result wrong = change(*loaded.value, {{"pool.size", "many"}}, sources);
+    REQUIRE(wrong.loaded.errors.size() == 1);
+    CHECK(wrong.loaded.errors[0].starts_with("SET pool.size: 'many'"));
+    CHECK(!change(*loaded.value, {{"pool.min_size", "7"}}, sources).loaded.value);
+}
