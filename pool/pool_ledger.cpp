@@ -115,7 +115,8 @@ bool pool_ledger::outlived(const ledger_server& server, config::time_point now) 
 }
 
 bool pool_ledger::put_back(ledger_server& server, config::time_point now) noexcept {
-    if (closed_ || paused_ || !waiters_.empty() || expired(server, now)) return false;
+    const bool surplus = pooled() > most();
+    if (closed_ || paused_ || surplus || !waiters_.empty() || expired(server, now)) return false;
     --in_use_;
     server.idle_since = now;
     idle_.push_back(server);
@@ -124,8 +125,10 @@ bool pool_ledger::put_back(ledger_server& server, config::time_point now) noexce
 
 void pool_ledger::release(ledger_server& server, config::time_point now, actions& out) {
     --in_use_;
-    if (closed_ || paused_ || outlived(server, now)) {
+    const bool surplus = pooled() >= most();  // besides the one that comes back
+    if (closed_ || paused_ || surplus || outlived(server, now)) {
         auto reason = closed_ ? close_reason::pool_closed : close_reason::lifetime;
+        if (surplus) reason = close_reason::resized;
         if (paused_) reason = close_reason::paused;
         out.push_back({.kind = pool_action_kind::close, .server = &server, .reason = reason});
         consider_connecting(now, out);
@@ -330,6 +333,17 @@ void pool_ledger::pause(actions& out) {
 void pool_ledger::resume(config::time_point now, actions& out) {
     paused_ = false;
     consider_connecting(now, out);
+}
+
+void pool_ledger::set_limits(pool_limits limits, config::time_point now, actions& out) {
+    limits_ = limits;
+    while (pooled() > most()) {
+        ledger_server* oldest = idle_.front();
+        if (oldest == nullptr) break;  // those in use go when they come back
+        intrusive_list<ledger_server>::remove(*oldest);
+        out.push_back({.kind = pool_action_kind::close, .server = oldest, .reason = close_reason::resized});
+    }
+    tick(now, out);
 }
 
 void pool_ledger::close_idle(close_reason why, actions& out) {

@@ -89,7 +89,15 @@ enum class wait_end : std::uint8_t {
     crowded,  ///< there is no server, and more wait than may
 };
 
-enum class close_reason : std::uint8_t { none, idle_timeout, lifetime, repartition, pool_closed, paused };
+enum class close_reason : std::uint8_t {
+    none,
+    idle_timeout,
+    lifetime,
+    repartition,
+    pool_closed,
+    paused,
+    resized
+};
 
 struct pool_action {
     pool_action_kind kind;
@@ -146,7 +154,9 @@ public:
     config::time_point next_tick() const noexcept;
     /// Closes all idle servers; those in use are closed when they come back.
     void close_all(actions& out);
-    void set_limits(pool_limits limits) noexcept { limits_ = limits; }
+    /// New limits hold at once: what is too much goes as it becomes free, who waits gets what there is room
+    /// for.
+    void set_limits(pool_limits limits, config::time_point now, actions& out);
     /// Nobody is given a server any more, and none is kept: the idle ones go now, the others when they come
     /// back. Who wants one waits.
     void pause(actions& out);
@@ -175,6 +185,9 @@ private:
     /// A server that comes back is too old to be kept. While others wait for one, the old ones go one by one,
     /// spread over a lifetime: a pool that is always busy is renewed as well, and never all at once.
     bool outlived(const ledger_server& server, config::time_point now) noexcept;
+    /// What a smaller pool closes until it fits. Dedicated connections are not its to close.
+    std::size_t pooled() const noexcept { return total() - dedicated_; }
+    std::size_t most() const noexcept { return limits_.size + limits_.reserve_size; }
     bool reserve_is_due(config::time_point now) const noexcept;
     void begin_hold(config::time_point now) noexcept;
     void end_hold(config::time_point now) noexcept;

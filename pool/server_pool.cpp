@@ -40,6 +40,8 @@ server_close metric_of(close_reason reason) noexcept {
             return server_close::shutdown;
         case close_reason::paused:
             return server_close::paused;
+        case close_reason::resized:
+            return server_close::resized;
     }
     return server_close::shutdown;
 }
@@ -345,6 +347,25 @@ void server_pool::pause() {
 void server_pool::resume() {
     pool_ledger::actions actions;
     ledger_.resume(context_.env.now(), actions);
+    carry_out(actions);
+}
+
+void server_pool::reconfigure(
+    const login_rules& rules, config::duration login_timeout, const pool_options& options
+) {
+    options_ = options;
+    login_.rules = rules;
+    login_.timeout = login_timeout;
+    for (const auto& server : servers_) {
+        server->statements.set_limit(options.max_prepared_statements);
+        server->owed.set_limit(options.owed_replies);
+    }
+    const auto too_full = [&options](const server_connection& server) {
+        return server.statements.size() > options.max_prepared_statements;
+    };
+    close_as_freed(too_full, server_close::resized);
+    pool_ledger::actions actions;
+    ledger_.set_limits(options.limits, context_.env.now(), actions);
     carry_out(actions);
 }
 

@@ -138,6 +138,8 @@ public:
     /// PAUSE: servers are closed as soon as they are free, and nobody is given one until `resume`.
     void pause();
     void resume();
+    /// Settings have changed. What is of a connection's login holds for those opened from now on.
+    void reconfigure(const login_rules& rules, config::duration login_timeout, const pool_options& options);
     /// RECONNECT, or what servers are logged in to or as has changed: every connection there is now is closed
     /// as soon as it is free.
     void recycle();

@@ -84,6 +84,8 @@ public:
         last_id_ = 0;
     }
     std::size_t size() const noexcept { return order_.size(); }
+    /// One goes for each that comes: who has more than the limit keeps as many.
+    void set_limit(std::size_t limit) noexcept { limit_ = limit; }
     static std::string name_of(std::uint64_t id) {
         return std::string{protocol::server_name_prefix} + std::to_string(id);
     }

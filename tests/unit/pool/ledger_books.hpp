@@ -69,7 +69,8 @@ struct books {
                     break;
                 case pool_action_kind::close: {
                     constexpr std::string_view reasons[]{"none",        "idle_timeout", "lifetime",
-                                                         "repartition", "pool_closed",  "paused"};
+                                                         "repartition", "pool_closed",  "paused",
+                                                         "resized"};
                     all += "close " + std::string{reasons[static_cast<std::size_t>(action.reason)]};
                     break;
                 }

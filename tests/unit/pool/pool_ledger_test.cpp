@@ -602,3 +602,60 @@ TEST_CASE("pool ledger: a server that has come back is loaded gently", "[pool]")
     b.connected();
     CHECK(b.ledger.connecting() == 8);
 }
+
+TEST_CASE("pool ledger: made smaller, it closes what is too much as it becomes free", "[pool]") {
+    books b{of_size(4)};
+    ledger_server& first = b.busy();
+    ledger_server& second = b.busy();
+    ledger_server& third = b.busy();
+    ledger_server& fourth = b.busy();
+    b.release(first);
+    b.actions.clear();
+    b.ledger.set_limits(of_size(2), b.now, b.actions);
+    CHECK(b.said() == "close resized");
+    CHECK(b.ledger.total() == 3);
+    b.acquire(b.waiter());
+    CHECK(b.said().empty());
+    b.release(second);
+    CHECK(b.said() == "close resized");
+    b.release(third);
+    CHECK(b.said() == "hand_over");
+    b.release(fourth);
+    CHECK(b.said().empty());
+    CHECK(b.ledger.total() == 2);
+}
+
+TEST_CASE("pool ledger: made larger, it opens what those who wait need", "[pool]") {
+    books b{of_size(1)};
+    b.busy();
+    b.acquire(b.waiter());
+    b.acquire(b.waiter());
+    CHECK(b.said().empty());
+    b.actions.clear();
+    b.ledger.set_limits(of_size(3), b.now, b.actions);
+    CHECK(b.said() == "connect 0, connect 0");
+}
+
+TEST_CASE("pool ledger: a shorter time to wait holds for who waits already", "[pool]") {
+    books b{of_size(1)};
+    b.busy();
+    b.acquire(b.waiter());
+    b.now += 10s;
+    pool_limits shorter = of_size(1);
+    shorter.wait_timeout = 5s;
+    b.actions.clear();
+    b.ledger.set_limits(shorter, b.now, b.actions);
+    CHECK(b.said() == "time_out");
+}
+
+TEST_CASE("pool ledger: dedicated connections do not make it close its own", "[pool]") {
+    books b{of_size(2)};
+    ledger_server& first = b.busy();
+    ledger_server& second = b.busy();
+    b.ledger.count_dedicated(2);
+    b.release(first);
+    b.release(second);
+    CHECK(b.said().empty());
+    CHECK(b.ledger.idle() == 2);
+    b.ledger.count_dedicated(-2);
+}
