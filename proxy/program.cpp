@@ -88,23 +88,9 @@ void complain(std::string_view text) {
     std::fprintf(stderr, "%.*s\n", static_cast<int>(text.size()), text.data());
 }
 
-log::level level_of(config::log_level level) {
-    switch (level) {
-        case config::log_level::debug:
-            return log::level::debug;
-        case config::log_level::info:
-            return log::level::info;
-        case config::log_level::warning:
-            return log::level::warning;
-        case config::log_level::error:
-            return log::level::error;
-    }
-    return log::level::info;
-}
-
-int serve(const config::load_result& loaded) {
+int serve(const config::load_result& loaded, config::load_sources sources) {
     log::options wanted;
-    wanted.lowest = level_of(loaded.value->log.level());
+    wanted.lowest = log_level_of(loaded.value->log.level());
     wanted.form =
         loaded.value->log.format() == config::log_format::json ? log::format::json : log::format::text;
     log::start(wanted);
@@ -113,7 +99,7 @@ int serve(const config::load_result& loaded) {
     }
     int status = 0;
     {
-        server instance{loaded.value};
+        server instance{loaded.value, std::move(sources)};
         if (const std::string error = instance.open(); error.empty()) {
             instance.run();
         } else {
@@ -179,7 +165,8 @@ int run_program(std::span<char* const> arguments) {
     }
     std::optional<std::filesystem::path> file;
     if (wanted.file) file = *wanted.file;
-    const config::load_result loaded = config::load(config::process_sources(file));
+    config::load_sources sources = config::process_sources(file);
+    const config::load_result loaded = config::load(sources);
     if (!loaded.value) {
         for (const auto& error : loaded.errors) {
             complain(error);
@@ -195,7 +182,7 @@ int run_program(std::span<char* const> arguments) {
         complain(problem.empty() ? "live" : problem);
         return problem.empty() ? 0 : 1;
     }
-    return wanted.what == action::check ? check(loaded) : serve(loaded);
+    return wanted.what == action::check ? check(loaded) : serve(loaded, std::move(sources));
 }
 
 }  // namespace pgmend::proxy

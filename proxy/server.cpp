@@ -50,15 +50,33 @@ std::string joined(const std::vector<std::string>& words) {
 
 }  // namespace
 
-server::server(std::shared_ptr<const config::settings> settings)
+log::level log_level_of(config::log_level level) noexcept {
+    switch (level) {
+        case config::log_level::debug:
+            return log::level::debug;
+        case config::log_level::info:
+            return log::level::info;
+        case config::log_level::warning:
+            return log::level::warning;
+        case config::log_level::error:
+            return log::level::error;
+    }
+    return log::level::info;
+}
+
+server::server(std::shared_ptr<const config::settings> settings, config::load_sources sources)
     : settings_(std::move(settings)),
+      sources_(std::move(sources)),
       metrics_(PGMEND_VERSION),
       addresses_(control_, settings_->upstream.servers()),
       http_(control_, providers()),
       signals_(control_),
       deadline_(control_),
       poll_(control_),
-      files_(control_, settings_, [this](const live_facts& facts) { spread(facts); }),
+      files_(
+          control_, settings_, [this](const live_facts& facts) { spread(facts); },
+          sources_.file ? sources_.file->string() : std::string(), [this] { reload(); }
+      ),
       cgroup_(config::read_cgroup_limits(settings_->machine.cgroup_root())),
       memory_(control_, settings_->machine.memory(), cgroup_, *health_cells_),
       manager_(control_),
@@ -66,7 +84,8 @@ server::server(std::shared_ptr<const config::settings> settings)
       desk_(
           control_, settings_, addresses_,
           {[this] { return monitor_->picture(); }, [this] { stop_accepting(); }, [this] { end(); },
-           [this] { return reload(); }}
+           [this] { return reload(); },
+           [this](const std::string& key, const std::string& value) { return set(key, value); }}
       ) {}
 
 http_providers server::providers() {
@@ -402,13 +421,59 @@ void server::wait_until_quiet() {
     });
 }
 
-/// What SIGHUP and RELOAD read again; what is wrong.
+/// SIGHUP, RELOAD, or another policy file. What SET has said is forgotten, as in PgBouncer.
 std::vector<std::string> server::reload() {
     manager_.reloading();
-    log::warning("reload_not_supported", {{"hint", "restart pgmend to apply changed settings"}});
-    auto problems = files_.read_again();
+    files_.policy_is_read();
+    auto problems = take_settings(config::reload(sources_, *settings_));
     manager_.reloaded();
     return problems;
+}
+
+/// Only what is said changes: a file that was changed meanwhile, or is bad, has no part in it.
+std::vector<std::string> server::set(const std::string& key, const std::string& value) {
+    return take_settings(config::change(*settings_, {{key, value}}, sources_));
+}
+
+/// All of it, files included, or nothing.
+std::vector<std::string> server::take_settings(config::reload_result result) {
+    std::vector<std::string>& problems = result.loaded.errors;
+    if (problems.empty() && result.loaded.value->pool.size() < workers_.size()) {
+        problems.push_back(
+            "key 'pool.size': each of the " + std::to_string(workers_.size()) +
+            " workers needs a server connection; fewer need a restart"
+        );
+    }
+    if (problems.empty()) problems = files_.adopt(result.loaded.value);
+    if (!problems.empty()) {
+        for (const std::string& problem : problems)
+            log::error("settings_not_taken", {{"reason", problem}});
+        return problems;
+    }
+    for (const std::string& warning : result.loaded.warnings)
+        log::warning("settings", {{"message", warning}});
+    for (const auto& change : result.changed) {
+        log::info(
+            "setting_changed", {{"key", change.key},
+                                {"from", change.from},
+                                {"to", change.to},
+                                {"takes_effect", word_of(change.takes_effect)}}
+        );
+    }
+    for (const auto& change : result.waiting)
+        log::warning(
+            "setting_needs_restart", {{"key", change.key}, {"from", change.from}, {"to", change.to}}
+        );
+    settings_ = result.loaded.value;
+    log::set_level(log_level_of(settings_->log.level()));
+    desk_.adopt(settings_);
+    for (const auto& worker : workers_) {
+        worker->post([settings = settings_, facts = files_.facts()](worker_core& core) {
+            core.reconfigure(settings, facts);
+        });
+    }
+    log::info("settings_taken", {{"changed", result.changed.size()}, {"waiting", result.waiting.size()}});
+    return {};
 }
 
 health_answer server::live() {

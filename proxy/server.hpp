@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "config/loader.hpp"
+#include "config/log.hpp"
 #include "config/metrics_registry.hpp"
 #include "config/settings.hpp"
 #include "health/health_monitor.hpp"
@@ -24,9 +26,13 @@
 
 namespace pgmend::proxy {
 
+/// The word of log.level in the log's own terms.
+log::level log_level_of(config::log_level level) noexcept;
+
 class server {
 public:
-    explicit server(std::shared_ptr<const config::settings> settings);
+    /// `sources`: where the settings came from, and come from when they are loaded again.
+    server(std::shared_ptr<const config::settings> settings, config::load_sources sources);
 
     /// Opens everything; what is wrong, in words, or empty. Nothing runs before it.
     std::string open();
@@ -56,6 +62,8 @@ private:
     std::vector<std::string> reload();
     void take_over();
     void hand_over(const takeover::outcome& outcome);
+    std::vector<std::string> set(const std::string& key, const std::string& value);
+    std::vector<std::string> take_settings(config::reload_result result);
     void end();
     void wait_until_quiet();
     void close_when_deaf();
@@ -64,6 +72,7 @@ private:
     http_providers providers();
 
     std::shared_ptr<const config::settings> settings_;
+    const config::load_sources sources_;
     boost::asio::io_context control_;
     config::metrics_registry metrics_;
     address_resolver addresses_;

@@ -13,6 +13,9 @@ namespace {
 
 constexpr std::size_t scram_keys_kept = 256;
 constexpr std::size_t unused_statements_kept = 1000;
+// Pools that are no client's stand beside the others under names that no user has: with a zero byte in them.
+constexpr std::string_view asking_mark{"\0auth_query", 11};
+constexpr std::string_view listening_mark{"\0listen", 7};
 
 pool::login_settings login_for(
     const worker_options& options, server_logins& logins, const std::string& database, const std::string& user
@@ -107,6 +110,26 @@ void worker_core::replace(const live_facts& live) {
     options_.live = live;
     users_.replace(live.secrets);
     logins_.replace(live.towards_servers);
+}
+
+void worker_core::reconfigure(std::shared_ptr<const config::settings> settings, const live_facts& live) {
+    const auto before = std::exchange(options_.settings, std::move(settings));
+    const config::settings& now = *options_.settings;
+    logins_.adopt(now);
+    cluster_.adopt(now);
+    replace(live);
+    relay_.held_message = now.limits.held_message().bytes;
+    relay_.client_statements = now.limits.client_prepared_statements();
+    classifier_.set_max_text(now.limits.classify_text().bytes);
+    for (auto& [name, catalog] : catalogs_)
+        catalog->set_options({now.catalog.refresh(), now.catalog.max_bytes().bytes});
+    for (auto& [name, pool] : pools_) {
+        const auto login = login_for(options_, logins_, name.first, name.second);
+        pool::pool_options options = options_for(options_);
+        if (name.second.ends_with(asking_mark)) options = auth_options();
+        if (name.second.ends_with(listening_mark)) options = listen_options();
+        pool->reconfigure(login.rules, login.timeout, options);
+    }
 }
 
 void worker_core::login_begins(client_login& login) {
@@ -285,30 +308,37 @@ notification_hub& worker_core::hub_for(const std::string& database, const std::s
 }
 
 pool::server_pool& worker_core::listen_pool(const std::string& database, const std::string& user) {
-    // No user has such a name: it has a zero byte in it.
-    auto& pool = pools_[{database, user + std::string("\0listen", 7)}];
+    auto& pool = pools_[{database, user + std::string(listening_mark)}];
     if (!pool) {
-        pool::pool_options options = options_for(options_);
-        options.limits.size = 1;
-        options.limits.min_size = options.limits.reserve_size = 0;
         pool = std::make_unique<pool::server_pool>(
-            pool_context_, login_for(options_, logins_, database, user), options
+            pool_context_, login_for(options_, logins_, database, user), listen_options()
         );
     }
     return *pool;
 }
 
+pool::pool_options worker_core::listen_options() const {
+    pool::pool_options options = options_for(options_);
+    options.limits.size = 1;
+    options.limits.min_size = options.limits.reserve_size = 0;
+    return options;
+}
+
+pool::pool_options worker_core::auth_options() const {
+    const auto& query = options_.settings->auth.query;
+    pool::pool_options options = options_for(options_);
+    options.limits.size = query.connections();
+    options.limits.min_size = options.limits.reserve_size = 0;
+    options.limits.wait_timeout = query.timeout();
+    return options;
+}
+
 pool::server_pool& worker_core::auth_pool() {
     const auto& query = options_.settings->auth.query;
-    // No user has such a name: it has a zero byte in it.
-    auto& pool = pools_[{query.database(), query.user() + std::string("\0auth_query", 11)}];
+    auto& pool = pools_[{query.database(), query.user() + std::string(asking_mark)}];
     if (!pool) {
-        pool::pool_options options = options_for(options_);
-        options.limits.size = query.connections();
-        options.limits.min_size = options.limits.reserve_size = 0;
-        options.limits.wait_timeout = query.timeout();
         auto login = login_for(options_, logins_, query.database(), query.user());
-        pool = std::make_unique<pool::server_pool>(pool_context_, std::move(login), options);
+        pool = std::make_unique<pool::server_pool>(pool_context_, std::move(login), auth_options());
         if (admin_.paused(query.database())) pool->pause();
     }
     return *pool;

@@ -59,6 +59,8 @@ public:
     void accept(std::unique_ptr<pool::stream> client, std::string peer, bool local);
     /// Files have changed. Who is in stays in; logins under way go on with what they began with.
     void replace(const live_facts& live);
+    /// Settings have changed as well. Those that need a restart must be as they were.
+    void reconfigure(std::shared_ptr<const config::settings> settings, const live_facts& live);
     /// SIGTERM: clients are closed at safe points, new ones are refused.
     void drain();
     /// Ends all sessions now; their servers are cleaned or closed.
@@ -123,6 +125,8 @@ private:
     void bury() noexcept;
     void about_logins(std::string_view text) override;
     void drop_unused_pools();
+    pool::pool_options auth_options() const;
+    pool::pool_options listen_options() const;
 
     config::environment& env_;
     config::metrics::cells& metrics_;

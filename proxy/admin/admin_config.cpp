@@ -1,6 +1,7 @@
 // SHOW CONFIG: every setting under its own name, then those that PgBouncer has as well under PgBouncer's, in
 // its units, as exporters ask for them.
 
+#include <algorithm>
 #include <array>
 
 #include "proxy/admin/admin_table.hpp"
@@ -58,6 +59,18 @@ std::string plain(const std::string& shown, const config::setting_base& setting)
 }
 
 }  // namespace
+
+std::string own_setting(std::string_view name) {
+    const auto* found = std::ranges::find(other_names, name, &other_name::theirs);
+    return std::string(found == other_names.end() ? name : found->ours);
+}
+
+std::string own_value(std::string_view name, std::string value, const config::setting_base& setting) {
+    const bool theirs = own_setting(name) != name;
+    const bool plain_number = value.find_first_not_of("0123456789") == std::string::npos && !value.empty();
+    if (theirs && plain_number && setting.allowed().starts_with("a duration")) value += 's';
+    return value;
+}
 
 table_rows config_rows(const config::settings& settings) {
     table_rows rows;

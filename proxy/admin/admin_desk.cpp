@@ -176,11 +176,13 @@ std::optional<admin_error> admin_desk::objection(
 ) const {
     const std::string& database = command.argument;
     if (command.verb == admin_verb::set) {
-        const config::setting_base* known = settings_->find(database);
-        if (known != nullptr)
+        const config::setting_base* known = settings_->find(own_setting(database));
+        if (known != nullptr && known->reload() == config::reload_class::restart)
             return admin_error{
-                protocol::sqlstate::feature_not_supported, "SET " + database + " is not supported",
-                "Change the file that pgmend was started with."};
+                protocol::sqlstate::cannot_change_now,
+                "parameter \"" + database + "\" cannot be changed without restarting pgmend",
+                "SHOW CONFIG says in its last column what can."};
+        if (known != nullptr) return std::nullopt;
         const std::string near = settings_->nearest(database);
         return admin_error{
             protocol::sqlstate::undefined_object, "unrecognized configuration parameter \"" + database + '"',
@@ -241,6 +243,9 @@ void admin_desk::carry_out(const admin_command& command, const std::shared_ptr<a
         case admin_verb::reload:
             reload(ticket);
             return;
+        case admin_verb::set:
+            set(command, ticket);
+            return;
         case admin_verb::shutdown:
             shut_down(command, ticket);
             return;
@@ -263,7 +268,6 @@ void admin_desk::carry_out(const admin_command& command, const std::shared_ptr<a
             tell_workers([which](worker_admin& admin) { admin.kill(which); });
             break;
         case admin_verb::show:
-        case admin_verb::set:
         case admin_verb::select_number:
         case admin_verb::select_version:
         case admin_verb::begin:
@@ -318,6 +322,16 @@ void admin_desk::kill_client(const std::string& id, const std::shared_ptr<admin_
             });
         });
     }
+}
+
+void admin_desk::set(const admin_command& command, const std::shared_ptr<admin_ticket>& ticket) {
+    const std::string key = own_setting(command.argument);
+    const std::string value = own_value(command.argument, command.value, *settings_->find(key));
+    const std::vector<std::string> problems = orders_.set(key, value);
+    admin_answer made;
+    if (!problems.empty())
+        made.error = admin_error{protocol::sqlstate::invalid_parameter_value, problems.front(), {}};
+    answer(ticket, std::move(made));
 }
 
 void admin_desk::reload(const std::shared_ptr<admin_ticket>& ticket) {

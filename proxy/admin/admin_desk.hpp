@@ -26,6 +26,8 @@ struct desk_orders {
     std::function<void()> end;
     /// Reads everything that may change again: what is wrong, a line each; nothing when all was taken.
     std::function<std::vector<std::string>()> reload;
+    /// The same with one setting at another value, until the next reload.
+    std::function<std::vector<std::string>(const std::string& key, const std::string& value)> set;
 };
 
 class admin_desk {
@@ -39,6 +41,7 @@ public:
 
     /// Begins to answer, and to take averages. The workers must outlive the control thread's run.
     void start(const std::vector<std::unique_ptr<worker>>& workers, std::uint16_t port);
+    void adopt(std::shared_ptr<const config::settings> settings) { settings_ = std::move(settings); }
     /// For workers' consoles; any thread may call it.
     console_port port();
 
@@ -59,6 +62,7 @@ private:
     void pause(const database_choice& which);
     void resume(const database_choice& which);
     void kill_client(const std::string& id, const std::shared_ptr<admin_ticket>& ticket);
+    void set(const admin_command& command, const std::shared_ptr<admin_ticket>& ticket);
     void reload(const std::shared_ptr<admin_ticket>& ticket);
     void shut_down(const admin_command& command, const std::shared_ptr<admin_ticket>& ticket);
     void wait_for(std::shared_ptr<waiting> what);

@@ -38,6 +38,11 @@ facts_wanted needs_of(show_topic topic) noexcept;
 /// The usage that SHOW HELP tells.
 std::string help_text();
 
+/// The name of a setting, given that or PgBouncer's for it; what is neither comes back as it is.
+std::string own_setting(std::string_view name);
+/// A value given under that name: PgBouncer counts in seconds.
+std::string own_value(std::string_view name, std::string value, const config::setting_base& setting);
+
 // Rows by kind, for rows_of.
 table_rows config_rows(const config::settings& settings);
 table_rows stats_rows(show_topic topic, const admin_facts& facts);

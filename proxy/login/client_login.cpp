@@ -175,6 +175,8 @@ void client_login::remember(const protocol::startup_message& startup) {
     }
     const auto& upstream = worker_.settings().upstream;
     if (const auto& options = upstream.options(); !options.empty()) {
+        // Servers with other options, from before a reload, are not for this client.
+        partition_key_.append(1, '\0').append("options=").append(options);
         // The client's options come last: they win.
         const auto it = std::find_if(parameters_.begin(), parameters_.end(), [](const auto& parameter) {
             return parameter.first == "options";
@@ -315,6 +317,7 @@ pool::task<bool> client_login::find_server() {
     pool::server_pool& pool = *session_.pool_;
     if (const auto& name = worker_.settings().upstream.application_name(); !name.empty()) {
         parameters_.emplace_back("application_name", name);
+        partition_key_.append(1, '\0').append("application_name=").append(name);
     }
     session_.partition = pool.partition(partition_key_, parameters_);
     auto& facts = session_.facts_;

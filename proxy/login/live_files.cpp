@@ -123,12 +123,17 @@ std::vector<std::string> read_live_facts(const config::settings& settings, live_
 }
 
 live_files::live_files(
-    boost::asio::io_context& control, std::shared_ptr<const config::settings> settings, listener changed
+    boost::asio::io_context& control, std::shared_ptr<const config::settings> settings, listener changed,
+    std::string policy, policy_listener policy_changed
 )
     : settings_(std::move(settings)),
       changed_(std::move(changed)),
       timer_(control),
-      paths_(paths_of(*settings_)) {}
+      policy_(std::move(policy)),
+      policy_changed_(std::move(policy_changed)),
+      paths_(paths_of(*settings_)) {
+    if (!policy_.empty()) paths_.push_back(policy_);
+}
 
 live_files::fingerprint live_files::look_at(const std::string& path) noexcept {
     struct stat facts {};
@@ -143,9 +148,7 @@ live_files::fingerprint live_files::look_at(const std::string& path) noexcept {
 }
 
 bool live_files::changed_and_whole() {
-    std::vector<fingerprint> now;
-    for (const std::string& path : paths_)
-        now.push_back(look_at(path));
+    std::vector<fingerprint> now = look_at_all(paths_);
     const bool differs = now != seen_;
     seen_ = std::move(now);
     // Written in place, a file is empty or half there for a moment. What is as it was at the last look is
@@ -156,6 +159,7 @@ bool live_files::changed_and_whole() {
 std::string live_files::open() {
     changed_and_whole();
     unsettled_ = false;
+    policy_taken_ = look_at(policy_);
     const auto problems = read_live_facts(*settings_, facts_);
     if (!problems.empty()) return problems.front();
     // Keys that clients leave behind are no use to libpq, which health checks go by.
@@ -176,13 +180,36 @@ std::string live_files::open() {
     return {};
 }
 
-std::vector<std::string> live_files::read_again() {
-    auto problems = read_live_facts(*settings_, facts_);
+void live_files::read_again() {
+    const auto problems = read_live_facts(*settings_, facts_);
     for (const std::string& problem : problems)
         log::error("file_not_taken", {{"reason", problem}});
     if (problems.empty()) log::info("files_read_again", {});
     changed_(facts_);
-    return problems;
+}
+
+std::vector<std::string> live_files::adopt(std::shared_ptr<const config::settings> settings) {
+    std::vector<std::string> paths = paths_of(*settings);
+    if (!policy_.empty()) paths.push_back(policy_);
+    // Looked at before it is read: what is written meanwhile is seen as a change later.
+    std::vector<fingerprint> seen = look_at_all(paths);
+    if (!policy_.empty()) seen.back() = policy_read_;
+    live_facts facts;
+    auto problems = read_live_facts(*settings, facts);
+    if (!problems.empty()) return problems;
+    settings_ = std::move(settings);
+    facts_ = std::move(facts);
+    paths_ = std::move(paths);
+    seen_ = std::move(seen);
+    policy_taken_ = policy_read_;
+    return {};
+}
+
+std::vector<live_files::fingerprint> live_files::look_at_all(const std::vector<std::string>& paths) {
+    std::vector<fingerprint> all;
+    for (const std::string& path : paths)
+        all.push_back(look_at(path));
+    return all;
 }
 
 void live_files::start() {
@@ -195,7 +222,15 @@ void live_files::plan() {
     timer_.expires_after(unsettled_ ? settling_time : settings_->files.check_interval());
     timer_.async_wait([this](const boost::system::error_code& error) {
         if (error) return;
-        if (changed_and_whole()) read_again();
+        if (changed_and_whole()) {
+            // A policy that is not good must not keep certificates from being renewed.
+            if (const fingerprint policy = look_at(policy_); policy != policy_taken_) {
+                policy_taken_ = policy;
+                policy_changed_();
+            } else {
+                read_again();
+            }
+        }
         plan();
     });
 }

@@ -33,18 +33,25 @@ std::vector<std::string> read_live_facts(const config::settings& settings, live_
 class live_files {
 public:
     using listener = std::function<void(const live_facts&)>;
+    using policy_listener = std::function<void()>;
 
     live_files(
-        boost::asio::io_context& control, std::shared_ptr<const config::settings> settings, listener changed
+        boost::asio::io_context& control, std::shared_ptr<const config::settings> settings, listener changed,
+        std::string policy = {}, policy_listener policy_changed = {}
     );
 
     /// The first reading: what is wrong, or empty.
     std::string open();
     const live_facts& facts() const noexcept { return facts_; }
+    const config::settings& settings() const noexcept { return *settings_; }
     /// Begins to look; the control thread must run.
     void start();
-    /// Reads everything now (SIGHUP): what is wrong, a line each. What is good is taken all the same.
-    std::vector<std::string> read_again();
+    /// Reads everything now. What is good is taken, what is not stays as it was and is logged.
+    void read_again();
+    /// The policy is about to be loaded: what is written to it from now on is a change.
+    void policy_is_read() noexcept { policy_read_ = look_at(policy_); }
+    /// Other settings: reads everything that they name. What is wrong, a line each; then nothing has changed.
+    std::vector<std::string> adopt(std::shared_ptr<const config::settings> settings);
     void stop();
 
 private:
@@ -58,6 +65,7 @@ private:
         bool operator==(const fingerprint&) const = default;
     };
     static fingerprint look_at(const std::string& path) noexcept;
+    static std::vector<fingerprint> look_at_all(const std::vector<std::string>& paths);
     /// A change was seen at an earlier look, and nothing has changed since.
     bool changed_and_whole();
     void plan();
@@ -69,6 +77,10 @@ private:
     listener changed_;
     boost::asio::steady_timer timer_;
     live_facts facts_;
+    const std::string policy_;  ///< the file with the settings themselves; empty: none
+    policy_listener policy_changed_;
+    fingerprint policy_taken_;
+    fingerprint policy_read_;
     std::vector<std::string> paths_;
     std::vector<fingerprint> seen_;
     bool unsettled_ = false;  ///< changed at the last look: its writer may not be done

@@ -20,6 +20,11 @@ backend_cluster::backend_cluster(const config::settings& settings, config::envir
     }
 }
 
+void backend_cluster::adopt(const config::settings& settings) noexcept {
+    for (candidate& one : candidates_)
+        one.pause.set_limits({settings.pool.retry_delay_min(), settings.pool.retry_delay_max()});
+}
+
 std::size_t backend_cluster::place_of(const pool::endpoint& where) const noexcept {
     const auto it = std::find_if(candidates_.begin(), candidates_.end(), [&](const candidate& c) {
         return c.where == where;

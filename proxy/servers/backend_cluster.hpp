@@ -30,6 +30,8 @@ public:
         evidence_ = std::move(evidence);
         life_ = std::move(life);
     }
+    /// Settings have changed.
+    void adopt(const config::settings& settings) noexcept;
     /// A new picture: from now on it is what counts.
     void update(health::topology_snapshot picture) { picture_ = std::move(picture); }
 

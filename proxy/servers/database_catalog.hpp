@@ -28,6 +28,7 @@ public:
     database_catalog(std::string name, catalog_options options, catalog_epoch& epoch)
         : name_(std::move(name)), options_(options), epoch_(epoch) {}
 
+    void set_options(catalog_options options) noexcept { options_ = options; }
     /// Null before the first survey.
     const protocol::schema_catalog* current() const noexcept { return current_.get(); }
     const std::string& name() const noexcept { return name_; }

@@ -17,9 +17,10 @@ public:
     server_logins(
         const config::settings& settings, user_directory& users, std::shared_ptr<const pool::tls_context> tls
     )
-        : settings_(settings), users_(users), tls_(std::move(tls)) {}
+        : settings_(&settings), users_(users), tls_(std::move(tls)) {}
 
     void replace(std::shared_ptr<const pool::tls_context> tls) { tls_ = std::move(tls); }
+    void adopt(const config::settings& settings) noexcept { settings_ = &settings; }
 
     std::shared_ptr<const pool::tls_context> tls() const override { return tls_; }
     std::string tls_name(const pool::endpoint& where) const override;
@@ -30,11 +31,11 @@ public:
         users_.accepted(user, credential);
     }
     bool refused(const std::string& user, config::time_point now) override {
-        return users_.refused(user, now, settings_.auth.rotation_grace());
+        return users_.refused(user, now, settings_->auth.rotation_grace());
     }
 
 private:
-    const config::settings& settings_;
+    const config::settings* settings_;
     user_directory& users_;
     std::shared_ptr<const pool::tls_context> tls_;
 };

@@ -61,6 +61,22 @@ health::probe_parameters password_of(
     return {{"password", usable[attempt % usable.size()]}};
 }
 
+/// What a reload may change: how the connection is protected.
+health::probe_parameters security_of(const config::settings& settings) {
+    const auto& upstream = settings.upstream;
+    return {
+        {"sslmode", std::string{word_of(upstream.tls.mode())}},
+        {"sslcert", upstream.tls.cert()},
+        {"sslkey", upstream.tls.key()},
+        {"sslcrl", upstream.tls.crl()},
+        {"sslsni", upstream.tls.sni() == config::yes_no::yes ? "1" : "0"},
+        {"ssl_min_protocol_version", bound_of(upstream.tls.min_version(), "TLSv1.2")},
+        {"ssl_max_protocol_version", bound_of(upstream.tls.max_version(), "")},
+        {"channel_binding", std::string{word_of(upstream.binding())}},
+        {"sslrootcert", upstream.tls.ca() == "system" ? system_authorities : upstream.tls.ca()},
+    };
+}
+
 }  // namespace
 
 std::unique_ptr<health::prober> make_prober(
@@ -75,15 +91,6 @@ std::unique_ptr<health::prober> make_prober(
         {"application_name", "pgmend health"},
         {"target_session_attrs", "any"},
         {"gssencmode", "disable"},
-        {"sslmode", std::string{word_of(upstream.tls.mode())}},
-        {"sslcert", upstream.tls.cert()},
-        {"sslkey", upstream.tls.key()},
-        {"sslcrl", upstream.tls.crl()},
-        {"sslsni", upstream.tls.sni() == config::yes_no::yes ? "1" : "0"},
-        {"ssl_min_protocol_version", bound_of(upstream.tls.min_version(), "TLSv1.2")},
-        {"ssl_max_protocol_version", bound_of(upstream.tls.max_version(), "")},
-        {"channel_binding", std::string{word_of(upstream.binding())}},
-        {"sslrootcert", upstream.tls.ca() == "system" ? system_authorities : upstream.tls.ca()},
     };
     if (!server.host.empty()) given.emplace_back("host", server.host);
     health::address_source source;
@@ -94,7 +101,12 @@ std::unique_ptr<health::prober> make_prober(
     const std::string user = upstream.user();
     return std::make_unique<health::libpq_prober>(
         control, std::move(given), std::move(source), [] { return std::chrono::steady_clock::now(); },
-        [&files, user](std::size_t attempt) { return password_of(*files.facts().secrets, user, attempt); }
+        [&files, user](std::size_t attempt) {
+            health::probe_parameters now = security_of(files.settings());
+            for (auto& each : password_of(*files.facts().secrets, user, attempt))
+                now.push_back(std::move(each));
+            return now;
+        }
     );
 }
 
