@@ -82,6 +82,28 @@ struct retry_settings : section {
         between(0, 100),
         reload_class::live,
         "How often a request whose server was lost is sent again, where that is safe. 0: never."};
+    setting<milliseconds> deadline{
+        this,
+        "retry.deadline",
+        60s,
+        between(0ms, 24h),
+        reload_class::new_sessions,
+        "How long after its server was first lost a request may still be sent again."};
+    setting<milliseconds> delay_min{
+        this,
+        "retry.delay_min",
+        5ms,
+        between(1ms, 1min),
+        reload_class::new_sessions,
+        "Shortest pause before a request is sent again that has been sent again before. The first time is "
+        "at once."};
+    setting<milliseconds> delay_max{
+        this,
+        "retry.delay_max",
+        500ms,
+        between(1ms, 1min),
+        reload_class::new_sessions,
+        "Longest such pause: each is drawn between the shortest and three times the one before."};
     setting<byte_size> max_bytes{
         this,
         "retry.max_bytes",
@@ -98,6 +120,70 @@ struct retry_settings : section {
         "Retries, beyond the first of each request, that may be spent before successes earn new ones: "
         "percent "
         "of the connected clients, ten at least."};
+};
+
+struct breaker_settings : section {
+    using section::section;
+    setting<std::uint32_t> failures{
+        this,
+        "breaker.failures",
+        5,
+        between(0, 10'000),
+        reload_class::restart,
+        "Failures in a row after which a server is not chosen for a while. Counted for each server: logins "
+        "and lost connections, and, apart from these, errors of classes 53, 58 and XX. A server without an "
+        "alternative is still tried, one login at a time. 0: never."};
+    setting<std::uint32_t> failure_rate{
+        this,
+        "breaker.failure_rate",
+        50,
+        between(0, 100),
+        reload_class::restart,
+        "Percent of failures within `breaker.window` that do the same. 0: never."};
+    setting<std::uint32_t> slow_rate{
+        this,
+        "breaker.slow_rate",
+        80,
+        between(0, 100),
+        reload_class::restart,
+        "Percent of logins within `breaker.window` that were slow that do the same. 0: never."};
+    setting<milliseconds> slow_login{
+        this,
+        "breaker.slow_login",
+        2s,
+        between(1ms, 1h),
+        reload_class::restart,
+        "A login to a server that takes as long is slow."};
+    setting<milliseconds> window{
+        this, "breaker.window", 30s, between(100ms, 1h), reload_class::restart, "How far back rates reach."};
+    setting<std::uint32_t> min_calls{
+        this,
+        "breaker.min_calls",
+        20,
+        between(1, 1'000'000),
+        reload_class::restart,
+        "With fewer calls within the window, rates say nothing."};
+    setting<milliseconds> cooldown{
+        this,
+        "breaker.cooldown",
+        30s,
+        between(1ms, 1h),
+        reload_class::restart,
+        "How long an open breaker stays so, more or less by a quarter; twice as long after each trial that "
+        "failed. A health check that succeeds ends it."};
+    setting<milliseconds> cooldown_max{this,
+                                       "breaker.cooldown_max",
+                                       5min,
+                                       between(1ms, 24h),
+                                       reload_class::restart,
+                                       "The longest it grows to."};
+    setting<std::uint32_t> half_open_trials{
+        this,
+        "breaker.half_open_trials",
+        3,
+        between(1, 1000),
+        reload_class::restart,
+        "Logins that a half open breaker lets through at one time, and that must succeed before it closes."};
 };
 
 struct ledger_settings : section {

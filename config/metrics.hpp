@@ -210,6 +210,42 @@ inline constexpr std::array<words, 12> recovery_reason_words{
 constexpr const auto& label_words(recovery_reason) { return recovery_reason_words; }
 static_assert(label_word(recovery_reason::inside_message) == "inside_message");
 
+/// What a breaker lets through: the one of a server and a class of errors.
+enum class breaker_state : std::uint8_t {
+    closed,     ///< everything
+    half_open,  ///< a few trials
+    open,       ///< nothing; one login at a time where there is no other server
+};
+inline constexpr std::array<words, 3> breaker_state_words{"closed", "half_open", "open"};
+constexpr const auto& label_words(breaker_state) { return breaker_state_words; }
+static_assert(label_word(breaker_state::open) == "open");
+
+/// Which failures a breaker counts.
+enum class breaker_class : std::uint8_t {
+    local,     ///< refused, reset, timed out, no TLS
+    resource,  ///< the server says that it lacks something (53), or is in trouble itself (58, XX)
+};
+inline constexpr std::array<words, 2> breaker_class_words{"local", "resource"};
+constexpr const auto& label_words(breaker_class) { return breaker_class_words; }
+static_assert(label_word(breaker_class::resource) == "resource");
+
+/// Why a breaker has changed; the first four open it.
+enum class breaker_reason : std::uint8_t {
+    failures_in_a_row,
+    failure_rate,
+    slow_rate,
+    trial_failed,
+    cooled_down,      ///< half open: it was open for long enough
+    probe_succeeded,  ///< half open: the health check got an answer
+    trial_succeeded,  ///< half open: a login that could not wait went well
+    trials_passed,    ///< closed
+};
+inline constexpr std::array<words, 8> breaker_reason_words{
+    "failures_in_a_row", "failure_rate",    "slow_rate",       "trial_failed",
+    "cooled_down",       "probe_succeeded", "trial_succeeded", "trials_passed"};
+constexpr const auto& label_words(breaker_reason) { return breaker_reason_words; }
+static_assert(label_word(breaker_reason::trials_passed) == "trials_passed");
+
 /// How the wait of a request for a server ended that came back, or did not.
 enum class hold_end : std::uint8_t {
     released,   ///< a server came
@@ -273,9 +309,13 @@ struct alignas(64) cells : metric_set {
     gauge memory_limit_bytes{this, "pgmend_memory_limit_bytes", "Memory the process may use, by setting or cgroup; 0 when nothing limits it."};
     gauge memory_used_bytes{this, "pgmend_memory_used_bytes", "Memory in use as it is held against the limit; 0 without one."};
     histogram hold_seconds{this, "pgmend_hold_seconds", "Time a request or login was held until a server came."};
+    gauge_by<breaker_state> breakers{this, "pgmend_breakers", "state", "Breakers, one for each server and class of errors, by what they let through."};
+    counter_by<breaker_reason> breaker_changes{this, "pgmend_breaker_changes_total", "reason", "Changes of breakers, by why; failures_in_a_row, failure_rate, slow_rate and trial_failed open one."};
+    counter breaker_waits{this, "pgmend_breaker_waits_total", "Logins to servers that were put off, as breakers let no more through."};
     gauge pools_holding{this, "pgmend_pools_holding", "Pools that hold what their clients ask for, as no server can take it."};
 
     counter_by<recovery_reason> recoveries{this, "pgmend_recoveries_total", "reason", "Clients whose server was lost while it worked for them, by what could be done."};
+    histogram retry_pause_seconds{this, "pgmend_retry_pause_seconds", "Pauses before a request whose server was lost was sent again, the first time excepted."};
     histogram recovery_seconds{this, "pgmend_recovery_seconds", "Time from the loss of a server until the request sent again was answered."};
 
     counter queries{this, "pgmend_queries_total", "Statements seen: simple queries and executions of the extended protocol."};

@@ -389,6 +389,7 @@ struct settings : registry {
     health_settings health{owner()};
     hold_settings hold{owner()};
     retry_settings retry{owner()};
+    breaker_settings breaker{owner()};
     ledger_settings ledger{owner()};
     limit_settings limits{owner()};
     catalog_settings catalog{owner()};

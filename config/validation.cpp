@@ -131,13 +131,16 @@ void validate(const settings& candidate, problems& found) {
             pool.min_size, pool.min_size.shown() + " is more than pool.size, which is " + pool.size.shown(),
             found
         );
-    if (pool.retry_delay_max() < pool.retry_delay_min())
+    const auto check_order = [&found](const setting<milliseconds>& least, const setting<milliseconds>& most) {
+        if (most() >= least()) return;
         complain(
-            pool.retry_delay_min,
-            pool.retry_delay_min.shown() + " is more than pool.retry_delay_max, which is " +
-                pool.retry_delay_max.shown(),
+            least, least.shown() + " is more than " + std::string(most.key()) + ", which is " + most.shown(),
             found
         );
+    };
+    check_order(pool.retry_delay_min, pool.retry_delay_max);
+    check_order(candidate.retry.delay_min, candidate.retry.delay_max);
+    check_order(candidate.breaker.cooldown, candidate.breaker.cooldown_max);
     check_client_tls(candidate.listen.tls, found);
     check_server_tls(upstream.tls, found);
     check_file(upstream.password_file, found);

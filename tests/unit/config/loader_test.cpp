@@ -406,6 +406,14 @@ TEST_CASE("loader: rules between settings are reported where the value stands", 
         lines{"p.yaml:2:20: key 'pool.retry_delay_min': 6s is more than pool.retry_delay_max, which is 5s"}
     );
     CHECK(
+        errors_of("retry:\n  delay_min: 1s\n") ==
+        lines{"p.yaml:2:14: key 'retry.delay_min': 1s is more than retry.delay_max, which is 500ms"}
+    );
+    CHECK(
+        errors_of("breaker:\n  cooldown: 6min\n") ==
+        lines{"p.yaml:2:13: key 'breaker.cooldown': 6min is more than breaker.cooldown_max, which is 5min"}
+    );
+    CHECK(
         errors_of("listen: {host: \"\"}\n") ==
         lines{"p.yaml:1:16: key 'listen.host': may only be empty when 'listen.unix_socket_dir' is given"}
     );
