@@ -214,6 +214,11 @@ void pool_ledger::reconsider(bool server_there, config::time_point now, actions&
     consider_connecting(now, out);
 }
 
+void pool_ledger::retry_now(config::time_point now, actions& out) {
+    retry_at_ = never;
+    consider_connecting(now, out);
+}
+
 void pool_ledger::begin_hold(config::time_point now) noexcept {
     if (!holding()) hold_began_ = now;
 }

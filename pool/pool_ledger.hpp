@@ -141,9 +141,15 @@ public:
     /// What is known of the servers has changed: whether any of them may be connected to. Whatever the last
     /// failure said, connecting may be tried again now.
     void reconsider(bool server_there, config::time_point now, actions& out);
+    /// What kept the last login back is over: connecting may be tried again now.
+    void retry_now(config::time_point now, actions& out);
     /// There is no server: who waits is held (HEALING section 8), with a limit of its own.
     bool holding() const noexcept { return hold_began_ != never; }
     config::time_point hold_began() const noexcept { return hold_began_; }
+    /// Whether anybody still waits who was held.
+    bool held_waiting() const noexcept {
+        return !waiters_.empty() && (holding() || waiters_.front()->since < hold_ended_);
+    }
     /// The server has refused this login for good (no such role, TLS): that is no outage.
     void login_refused(config::time_point now, config::time_point retry_at, actions& out);
     /// A server connection outside the pool (replication) begins or ends: it counts, but is never idle.

@@ -315,7 +315,7 @@ void server_pool::idle_ready(server_connection& server) noexcept {
     }
     if (alive) return;
     ledger_.lost_idle(server);
-    context_.endpoints.broke(server.where);
+    context_.endpoints.broke(server);
     server.broken = true;
     close_server(server, metrics::server_close::lost_idle);
     plan_tick();

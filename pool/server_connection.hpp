@@ -75,6 +75,8 @@ public:
     event_mask on_cancel_over = 0;
     /// Where it is noted when this server was last heard; null when nobody wants to know.
     std::atomic<config::time_point::rep>* heard = nullptr;
+    /// Where it is counted what this server has been through with; null when nobody wants to know.
+    std::uint64_t* served = nullptr;
     /// Not read from: what it says proves nothing until it has been asked who it is now.
     bool muted = false;
     /// Its client is told of notifications by a shared connection: see reply_sink::before_ready.

@@ -57,6 +57,7 @@ struct login_outcome {
     std::vector<std::byte> error_frame;
     /// The credentials were refused and may be good again in a moment: those who wait go on waiting.
     bool may_pass = false;
+    config::duration took{};
     /// Whether another attempt may go better by itself: the server is starting, full, or away.
     bool worth_retrying() const noexcept;
 };

@@ -18,18 +18,30 @@ constexpr config::duration password_pause = std::chrono::milliseconds{250};
 
 }  // namespace
 
+/// There is no server to log in to, or none at this moment.
+void server_pool::put_off(const endpoint_choice& choice) {
+    if (choice.busy) {
+        put_off_ = true;
+        context_.metrics.breaker_waits.add();
+    }
+    if (!choice.busy || last_failure_.empty()) {
+        last_failure_ = choice.busy ? "others try first: " : "there is no primary: ";
+        last_failure_ += context_.endpoints.absence();
+    }
+    const auto now = context_.env.now();
+    pool_ledger::actions waiting;
+    ledger_.connect_failed(now, now + unheard_of, waiting);
+    carry_out(waiting);
+}
+
 detached server_pool::open(partition_id id) {
-    const std::optional<endpoint> chosen = context_.endpoints.choose();
-    if (!chosen) {
-        last_failure_ = "there is no primary: " + context_.endpoints.absence();
-        const auto now = context_.env.now();
-        pool_ledger::actions waiting;
-        ledger_.connect_failed(now, now + unheard_of, waiting);
-        carry_out(waiting);
+    const endpoint_choice choice = context_.endpoints.choose(true);
+    if (!choice.where) {
+        put_off(choice);
         co_return;
     }
     ++tasks_;
-    const endpoint where = *chosen;
+    const endpoint where = *choice.where;
     servers_.push_back(std::make_unique<server_connection>(
         *this, context_.buffers, where, options_.owed_replies, options_.max_prepared_statements
     ));
@@ -38,6 +50,7 @@ detached server_pool::open(partition_id id) {
     server.id = next_id();
     server.opened_at = context_.env.now();
     server.heard = context_.endpoints.life_sign(where);
+    server.served = context_.endpoints.served(where);
     context_.metrics.servers.add(metrics::server_state::connecting);
     const login_context shared{context_.env, context_.net, context_.parameters, context_.scram_keys};
     const startup_parameters parameters = partitions_[id].parameters;
@@ -50,8 +63,9 @@ detached server_pool::open(partition_id id) {
             {}};
     }
     context_.metrics.server_connects.add(outcome.result);
-    const config::duration pause = context_.endpoints.report(where, outcome);
     const auto now = context_.env.now();
+    outcome.took = now - server.opened_at;
+    const config::duration pause = context_.endpoints.report(choice, outcome);
     pool_ledger::actions actions;
     if (outcome.result == connect_result::ok) {
         last_failure_.clear();
@@ -117,8 +131,8 @@ detached server_pool::open_alone(
     startup_parameters parameters,
     std::function<void(std::unique_ptr<server_connection>, const login_outcome&)> done
 ) {
-    const std::optional<endpoint> chosen = context_.endpoints.choose();
-    if (!chosen) {
+    const endpoint_choice choice = context_.endpoints.choose(false);
+    if (!choice.where) {
         dedicated_closed();
         const login_outcome nowhere{
             connect_result::wrong_role,
@@ -129,7 +143,7 @@ detached server_pool::open_alone(
         co_return;
     }
     ++tasks_;
-    const endpoint where = *chosen;
+    const endpoint where = *choice.where;
     auto server = std::make_unique<server_connection>(
         *this, context_.buffers, where, options_.owed_replies, options_.max_prepared_statements
     );
@@ -139,7 +153,8 @@ detached server_pool::open_alone(
     const login_context shared{context_.env, context_.net, context_.parameters, context_.scram_keys};
     login_outcome outcome = co_await log_in(*server, shared, login_, parameters);
     context_.metrics.server_connects.add(outcome.result);
-    context_.endpoints.report(where, outcome);
+    outcome.took = context_.env.now() - server->opened_at;
+    context_.endpoints.report(choice, outcome);
     if (outcome.result != connect_result::ok) {
         server.reset();
         dedicated_closed();

@@ -1,6 +1,7 @@
 #include "pool/server_pool.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "config/log.hpp"
 #include "protocol/sqlstate.hpp"
@@ -143,6 +144,7 @@ void server_pool::carry_out(pool_ledger::actions& actions) {
                 context_.metrics.clients_waiting.sub();
                 if (action.held) {
                     context_.metrics.holds.add(metrics::hold_end::released);
+                    ++released_;
                     context_.metrics.hold_seconds.record(context_.env.now() - action.waiter->since);
                 }
                 if (action.waiter->last.server() == nullptr) action.waiter->last.attach(&server);
@@ -181,6 +183,7 @@ void server_pool::give_up(pool_waiter& waiter, wait_end why) {
     } else {
         const bool crowded = why == wait_end::crowded;
         context_.metrics.holds.add(crowded ? metrics::hold_end::crowded : metrics::hold_end::timed_out);
+        ++given_up_;
         refusal.sqlstate = protocol::sqlstate::cannot_connect_now;
         refusal.message = crowded ? "no server can be reached, and too many clients wait for one"
                                   : "no server could be reached in time";
@@ -194,20 +197,42 @@ void server_pool::give_up(pool_waiter& waiter, wait_end why) {
     waiter.refused(refusal);
 }
 
-/// One event for each time that requests are held, and one when they no longer are.
+/// One event for each time that requests are held, one when they no longer are, and one when the last of
+/// them has a server.
 void server_pool::note_hold() {
-    if (ledger_.holding() == holding_) return;
-    holding_ = ledger_.holding();
-    context_.metrics.pools_holding.add(holding_ ? 1 : -1);
+    if (ledger_.holding() != holding_) {
+        holding_ = ledger_.holding();
+        context_.metrics.pools_holding.add(holding_ ? 1 : -1);
+        if (holding_) holding_since_ = context_.env.now();
+        tell_of_hold(holding_ ? hold_news::stage::begun : hold_news::stage::ended);
+    }
+    const bool through = !holding_ && (released_ != 0 || given_up_ != 0) && !ledger_.held_waiting();
+    if (through) tell_of_hold(hold_news::stage::released);
+}
+
+void server_pool::tell_of_hold(hold_news::stage what) {
+    using stage = hold_news::stage;
+    const auto lasted = context_.env.now() - holding_since_;
+    const bool through = what == stage::released;
+    const hold_news news{what,      login_, last_failure_, through ? released_ : ledger_.waiting(),
+                         given_up_, lasted};
     const std::string pool = login_.user + "@" + login_.database;
-    if (holding_) {
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(lasted).count();
+    if (what == stage::begun) {
         log::warning(
             "hold_begins",
             {{"pool", pool}, {"servers", context_.endpoints.absence()}, {"cause", last_failure_}}
         );
+    } else if (what == stage::ended) {
+        log::info("hold_ends", {{"pool", pool}, {"waiting", news.count}, {"lasted_ms", ms}});
     } else {
-        log::info("hold_ends", {{"pool", pool}, {"waiting", ledger_.waiting()}});
+        log::info(
+            "hold_released",
+            {{"pool", pool}, {"released", released_}, {"given_up", given_up_}, {"lasted_ms", ms}}
+        );
     }
+    context_.endpoints.holding(news);
+    if (through) released_ = given_up_ = 0;
 }
 
 void server_pool::plan_tick() {
@@ -262,7 +287,7 @@ void server_pool::abandon(server_connection& server, bool touched, bool mid_mess
 }
 
 void server_pool::discard(server_connection& server, server_close why) {
-    if (why == server_close::lost_in_use) context_.endpoints.broke(server.where);
+    if (why == server_close::lost_in_use) context_.endpoints.broke(server);
     close_server(server, why);
     pool_ledger::actions actions;
     ledger_.lost_in_use(context_.env.now(), actions);
@@ -335,6 +360,13 @@ void server_pool::reconsider() {
     close_as_freed(unfit, server_close::unfit);
     pool_ledger::actions actions;
     ledger_.reconsider(context_.endpoints.any_serves(), context_.env.now(), actions);
+    carry_out(actions);
+}
+
+void server_pool::room() {
+    if (!std::exchange(put_off_, false)) return;
+    pool_ledger::actions actions;
+    ledger_.retry_now(context_.env.now(), actions);
     carry_out(actions);
 }
 

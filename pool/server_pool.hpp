@@ -40,23 +40,51 @@ protected:
     ~pool_waiter() = default;
 };
 
+/// Where the next login goes. Each choice that names a server is followed by one report of it.
+struct endpoint_choice {
+    std::optional<endpoint> where;
+    /// There are servers, but none that may be logged in to at this moment: `server_pool::room` follows.
+    bool busy = false;
+    std::uint64_t ticket = 0;  ///< for the report
+};
+
+/// What becomes of those who wait while there is no server.
+struct hold_news {
+    enum class stage : std::uint8_t {
+        begun,     ///< there is no server
+        ended,     ///< there is one
+        released,  ///< the last one who was held has been given a server, or has given up
+    };
+    stage what = stage::begun;
+    const login_settings& login;
+    std::string_view cause;     ///< of a beginning: the last failure
+    std::size_t count = 0;      ///< who waits; at last, who was released
+    std::size_t given_up = 0;   ///< who was told that it took too long
+    config::duration lasted{};  ///< since the beginning
+};
+
 /// Where to connect to, and what became of it. Implemented above the pool, which does not know roles.
 class endpoint_source {
 public:
     /// Nothing while no server may be connected to; `server_pool::reconsider` follows when that changes.
-    virtual std::optional<endpoint> choose() = 0;
+    /// Who is not `patient` is told to wait only where there is no server at all.
+    virtual endpoint_choice choose(bool patient) = 0;
     /// `server` is given when the login succeeded: whether it will do (target_session_attrs).
     virtual bool accepts(const endpoint& where, const server_connection& server) = 0;
     /// Returns how long to wait until the next attempt.
-    virtual config::duration report(const endpoint& where, const login_outcome& outcome) = 0;
+    virtual config::duration report(const endpoint_choice& choice, const login_outcome& outcome) = 0;
     /// Where the time is noted at which the server was last heard; null when nobody wants to know.
     virtual std::atomic<config::time_point::rep>* life_sign(const endpoint& where) noexcept = 0;
     /// Whether connections to this server may go on being used.
     virtual bool may_serve(const endpoint& where) const noexcept = 0;
     /// Whether there is any server to connect to, as far as is known.
     virtual bool any_serves() const noexcept = 0;
-    /// A connection to it broke, idle or in use.
-    virtual void broke(const endpoint& where) = 0;
+    /// Where the requests are counted that a server has been through with; null when nobody wants to know.
+    virtual std::uint64_t* served(const endpoint& where) noexcept = 0;
+    /// A connection broke, idle or in use.
+    virtual void broke(const server_connection& server) = 0;
+    /// A pool begins or ends to hold those who wait.
+    virtual void holding(const hold_news& news) = 0;
     /// What is known of the servers, in words, for those who wait in vain.
     virtual std::string absence() const = 0;
 
@@ -135,6 +163,8 @@ public:
     /// What is known of the servers has changed: connections to those that may no longer serve are closed,
     /// now or when they come back, and whoever waits gets another attempt at once.
     void reconsider();
+    /// More logins are let through than before: one that was put off is tried again.
+    void room();
     /// PAUSE: servers are closed as soon as they are free, and nobody is given one until `resume`.
     void pause();
     void resume();
@@ -183,8 +213,10 @@ private:
     void close_as_freed(Condition concerned, config::metrics::server_close why);
     void plan_tick();
     void note_hold();
+    void tell_of_hold(hold_news::stage what);
     void give_up(pool_waiter& waiter, wait_end why);
     detached open(partition_id id);
+    void put_off(const endpoint_choice& choice);
     detached open_alone(
         startup_parameters parameters,
         std::function<void(std::unique_ptr<server_connection>, const login_outcome&)> done
@@ -211,7 +243,11 @@ private:
     traffic_stats traffic_;
     std::size_t tasks_ = 0;
     bool closing_ = false;
-    bool holding_ = false;               ///< as was told last
+    bool holding_ = false;  ///< as was told last
+    bool put_off_ = false;  ///< a login, until there is room
+    config::time_point holding_since_{};
+    std::size_t released_ = 0;  ///< waiters, by this hold
+    std::size_t given_up_ = 0;
     pool_ledger::actions free_actions_;  ///< storage kept from one release to the next
 };
 

@@ -90,6 +90,11 @@ worker_core::worker_core(
       ids_{options_.index, options_.workers},
       pool_context_{env_, net, buffers_, parameters_, scram_keys_, metrics_, cluster_, to_client_, &ids_} {
     cluster_.connect_monitor(options_.evidence, options_.life);
+    cluster_.connect_worker(metrics_, ledger_, [this] {
+        for (auto& [name, pool] : pools_) {
+            pool->room();
+        }
+    });
     if (!options_.schema_changes) options_.schema_changes = std::make_shared<catalog_epoch>(0);
     run = [](config::deferred_node& node) noexcept { static_cast<worker_core&>(node).bury(); };
 }
@@ -223,7 +228,8 @@ void worker_core::tell_of_primary(const health::topology& picture) {
     healing_event act;
     act.at = env_.now();
     act.kind = healing_kind::primary;
-    act.outcome = label_word(picture.reason);
+    act.outcome = now ? "elected" : "lost";
+    act.reason = label_word(picture.reason);
     if (now) act.server = name(*now);
     act.cause = primary_ ? "before it was " + name(*primary_) : "none was known before";
     act.cause += ", timeline " + std::to_string(picture.memory.timeline);
@@ -231,8 +237,33 @@ void worker_core::tell_of_primary(const health::topology& picture) {
     primary_ = now;
 }
 
+/// And of each server that goes down or comes back.
+void worker_core::tell_of_servers(const health::topology& picture) {
+    if (options_.index != 0) return;
+    using health::node_condition;
+    conditions_.resize(picture.nodes.size(), node_condition::unknown);
+    for (std::size_t i = 0; i < picture.nodes.size(); ++i) {
+        const node_condition now = picture.nodes[i].condition;
+        if (now != node_condition::up && now != node_condition::down) continue;
+        const node_condition before = std::exchange(conditions_[i], now);
+        if (now == before || (now == node_condition::up && before == node_condition::unknown)) continue;
+        healing_event act;
+        act.at = env_.now();
+        act.kind = healing_kind::server;
+        act.outcome = label_word(now);
+        act.server = config::print_server(options_.settings->upstream.servers()[i]);
+        ledger_.add(std::move(act));
+    }
+}
+
+health::retry_limits worker_core::retry_limits() const noexcept {
+    const auto& retry = options_.settings->retry;
+    return {retry.attempts(), retry.deadline(), {retry.delay_min(), retry.delay_max()}};
+}
+
 void worker_core::update(health::topology_snapshot picture) {
     tell_of_primary(*picture);
+    tell_of_servers(*picture);
     cluster_.update(std::move(picture));
     for (client_session* session = sessions_.front(); session != nullptr;
          session = pool::intrusive_list<client_session>::next(*session)) {

@@ -12,6 +12,7 @@
 
 #include "config/settings.hpp"
 #include "health/retry_budget.hpp"
+#include "health/retry_schedule.hpp"
 #include "pool/server_pool.hpp"
 #include "proxy/admin/admin_port.hpp"
 #include "proxy/admin/worker_admin.hpp"
@@ -99,6 +100,7 @@ public:
     std::size_t held_message() const noexcept { return relay_.held_message; }
     bool draining() const noexcept { return draining_; }
     health::retry_budget& retries() noexcept { return retries_; }
+    health::retry_limits retry_limits() const noexcept;
     bool short_of_memory() const noexcept {
         return options_.memory_pressed && options_.memory_pressed->load(std::memory_order_relaxed);
     }
@@ -122,6 +124,7 @@ public:
 private:
     friend class worker_admin;
     void tell_of_primary(const health::topology& picture);
+    void tell_of_servers(const health::topology& picture);
     void bury() noexcept;
     void about_logins(std::string_view text) override;
     void drop_unused_pools();
@@ -144,7 +147,8 @@ private:
     relay_context relay_;
     health::retry_budget retries_;
     healing_ledger ledger_;
-    std::optional<std::size_t> primary_;  ///< as last told to the ledger
+    std::optional<std::size_t> primary_;              ///< as last told to the ledger
+    std::vector<health::node_condition> conditions_;  ///< the same
     user_directory users_;
     server_logins logins_;
     login_throttle throttle_;

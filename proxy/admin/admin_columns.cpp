@@ -168,6 +168,26 @@ constexpr std::array limit_columns{column{"name"},       column{"scope"},       
 constexpr std::array memory_columns{
     column{"name"}, column{"items", int8}, column{"bytes", int8}, column{"meaning"}};
 
+constexpr std::array breaker_columns{
+    column{"server"},         column{"class"},        column{"state"},          column{"reason"},
+    column{"in_a_row", int4}, column{"calls", int8},  column{"failures", int8}, column{"slow", int8},
+    column{"trials", int4},   column{"opened", int8}, column{"open_ms", int8},  column{"worker", int4}};
+constexpr std::array healing_columns{
+    column{"time"},
+    column{"kind"},
+    column{"server"},
+    column{"database"},
+    column{"user"},
+    column{"client"},
+    column{"outcome"},
+    column{"reason"},
+    column{"cause"},
+    column{"statement"},
+    column{"attempt", int4},
+    column{"count", int8},
+    column{"duration_ms", int8},
+    column{"worker", int4}};
+
 // OIDs and sizes of pg_type.
 constexpr std::uint32_t oid_of(cell_type type) noexcept {
     switch (type) {
@@ -293,6 +313,10 @@ table_columns columns_of(show_topic topic) noexcept {
             return limit_columns;
         case show_topic::memory:
             return memory_columns;
+        case show_topic::breakers:
+            return breaker_columns;
+        case show_topic::healings:
+            return healing_columns;
     }
     return {};
 }

@@ -37,7 +37,9 @@ constexpr std::array shows{
     show_word{"topology", show_topic::topology},
     show_word{"pins", show_topic::pins},
     show_word{"limits", show_topic::limits},
-    show_word{"memory", show_topic::memory}};
+    show_word{"memory", show_topic::memory},
+    show_word{"breakers", show_topic::breakers},
+    show_word{"healings", show_topic::healings}};
 
 /// How a command is written behind its first word.
 enum class form : std::uint8_t { alone, maybe_name, name, other };

@@ -57,6 +57,8 @@ enum class show_topic : std::uint8_t {
     pins,
     limits,
     memory,
+    breakers,
+    healings,
     parameter,  ///< one that drivers ask for: client_encoding and its like
 };
 

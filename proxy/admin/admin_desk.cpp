@@ -129,6 +129,7 @@ admin_facts admin_desk::facts_with(std::vector<worker_facts> workers) {
     facts.paused.assign(paused_.begin(), paused_.end());
     facts.all_paused = all_paused_;
     facts.now_s = wall_seconds();
+    facts.now_ms = wall_milliseconds();
     facts.resident_bytes = config::process_resident_memory_bytes();
     facts.port = port_;
     return facts;

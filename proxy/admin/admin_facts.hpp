@@ -13,6 +13,8 @@
 #include "health/topology.hpp"
 #include "pool/stream.hpp"
 #include "pool/traffic_stats.hpp"
+#include "proxy/servers/server_breakers.hpp"
+#include "proxy/session/healing_ledger.hpp"
 #include "proxy/session/session_facts.hpp"
 
 namespace pgmend::proxy {
@@ -96,9 +98,17 @@ struct memory_facts {
 struct facts_wanted {
     bool clients = false;
     bool servers = false;
+    bool healings = false;
+};
+
+struct healing_facts {
+    healing_event event;
+    config::duration ago{};
 };
 
 struct worker_facts {
+    std::vector<breaker_facts> breakers;
+    std::vector<healing_facts> healings;  ///< oldest first
     std::vector<client_facts> clients;
     std::vector<server_facts> servers;
     std::vector<pool_facts> pools;
@@ -134,7 +144,8 @@ struct admin_facts {
     std::vector<std::string> disabled;  ///< databases
     std::vector<std::string> paused;
     bool all_paused = false;
-    std::int64_t now_s = 0;  ///< since 1970
+    std::int64_t now_s = 0;   ///< since 1970
+    std::int64_t now_ms = 0;  ///< the same, finer
     double resident_bytes = 0;
     std::uint16_t port = 0;
 };

@@ -50,6 +50,8 @@ table_rows client_rows(const admin_facts& facts, bool in_sockets, bool only_busy
 table_rows server_rows(const admin_facts& facts, bool in_sockets, bool only_busy);
 table_rows database_rows(const admin_facts& facts);
 table_rows pool_rows(const admin_facts& facts);
+table_rows breaker_rows(const admin_facts& facts);
+table_rows healing_rows(const admin_facts& facts);
 
 /// RowDescription. `formats` as in Bind: none, one for all, or one each.
 void write_columns(

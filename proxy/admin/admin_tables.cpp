@@ -244,6 +244,7 @@ table_rows name_rows(const admin_facts& facts) {
 facts_wanted needs_of(show_topic topic) noexcept {
     const bool sockets = topic == show_topic::sockets || topic == show_topic::active_sockets;
     facts_wanted wanted;
+    wanted.healings = topic == show_topic::healings;
     wanted.clients = sockets || topic == show_topic::clients;
     wanted.servers = wanted.clients || topic == show_topic::servers || topic == show_topic::topology;
     return wanted;
@@ -316,6 +317,10 @@ table_rows rows_of(show_topic topic, const admin_facts& facts) {
             return limit_rows(facts);
         case show_topic::memory:
             return memory_rows(facts);
+        case show_topic::breakers:
+            return breaker_rows(facts);
+        case show_topic::healings:
+            return healing_rows(facts);
     }
     return {};
 }

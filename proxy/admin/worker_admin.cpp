@@ -8,6 +8,9 @@ namespace pgmend::proxy {
 
 namespace {
 
+/// Of each worker: a longer list would keep its clients waiting while it is made.
+constexpr std::size_t most_healings = 1000;
+
 /// The auth query's own pools have a zero byte in their users' names.
 std::string shown_user(const std::string& user) {
     const std::size_t zero = user.find('\0');
@@ -168,6 +171,14 @@ worker_facts worker_admin::facts(const facts_wanted& wanted) const {
     facts.memory.catalogs = worker_.catalogs_.size();
     facts.logins = worker_.logins_under_way_.size();
     facts.consoles = consoles_;
+    facts.breakers = worker_.cluster_.breakers();
+    if (wanted.healings) {
+        const auto now = worker_.env_.now();
+        for (healing_event& event : worker_.ledger_.latest(most_healings)) {
+            const auto ago = now - event.at;
+            facts.healings.push_back({std::move(event), ago});
+        }
+    }
     return facts;
 }
 
@@ -194,7 +205,8 @@ void worker_admin::add_pools(const facts_wanted& wanted, worker_facts& facts) co
 void worker_admin::add_client(client_session& session, const facts_wanted& wanted, worker_facts& facts)
     const {
     if (session.pool_ == nullptr) return;  // on its way in, or a console
-    const bool waiting = session.phase() == session_phase::waiting;
+    const bool waiting =
+        session.phase() == session_phase::waiting || session.phase() == session_phase::pausing;
     const pool::login_settings& login = session.pool_->login();
     for (pool_facts& pool : facts.pools) {
         if (pool.user != login.user || pool.database != login.database) continue;

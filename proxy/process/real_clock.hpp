@@ -12,6 +12,12 @@ inline std::int64_t wall_seconds() {
     return std::chrono::duration_cast<std::chrono::seconds>(since).count();
 }
 
+/// The same in milliseconds.
+inline std::int64_t wall_milliseconds() {
+    const auto since = std::chrono::system_clock::now().time_since_epoch();
+    return std::chrono::duration_cast<std::chrono::milliseconds>(since).count();
+}
+
 inline std::chrono::steady_clock::time_point steady_now() { return std::chrono::steady_clock::now(); }
 
 }  // namespace pgmend::proxy

@@ -12,11 +12,27 @@ using health::node_condition;
 using health::node_role;
 
 backend_cluster::backend_cluster(const config::settings& settings, config::environment& env)
-    : env_(env), wanted_(settings.upstream.target_session_attrs()) {
+    : env_(env), wanted_(settings.upstream.target_session_attrs()), breakers_(settings.breaker, env) {
     const health::backoff_limits limits{settings.pool.retry_delay_min(), settings.pool.retry_delay_max()};
     for (const auto& server : settings.upstream.servers()) {
         const std::string& host = server.address.empty() ? server.host : server.address;
         candidates_.push_back(candidate{pool::endpoint{host, server.port}, health::backoff{limits}, {}});
+        breakers_.add(candidates_.back().where.to_string());
+    }
+}
+
+void backend_cluster::connect_worker(
+    config::metrics::cells& metrics, healing_ledger& ledger, std::function<void()> room
+) {
+    ledger_ = &ledger;
+    breakers_.connect(metrics, ledger, std::move(room));
+}
+
+void backend_cluster::update(health::topology_snapshot picture) {
+    const health::topology_snapshot before = std::exchange(picture_, std::move(picture));
+    for (std::size_t place = 0; place < picture_->nodes.size() && place < candidates_.size(); ++place) {
+        const bool was_up = before && before->nodes[place].condition == node_condition::up;
+        if (!was_up && picture_->nodes[place].condition == node_condition::up) breakers_.probed(place);
     }
 }
 
@@ -68,23 +84,49 @@ backend_cluster::fitness backend_cluster::fitness_of(std::size_t place) const no
     return fitness::perhaps;
 }
 
-std::optional<pool::endpoint> backend_cluster::choose() {
+backend_cluster::fitness backend_cluster::best_fitness() const noexcept {
     fitness best = fitness::unfit;
     for (std::size_t place = 0; place < candidates_.size(); ++place) {
         best = std::max(best, fitness_of(place));
     }
-    if (best == fitness::unfit) return std::nullopt;
+    return best;
+}
+
+/// The one that worked last, then the others in the order given, then the one whose rest is over first.
+template <class Admitted>
+const backend_cluster::candidate* backend_cluster::pick(fitness wanted, Admitted admitted) const {
     const auto now = env_.now();
-    // The one that worked last, then the others in the order given, then the one whose rest is over first.
     const candidate* chosen = nullptr;
     for (std::size_t i = 0; i <= candidates_.size(); ++i) {
         const std::size_t place = i == 0 ? present_ : i - 1;
-        if (fitness_of(place) != best) continue;
         const candidate& one = candidates_[place];
-        if (one.rests_until <= now) return one.where;
+        if (fitness_of(place) != wanted || !admitted(place)) continue;
+        if (one.rests_until <= now) return &one;
         if (chosen == nullptr || one.rests_until < chosen->rests_until) chosen = &one;
     }
-    return chosen->where;
+    return chosen;
+}
+
+pool::endpoint_choice backend_cluster::choose(bool patient) {
+    breakers_.settle();
+    const fitness best = best_fitness();
+    if (best == fitness::unfit) return {};
+    const auto admitted = [this](std::size_t place) { return breakers_.admits(place); };
+    const candidate* chosen = pick(best, admitted);
+    // A breaker turns to who would do less well, where that is wished for at all.
+    if (chosen == nullptr && best == fitness::fit && wanted_ == session_attributes::prefer_standby) {
+        chosen = pick(fitness::perhaps, admitted);
+    }
+    // There is nobody else: one at a time, however often it failed.
+    if (chosen == nullptr) {
+        chosen = pick(best, [&](std::size_t place) { return !patient || breakers_.admits_if_alone(place); });
+    }
+    pool::endpoint_choice choice;
+    choice.busy = chosen == nullptr;
+    if (chosen == nullptr) return choice;
+    choice.where = chosen->where;
+    choice.ticket = breakers_.begin(place_of(chosen->where));
+    return choice;
 }
 
 bool backend_cluster::accepts(const pool::endpoint&, const pool::server_connection& server) {
@@ -111,10 +153,14 @@ bool backend_cluster::accepts(const pool::endpoint&, const pool::server_connecti
     return true;
 }
 
-config::duration backend_cluster::report(const pool::endpoint& where, const pool::login_outcome& outcome) {
+config::duration backend_cluster::report(
+    const pool::endpoint_choice& choice, const pool::login_outcome& outcome
+) {
+    const pool::endpoint& where = *choice.where;
     const std::size_t place = place_of(where);
     if (place == candidates_.size()) return {};
     candidate& reported = candidates_[place];
+    breakers_.over(choice.ticket, outcome);
     const auto now = env_.now();
     // What is about the client and not about the server says nothing about the server.
     const bool server_is_fine = !outcome.worth_retrying() && outcome.result != connect_result::tls_failed;
@@ -204,6 +250,41 @@ std::string backend_cluster::absence() const {
 void backend_cluster::tell(const pool::endpoint& where, health::traffic_evidence what) {
     const std::size_t place = place_of(where);
     if (evidence_ && place < candidates_.size()) evidence_(place, what);
+}
+
+std::uint64_t* backend_cluster::served(const pool::endpoint& where) noexcept {
+    const std::size_t place = place_of(where);
+    return place < candidates_.size() ? breakers_.served(place) : nullptr;
+}
+
+void backend_cluster::broke(const pool::server_connection& server) {
+    tell(server.where, health::traffic_evidence::reset);
+    const std::size_t place = place_of(server.where);
+    if (place < candidates_.size()) breakers_.reset(place, server.opened_at);
+}
+
+void backend_cluster::in_trouble(const pool::endpoint& where, std::string_view sqlstate) {
+    const std::size_t place = place_of(where);
+    if (place < candidates_.size()) breakers_.told_error(place, sqlstate);
+}
+
+void backend_cluster::holding(const pool::hold_news& news) {
+    if (ledger_ == nullptr) return;
+    using stage = pool::hold_news::stage;
+    healing_event act;
+    act.at = env_.now();
+    act.kind = healing_kind::hold;
+    act.outcome = news.what == stage::begun ? "begun" : news.what == stage::ended ? "ended" : "released";
+    act.user = news.login.user;
+    act.database = news.login.database;
+    act.count = news.count;
+    act.took = std::chrono::duration_cast<std::chrono::milliseconds>(news.lasted);
+    if (news.what == stage::begun) {
+        act.cause = news.cause.empty() ? absence() : std::string(news.cause);
+    } else if (news.given_up != 0) {
+        act.cause = std::to_string(news.given_up) + " gave up";
+    }
+    ledger_->add(std::move(act));
 }
 
 }  // namespace pgmend::proxy

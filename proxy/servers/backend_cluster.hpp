@@ -13,6 +13,7 @@
 #include "health/backoff.hpp"
 #include "health/topology.hpp"
 #include "pool/server_pool.hpp"
+#include "proxy/servers/server_breakers.hpp"
 
 namespace pgmend::proxy {
 
@@ -25,6 +26,9 @@ class backend_cluster final : public pool::endpoint_source {
 public:
     backend_cluster(const config::settings& settings, config::environment& env);
 
+    /// Where it is counted and told what breakers and pools do, and what follows when breakers let more
+    /// logins through. Before the first connection.
+    void connect_worker(config::metrics::cells& metrics, healing_ledger& ledger, std::function<void()> room);
     /// Where evidence goes. Before the first connection.
     void connect_monitor(evidence_sink evidence, std::shared_ptr<life_signs> life) {
         evidence_ = std::move(evidence);
@@ -33,16 +37,18 @@ public:
     /// Settings have changed.
     void adopt(const config::settings& settings) noexcept;
     /// A new picture: from now on it is what counts.
-    void update(health::topology_snapshot picture) { picture_ = std::move(picture); }
+    void update(health::topology_snapshot picture);
 
     // endpoint_source
-    std::optional<pool::endpoint> choose() override;
+    pool::endpoint_choice choose(bool patient) override;
     bool accepts(const pool::endpoint& where, const pool::server_connection& server) override;
-    config::duration report(const pool::endpoint& where, const pool::login_outcome& outcome) override;
+    config::duration report(const pool::endpoint_choice& choice, const pool::login_outcome& outcome) override;
     std::atomic<config::time_point::rep>* life_sign(const pool::endpoint& where) noexcept override;
     bool may_serve(const pool::endpoint& where) const noexcept override;
     bool any_serves() const noexcept override;
-    void broke(const pool::endpoint& where) override { tell(where, health::traffic_evidence::reset); }
+    std::uint64_t* served(const pool::endpoint& where) noexcept override;
+    void broke(const pool::server_connection& server) override;
+    void holding(const pool::hold_news& news) override;
     std::string absence() const override;
 
     /// Connections to this server must be given up at once, whatever they are doing: it is behind a
@@ -53,6 +59,9 @@ public:
 
     /// It refused a write: it may be the primary no more, and is asked at once.
     void refused_write(const pool::endpoint& where) { tell(where, health::traffic_evidence::read_only); }
+    /// It answered with an error: those of classes 53, 58 and XX say something of the server.
+    void in_trouble(const pool::endpoint& where, std::string_view sqlstate);
+    std::vector<breaker_facts> breakers() const { return breakers_.facts(); }
     /// The server's number in upstream.servers.
     std::size_t place_of(const pool::endpoint& where) const noexcept;
 
@@ -69,6 +78,9 @@ private:
     /// Whether there has been a primary to tell the others from.
     bool roles_matter() const noexcept;
     void tell(const pool::endpoint& where, health::traffic_evidence what);
+    fitness best_fitness() const noexcept;
+    template <class Admitted>
+    const candidate* pick(fitness wanted, Admitted admitted) const;
 
     config::environment& env_;
     config::session_attributes wanted_;
@@ -76,6 +88,8 @@ private:
     health::topology_snapshot picture_;  ///< null until the first one
     evidence_sink evidence_;
     std::shared_ptr<life_signs> life_;
+    server_breakers breakers_;  ///< by place
+    healing_ledger* ledger_ = nullptr;
     std::size_t present_ = 0;  ///< the one that worked last
     bool standby_preference_given_up_ = false;
 };

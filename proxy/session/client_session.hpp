@@ -9,6 +9,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "health/retry_schedule.hpp"
 #include "pool/reply_pump.hpp"
 #include "pool/server_pool.hpp"
 #include "proxy/login/client_login.hpp"
@@ -27,6 +28,7 @@ enum class session_phase : std::uint8_t {
     idle,          ///< no request, no server unless pinned
     active,        ///< a request runs
     waiting,       ///< a request waits for a server; from here on it is held back
+    pausing,       ///< a request waits to be sent again
     surveying,     ///< the server is asked what its database's own functions do
     restoring,     ///< the server is being set up for this client
     reviewing,     ///< the server is asked what the request left behind
@@ -115,6 +117,7 @@ private:
         terminated = 131072,
         console_answered = 262144,
         console_cancelled = 524288,
+        retry_due = 1048576,
     };
     /// What the pool said no with.
     struct refusal {
@@ -129,9 +132,10 @@ private:
     struct mishap {
         std::unique_ptr<refusal> goodbye;  ///< the server's last words, if they were an error
         bool leaving = false;              ///< it says that it goes; by a notice, its end follows
-        config::time_point first_loss{};   ///< of this request, when `attempts` is not 0
-        std::uint32_t attempts = 0;        ///< times the request was sent again
-        protocol::statement_ref stale;     ///< to be closed on the server, and parsed anew
+        /// Of sending the request again; nothing before that is decided the first time.
+        std::optional<health::retry_schedule> again;
+        std::unique_ptr<pool::gate_timer> timer;  ///< of the pause before that
+        protocol::statement_ref stale;            ///< to be closed on the server, and parsed anew
         bool planned_again = false;
     };
 

@@ -18,24 +18,32 @@ namespace pgmend::proxy {
 
 /// What was done.
 enum class healing_kind : std::uint8_t {
-    server_lost,   ///< under a client; `outcome` is a recovery_reason
+    server_lost,   ///< under a client; `outcome` is what was done, `reason` a recovery_reason
     request_done,  ///< a request that was sent again has been answered; `took` is since the first loss
     plan_renewed,  ///< a prepared statement had to be parsed anew; `outcome` is a plan_outcome
-    primary,       ///< another server is the primary, or none is; `outcome` is an election_reason
+    primary,       ///< another server is the primary, or none is; `reason` is an election_reason
+    server,        ///< a server is down, or up again; `outcome` is a node_condition
+    hold,          ///< requests are held, are no longer, or have all been released
+    breaker,       ///< `outcome` is a breaker_state, `reason` a breaker_reason
 };
-inline constexpr std::array<std::string_view, 4> healing_kind_words{
-    "server_lost", "request_done", "plan_renewed", "primary"};
+inline constexpr std::array<std::string_view, 7> healing_kind_words{
+    "server_lost", "request_done", "plan_renewed", "primary", "server", "hold", "breaker"};
+constexpr const auto& label_words(healing_kind) { return healing_kind_words; }
 
 struct healing_event {
     std::uint64_t number = 0;  ///< from one on, in the order of `add`; given by the ledger
     config::time_point at{};   ///< by the clock of the environment
     healing_kind kind = healing_kind::server_lost;
-    std::string_view outcome;   ///< a word that lives for ever (config::metrics::label_word)
-    std::string client;         ///< its address; empty where no client is concerned
-    std::string server;         ///< host:port; empty where none is left
+    std::string_view outcome;  ///< a word that lives for ever (config::metrics::label_word)
+    std::string_view reason;   ///< the same; empty where the outcome says it all
+    std::string client;        ///< its address; empty where no client is concerned
+    std::string server;        ///< host:port; empty where none is left
+    std::string database;      ///< with `user`: whose pool; empty where none is concerned
+    std::string user;
     std::string shape;          ///< of the statement, constants elided; empty where it is not known
     std::string cause;          ///< the evidence: SQLSTATE and words of the server, or what was seen
     std::uint32_t attempt = 0;  ///< times the request was sent again, this one included
+    std::uint64_t count = 0;    ///< of those concerned: who waits, who was released, failures
     std::chrono::milliseconds took{};
 };
 

@@ -2,7 +2,9 @@
 // A server was lost: what becomes of its client (HEALING section 6, classes A to D without replay). Decides
 // and does nothing; every outcome has its reason. Pure.
 
+#include <array>
 #include <cstdint>
+#include <string_view>
 
 #include "config/metrics.hpp"
 #include "protocol/message_type.hpp"
@@ -37,6 +39,9 @@ enum class recovery : std::uint8_t {
     end_session,      ///< FATAL
     cut,              ///< nothing more can be said
 };
+inline constexpr std::array<std::string_view, 6> recovery_words{
+    "sent_again", "block_failed", "request_failed", "outcome_unknown", "session_ended", "cut"};
+constexpr const auto& label_words(recovery) { return recovery_words; }
 
 struct recovery_step {
     recovery what;

@@ -41,6 +41,8 @@ bool client_session::stale_plan(const protocol::statement_ref& statement, bool u
     act.kind = healing_kind::plan_renewed;
     act.outcome = label_word(outcome);
     act.client = peer_;
+    act.database = pool_->login().database;
+    act.user = pool_->login().user;
     act.server = server_->where.to_string();
     act.shape = statement_shape(
         statement->text, {facts_.told->standard_conforming_strings, facts_.told->ambiguous_encoding}

@@ -47,7 +47,6 @@ std::unique_ptr<client_session::refusal> client_session::last_words() {
 }
 
 loss client_session::loss_facts() {
-    const auto& retry = worker_.settings().retry;
     loss facts;
     // What only this request has made of the session is undone with it, unless it was shown or committed.
     facts.pinned =
@@ -65,10 +64,10 @@ loss client_session::loss_facts() {
     facts.outside_effects = requests_.outside_effects();
     // What a stale plan has kept from running was undone by its error.
     if (phase_ == session_phase::replanning) facts.may_have_written = facts.commit_sent = false;
-    facts.attempts = mishap_ ? mishap_->attempts : 0;
-    const auto now = worker_.env().now();
-    const bool in_time = facts.attempts == 0 || now - mishap_->first_loss < worker_.settings().hold.timeout();
-    facts.may_retry = facts.attempts < retry.attempts() && in_time;
+    const health::retry_schedule fresh{worker_.retry_limits(), {}};
+    const health::retry_schedule& again = mishap_ && mishap_->again ? *mishap_->again : fresh;
+    facts.attempts = again.attempts();
+    facts.may_retry = again.may_retry(worker_.env().now());
     return facts;
 }
 
@@ -101,17 +100,21 @@ void client_session::note_recovery(const recovery_step& step) {
     healing_event act;
     act.at = worker_.env().now();
     act.kind = healing_kind::server_lost;
-    act.outcome = label_word(step.why);
+    act.outcome = config::label_word(step.what);
+    act.reason = label_word(step.why);
     act.client = peer_;
+    act.database = pool_->login().database;
+    act.user = pool_->login().user;
     act.server = server_->where.to_string();
     act.shape = shape_of_request();
     act.cause = "the connection broke";
     if (mishap_ && mishap_->goodbye) act.cause = mishap_->goodbye->sqlstate + " " + mishap_->goodbye->message;
-    act.attempt = mishap_ ? mishap_->attempts : 0;
+    act.attempt = mishap_ && mishap_->again ? mishap_->again->attempts() : 0;
     log::warning(
         "server_lost", {{"server", act.server},
                         {"client", act.client},
                         {"outcome", act.outcome},
+                        {"reason", act.reason},
                         {"statement", act.shape},
                         {"cause", act.cause},
                         {"attempt", act.attempt}}
@@ -182,10 +185,11 @@ bool client_session::settle_commit() {
 }
 
 bool client_session::send_again(pool::server_connection& server) {
-    const auto now = worker_.env().now();
     if (!mishap_) mishap_ = std::make_unique<mishap>();
     mishap_->stale.reset();
-    if (mishap_->attempts++ == 0) mishap_->first_loss = now;
+    auto& again = mishap_->again;
+    if (!again) again.emplace(worker_.retry_limits(), worker_.env().now());
+    const auto pause = again->next(again->attempts() == 0 ? 0 : worker_.env().random());
     requests_.rewind(server, *this);
     const std::vector<std::byte> request = server.request.take();
     facts_.rewound();
@@ -195,24 +199,33 @@ bool client_session::send_again(pool::server_connection& server) {
     in_.put_back(request);
     want_ = 0;
     phase_ = session_phase::idle;
+    if (pause > pause.zero()) {
+        phase_ = session_phase::pausing;
+        since = worker_.env().now();
+        worker_.metrics().retry_pause_seconds.record(pause);
+        mishap_->timer = std::make_unique<pool::gate_timer>(worker_.env(), gate_, retry_due);
+        mishap_->timer->after(pause);
+    }
     return consume_requests();
 }
 
 /// The request is over, and if it was sent again it has gone well.
 void client_session::recovered() {
-    if (mishap_->attempts != 0) {
-        const auto took = worker_.env().now() - mishap_->first_loss;
+    if (mishap_->again) {
+        const auto took = worker_.env().now() - mishap_->again->first_loss();
         worker_.metrics().recovery_seconds.record(took);
         healing_event act;
         act.at = worker_.env().now();
         act.kind = healing_kind::request_done;
         act.outcome = "healed";
         act.client = peer_;
+        act.database = pool_->login().database;
+        act.user = pool_->login().user;
         if (server_ != nullptr) {
             act.server = server_->where.to_string();
             act.shape = shape_of_request();
         }
-        act.attempt = mishap_->attempts;
+        act.attempt = mishap_->again->attempts();
         act.took = std::chrono::duration_cast<std::chrono::milliseconds>(took);
         log::info(
             "request_healed", {{"client", peer_},

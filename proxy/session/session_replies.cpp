@@ -65,6 +65,7 @@ void client_session::error(std::string_view sqlstate, std::string_view message, 
     worker_.metrics().errors.add();
     if (sqlstate == protocol::sqlstate::read_only_transaction)
         worker_.cluster().refused_write(server_->where);
+    worker_.cluster().in_trouble(server_->where, sqlstate);
     request_failed_ = true;
     facts_.failed();
     if (listening_) listening_->sent_unlistens.clear();

@@ -170,6 +170,7 @@ bool client_session::request_done() {
     pool_->traffic().transaction_time += took;
     phase_ = session_phase::idle;
     taken_for_request_ = false;
+    if (server_->served != nullptr) ++*server_->served;
     worker_.retries().succeeded();
     if (mishap_) recovered();
     if (draining_) return terminated_by_order();
@@ -276,7 +277,7 @@ void client_session::refused(const pool::pool_refusal& why) {
 bool client_session::request_refused() {
     const auto why = std::move(refusal_);
     mishap_.reset();
-    if (!why || phase_ != session_phase::waiting) return true;
+    if (!why || (phase_ != session_phase::waiting && phase_ != session_phase::pausing)) return true;
     if (!why->keeps_client) {
         if (why->error_frame.empty()) return fail(why->sqlstate, why->message, why->detail);
         send_made(why->error_frame);
@@ -322,8 +323,8 @@ void client_session::cancel() {
     }
     // What a lost block is set up for fails in a moment by itself.
     const bool set_up = (phase_ == session_phase::surveying && !prepared_) || setting_up_;
-    const bool before_request =
-        phase_ == session_phase::waiting || (set_up && requests_.block() == request_relay::lost_block::none);
+    const bool before_request = phase_ == session_phase::waiting || phase_ == session_phase::pausing ||
+                                (set_up && requests_.block() == request_relay::lost_block::none);
     if (before_request) {
         pool_->withdraw(*this);
         refusal_ = std::make_unique<refusal>();

@@ -18,15 +18,17 @@ public:
 
 class one_endpoint final : public pool::endpoint_source {
 public:
-    std::optional<pool::endpoint> choose() override { return pool::endpoint{"127.0.0.1", 5432}; }
+    pool::endpoint_choice choose(bool) override { return {pool::endpoint{"127.0.0.1", 5432}}; }
     bool accepts(const pool::endpoint&, const pool::server_connection&) override { return true; }
-    config::duration report(const pool::endpoint&, const pool::login_outcome&) override { return {}; }
+    config::duration report(const pool::endpoint_choice&, const pool::login_outcome&) override { return {}; }
     std::atomic<config::time_point::rep>* life_sign(const pool::endpoint&) noexcept override {
         return nullptr;
     }
     bool may_serve(const pool::endpoint&) const noexcept override { return true; }
     bool any_serves() const noexcept override { return true; }
-    void broke(const pool::endpoint&) override {}
+    std::uint64_t* served(const pool::endpoint&) noexcept override { return nullptr; }
+    void broke(const pool::server_connection&) override {}
+    void holding(const pool::hold_news&) override {}
     std::string absence() const override { return {}; }
 };
 

@@ -167,3 +167,57 @@ TEST_CASE("admin_table: values in binary are PostgreSQL's", "[proxy]") {
     CHECK(one_cell(cell_type::numeric, "12345") == bytes({0, 2, 0, 1, 0, 0, 0, 0, 0, 1, 9, 41}));
     CHECK(one_cell(cell_type::numeric, "20000") == bytes({0, 1, 0, 1, 0, 0, 0, 0, 0, 2}));
 }
+
+TEST_CASE("admin table: what was healed is one story, of all workers by time") {
+    admin_facts facts = two_workers();
+    facts.now_ms = facts.now_s * 1000 + 7;
+    const auto add = [&facts](std::size_t worker, healing_kind kind, pgmend::config::duration ago) {
+        healing_facts& made = facts.workers[worker].healings.emplace_back();
+        made.event.kind = kind;
+        made.event.outcome = "begun";
+        made.ago = ago;
+    };
+    add(0, healing_kind::hold, 2s);
+    add(0, healing_kind::server_lost, 500ms);
+    add(1, healing_kind::breaker, 1s);
+    facts.workers[1].healings.back().event.server = "one:5432";
+    facts.workers[1].healings.back().event.count = 5;
+    const table_rows rows = rows_of(show_topic::healings, facts);
+    REQUIRE(rows.size() == 3);
+    for (const auto& row : rows)
+        REQUIRE(row.size() == columns_of(show_topic::healings).size());
+    CHECK(by_name(show_topic::healings, rows[0])["kind"] == "hold");
+    CHECK(by_name(show_topic::healings, rows[0])["server"] == "NULL");
+    CHECK(by_name(show_topic::healings, rows[1])["kind"] == "breaker");
+    CHECK(by_name(show_topic::healings, rows[1])["count"] == "5");
+    CHECK(by_name(show_topic::healings, rows[1])["worker"] == "1");
+    CHECK(by_name(show_topic::healings, rows[1])["time"] == "2026-11-18 11:06:39.007 UTC");
+    CHECK(by_name(show_topic::healings, rows[2])["kind"] == "server_lost");
+    CHECK(needs_of(show_topic::healings).healings);
+    CHECK_FALSE(needs_of(show_topic::pools).healings);
+}
+
+TEST_CASE("admin table: breakers are shown as each worker has them") {
+    admin_facts facts = two_workers();
+    breaker_facts open;
+    open.place = 1;
+    open.counted = breaker_class::resource;
+    open.state = pgmend::health::breaker_state::open;
+    open.reason = "failure_rate";
+    open.recent = {20, 11, 2};
+    open.opened = 3;
+    open.open_for = 1500ms;
+    facts.workers[1].breakers.push_back(open);
+    const table_rows rows = rows_of(show_topic::breakers, facts);
+    REQUIRE(rows.size() == 1);
+    REQUIRE(rows[0].size() == columns_of(show_topic::breakers).size());
+    auto row = by_name(show_topic::breakers, rows[0]);
+    CHECK(row["server"] == "two:5433");
+    CHECK(row["class"] == "resource");
+    CHECK(row["state"] == "open");
+    CHECK(row["reason"] == "failure_rate");
+    CHECK(row["failures"] == "11");
+    CHECK(row["slow"] == "2");
+    CHECK(row["open_ms"] == "1500");
+    CHECK(row["worker"] == "1");
+}

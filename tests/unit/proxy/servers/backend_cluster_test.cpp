@@ -20,6 +20,7 @@ struct fixture {
     std::shared_ptr<const config::settings> settings;
     test_worker worker;
     std::unique_ptr<backend_cluster> cluster;
+    pool::endpoint_choice choice;  ///< the last one
 
     explicit fixture(const std::string& attributes = "any", const std::string& servers = "a:1,b:2,c:3") {
         const config::load_result loaded = config::load(
@@ -39,8 +40,8 @@ struct fixture {
         cluster = std::make_unique<backend_cluster>(*settings, worker.env);
     }
     std::string choose() {
-        const auto chosen = cluster->choose();
-        return chosen ? chosen->to_string() : "nobody";
+        choice = cluster->choose(true);
+        return choice.where ? choice.where->to_string() : choice.busy ? "later" : "nobody";
     }
     config::duration report(
         const std::string& host, std::uint16_t port, connect_result result, std::string_view sqlstate = {}
@@ -48,7 +49,9 @@ struct fixture {
         pool::login_outcome outcome;
         outcome.result = result;
         outcome.sqlstate = sqlstate;
-        return cluster->report({host, port}, outcome);
+        if (!choice.where || *choice.where != pool::endpoint{host, port})
+            choice = {pool::endpoint{host, port}};
+        return cluster->report(std::exchange(choice, {}), outcome);
     }
     bool accepts(std::string_view standby, std::string_view read_only = "off") {
         const auto server = worker.server();
@@ -234,11 +237,170 @@ TEST_CASE("backend cluster: what a login met becomes evidence for the monitor") 
     f.report("b", 2, connect_result::refused);
     f.report("c", 3, connect_result::timeout);
     f.report("a", 1, connect_result::wrong_role, "57P03");
-    f.cluster->broke({"b", 2});
+    pool::server_connection broken{f.worker.pool, f.worker.buffers, {"b", 2}, 16, 16};
+    f.cluster->broke(broken);
     const std::vector<std::pair<std::size_t, health::traffic_evidence>> wanted{
         {1, health::traffic_evidence::refused},
         {2, health::traffic_evidence::timed_out},
         {0, health::traffic_evidence::read_only},
         {1, health::traffic_evidence::reset}};
     CHECK(told == wanted);
+}
+
+namespace {
+
+/// With its breakers' events, and its limits small.
+struct breaking : fixture {
+    healing_ledger ledger{100};
+    int rooms = 0;
+
+    explicit breaking(const std::string& attributes = "any", const std::string& servers = "a:1,b:2,c:3")
+        : fixture(attributes, servers) {
+        cluster->connect_worker(worker.metrics, ledger, [this] { ++rooms; });
+    }
+    /// So many logins to the server that is chosen.
+    void logins(int times, connect_result result, std::string_view sqlstate = {}) {
+        for (int i = 0; i < times; ++i) {
+            const auto chosen = cluster->choose(true);
+            REQUIRE(chosen.where);
+            pool::login_outcome outcome;
+            outcome.result = result;
+            outcome.sqlstate = sqlstate;
+            cluster->report(chosen, outcome);
+            worker.env.pass(1ms);
+        }
+    }
+    std::vector<std::string> events() {
+        std::vector<std::string> all;
+        for (const auto& event : ledger.latest(100)) {
+            all.push_back(event.server + " " + std::string(event.outcome) + " " + std::string(event.reason));
+        }
+        return all;
+    }
+    std::int64_t open() const { return worker.metrics.breakers.value(health::breaker_state::open); }
+};
+
+}  // namespace
+
+TEST_CASE("backend cluster: a server whose breaker is open is not chosen, and is again when trials went well"
+) {
+    breaking f{"any", "a:1,b:2"};
+    for (int i = 0; i < 5; ++i) {
+        f.report("a", 1, connect_result::ok);  // it is the present one
+        auto chosen = f.cluster->choose(true);
+        REQUIRE(chosen.where->host == "a");
+        pool::login_outcome outcome;
+        outcome.result = connect_result::lost;
+        f.cluster->report(chosen, outcome);
+        f.worker.env.pass(1s);
+    }
+    CHECK(f.events() == std::vector<std::string>{"a:1 open failures_in_a_row"});
+    CHECK(f.open() == 1);
+    f.worker.env.pass(10s);
+    f.report("a", 1, connect_result::ok);  // present and not resting: only the breaker speaks against it
+    CHECK(f.choose() == "b:2");
+    f.worker.env.pass(40s);
+    CHECK(f.choose() == "a:1");
+    f.report("a", 1, connect_result::ok);
+    f.logins(2, connect_result::ok);
+    CHECK(f.events().back() == "a:1 closed trials_passed");
+    CHECK(f.open() == 0);
+    CHECK(f.rooms > 0);
+}
+
+TEST_CASE("backend cluster: the only server is tried however often it failed, one login at a time") {
+    breaking f{"any", "only:1"};
+    f.logins(5, connect_result::refused);
+    CHECK(f.events() == std::vector<std::string>{"only:1 open failures_in_a_row"});
+    const auto trial = f.cluster->choose(true);
+    REQUIRE(trial.where);
+    CHECK(f.choose() == "later");
+    CHECK(f.cluster->choose(false).where);  // who cannot wait need not
+    const int before = f.rooms;
+    pool::login_outcome refused;
+    refused.result = connect_result::refused;
+    f.cluster->report(trial, refused);
+    f.worker.env.run();
+    CHECK(f.rooms == before + 1);
+    // The monitor has seen it up: three at a time.
+    f.cluster->update(picture({node(node_role::unknown, node_condition::down)}, std::nullopt));
+    f.cluster->update(picture({node(node_role::primary)}, 0));
+    CHECK(f.events().back() == "only:1 half_open probe_succeeded");
+}
+
+TEST_CASE("backend cluster: the primary has no substitute: a standby is not chosen because of its breaker") {
+    breaking f{"any", "a:1,b:2"};
+    f.cluster->update(picture({node(node_role::primary), node(node_role::standby)}, 0));
+    f.logins(6, connect_result::refused);
+    CHECK(f.open() == 1);
+    CHECK(f.choose() == "a:1");
+    CHECK(f.choose() == "later");
+}
+
+TEST_CASE("backend cluster: prefer-standby goes to the primary while the standby's breaker is open") {
+    breaking f{"prefer-standby", "a:1,b:2"};
+    f.cluster->update(picture({node(node_role::primary), node(node_role::standby)}, 0));
+    f.logins(5, connect_result::refused);
+    CHECK(f.choose() == "a:1");
+}
+
+TEST_CASE("backend cluster: what a server lacks is counted apart from whether it can be reached") {
+    breaking f{"any", "only:1"};
+    f.logins(4, connect_result::server_error, "53300");
+    f.logins(4, connect_result::refused);
+    CHECK(f.events().empty());
+    f.logins(1, connect_result::server_error, "53300");
+    CHECK(f.events() == std::vector<std::string>{"only:1 open failures_in_a_row"});
+    const auto facts = f.cluster->breakers();
+    REQUIRE(facts.size() == 2);
+    CHECK(facts[0].state == health::breaker_state::closed);
+    CHECK(facts[1].state == health::breaker_state::open);
+    CHECK(facts[1].counted == breaker_class::resource);
+    CHECK(facts[1].recent.failures == 5);
+}
+
+TEST_CASE("backend cluster: errors of the client's own never count, those of the server do") {
+    breaking f{"any", "only:1"};
+    f.logins(20, connect_result::login_failed, "28P01");
+    f.logins(20, connect_result::server_error, "3D000");
+    for (int i = 0; i < 20; ++i) {
+        for (const char* own : {"22012", "23505", "42601", "40001", "57014"}) {
+            f.cluster->in_trouble({"only", 1}, own);
+        }
+    }
+    CHECK(f.events().empty());
+    std::uint64_t* served = f.cluster->served({"only", 1});
+    for (int i = 0; i < 30; ++i) {
+        f.cluster->in_trouble({"only", 1}, "53100");
+        *served += 10;  // the failed one among them
+    }
+    CHECK(f.events().empty());
+    for (int i = 0; i < 5; ++i) {
+        f.cluster->in_trouble({"only", 1}, "XX000");
+        *served += 1;
+    }
+    CHECK(f.events() == std::vector<std::string>{"only:1 open failures_in_a_row"});
+}
+
+TEST_CASE("backend cluster: one crash breaks many connections and is one failure") {
+    breaking f{"any", "only:1"};
+    const auto opened = [&f] {
+        auto made = std::make_unique<pool::server_connection>(
+            f.worker.pool, f.worker.buffers, pool::endpoint{"only", 1}, 16, 16
+        );
+        made->opened_at = f.worker.env.now();
+        return made;
+    };
+    for (int crash = 0; crash < 5; ++crash) {
+        CHECK(f.events().empty());
+        f.worker.env.pass(1ms);
+        const auto one = opened();
+        const auto other = opened();
+        f.worker.env.pass(1ms);
+        f.cluster->broke(*one);
+        f.cluster->broke(*other);
+        f.worker.env.pass(1ms);
+        f.cluster->broke(*other);
+    }
+    CHECK(f.events() == std::vector<std::string>{"only:1 open failures_in_a_row"});
 }
