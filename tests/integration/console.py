@@ -69,6 +69,11 @@ COLUMNS = {
     "LIMITS": [("name", TEXT), ("scope", TEXT), ("current", INT8), ("most", INT8), ("refused", INT8),
                ("setting", TEXT)],
     "MEMORY": [("name", TEXT), ("items", INT8), ("bytes", INT8), ("meaning", TEXT)],
+    "BREAKERS": [("server", TEXT), ("class", TEXT), ("state", TEXT), ("reason", TEXT), ("in_a_row", INT4),
+                 ("calls", INT8), ("failures", INT8), ("slow", INT8), ("trials", INT4), ("opened", INT8),
+                 ("open_ms", INT8), ("worker", INT4)],
+    "HEALINGS": [(name, TEXT) for name in "time kind server database user client outcome reason cause "
+                 "statement".split()] + [("attempt", INT4), ("count", INT8), ("duration_ms", INT8), ("worker", INT4)],
 }
 
 

@@ -191,11 +191,15 @@ class Naive:
 
     def __init__(self, t, subject, kind, number, pause=0.005):
         self.t, self.subject, self.kind, self.number, self.pause = t, subject, kind, number, pause
-        self.errors, self.acknowledged, self.unknown, self.refused, self.done = [], [], [], [], 0
+        self.errors, self.acknowledged, self.unknown, self.refused, self.answered = [], [], [], [], []
         self.lost_connections = 0
         self.longest = (0.0, 0.0)
         self.thread = threading.Thread(target=self.run)
         self.over = threading.Event()
+
+    @property
+    def done(self):
+        return len(self.answered)
 
     def connect(self):
         return psycopg.connect(**self.t.conninfo(on=self.subject), autocommit=True,
@@ -210,7 +214,7 @@ class Naive:
             begun = time.monotonic()
             try:
                 getattr(self, self.kind)(connection, mark)
-                self.done += 1
+                self.answered.append(time.monotonic())
             except psycopg.Error as error:
                 code = error.sqlstate or "closed"
                 self.errors.append((code, str(error).splitlines()[0]))

@@ -19,7 +19,8 @@ import harness
 
 MODULES = ["clients", "node_clients", "differential", "isolation", "hidden", "session", "vanish", "cancelling", "bulk",
            "crowd", "hostile", "login", "secure", "libpq_ways", "access", "matrix", "operation", "replication",
-           "regressions", "healing", "plans", "pipelines", "drivers", "postgres_tools", "console", "reloading"]
+           "regressions", "healing", "breakers", "plans", "pipelines", "drivers", "postgres_tools", "console",
+           "reloading"]
 # What runs against a pgmend built with a sanitizer: drivers and every kind of traffic, without the tests that
 # measure its memory or its time.
 SANITIZED = ["clients", "node_clients", "differential", "isolation", "hidden", "session", "vanish", "cancelling",
