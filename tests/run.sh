@@ -239,6 +239,7 @@ else
     run integration "$python" tests/integration/run.py "${seed[@]}"
 fi
 run quickstart "$python" tests/deploy/quickstart_test.py
+run failover-demo "$python" tests/deploy/failover_demo_test.py
 run lifecycle "$python" tests/deploy/lifecycle_test.py
 if [[ $mode != --quick ]]; then
     run manifests "$python" tests/deploy/manifests_test.py
