@@ -32,7 +32,7 @@ def ask(client, sql):
     answer = []
 
     def run():
-        with contextlib.suppress(wire.Closed):
+        with contextlib.suppress(wire.Closed, OSError):
             answer.append(client.query(sql))
 
     thread = threading.Thread(target=run)
