@@ -334,9 +334,11 @@ struct alignas(64) cells : metric_set {
     counter_by<pin_reason> pins_made{this, "pgmend_pins_total", "reason", "Times a client began to keep a server connection."};
     counter_by<catalog_result> catalog_surveys{this, "pgmend_catalog_surveys_total", "result", "Times a server was asked what its database's own functions do, by what came of it."};
     counter restores{this, "pgmend_restores_total", "Times a client's parameters were sent to a server before its request."};
+    histogram restore_seconds{this, "pgmend_restore_seconds", "Time from getting a server with other parameters until it had the client's."};
     gauge clients_listening{this, "pgmend_clients_listening", "Clients whose channels a shared connection listens to."};
     counter notifications{this, "pgmend_notifications_total", "Notifications passed from shared connections to clients."};
     counter listeners_lost{this, "pgmend_listeners_lost_total", "Shared listening connections that were lost."};
+    counter leak_checks{this, "pgmend_session_leak_checks_total", "Times an idle server was asked whether something of a client's session was left in it."};
     counter leaks{this, "pgmend_session_leaks_total", "Idle servers in which something of a client's session was found."};
     counter_by<cleanup_action> cleanups{this, "pgmend_cleanups_total", "action", "What was done to server connections whose client left something behind."};
     counter_by<cancel_result> cancels{this, "pgmend_cancels_total", "result", "Cancel requests of clients, by what became of them."};

@@ -126,11 +126,11 @@ constexpr auto words(listener_loss) {
 }
 
 /// How a client's session follows it from server to server.
-enum class session_policy { follow, pin };
+enum class session_policy { follow, pin, off };
 constexpr auto words(session_policy) {
     return std::array{
         word<session_policy>{session_policy::follow, "virtual"},
-        word<session_policy>{session_policy::pin, "pin"}};
+        word<session_policy>{session_policy::pin, "pin"}, word<session_policy>{session_policy::off, "off"}};
 }
 
 /// Who may ask for the end over http.

@@ -23,6 +23,7 @@ constexpr std::array samples = {
     sample{"upstream.url", "postgres://app:secret@127.0.0.1:5432/app"},
     sample{"upstream.servers", "[\"127.0.0.1:5432\", \"[::1]:5432\", \"/var/run/postgresql:5432\"]"},
     sample{"users", "[{name: app, password: secret}]"},
+    sample{"pool.session_rules", "[{database: reports, user: reader, session_state: pin}]"},
     sample{"auth.hba", "[\"host all all 127.0.0.1/32 scram-sha-256\", {type: local, method: trust}]"}};
 
 constexpr std::string_view example_head =

@@ -14,6 +14,7 @@
 #include "config/hba_rules.hpp"
 #include "config/modes.hpp"
 #include "config/registry.hpp"
+#include "config/session_rules.hpp"
 #include "config/units.hpp"
 #include "config/upstreams.hpp"
 
@@ -265,6 +266,22 @@ struct codec<hba_lines> {
     }
     static std::string allowed() {
         return "a list of lines of pg_hba.conf, or of {type, database, user, address, method}";
+    }
+};
+
+template <>
+struct codec<session_rule_list> {
+    static constexpr bool list = true;
+    static constexpr bool structured = true;
+    static constexpr bool redacts = false;
+    static bool read(
+        const document_node& node, std::string_view key, session_rule_list& into, problems& found
+    ) {
+        return read_session_rules(node, key, into, found);
+    }
+    static std::string print(const session_rule_list& value) { return print_session_rules(value); }
+    static std::string allowed() {
+        return "a list of {database: text, user: text, session_state: virtual, pin or off}";
     }
 };
 

@@ -270,7 +270,15 @@ struct pool_settings : section {
     setting<session_policy> session_state{
         this, "pool.session_state", session_policy::follow, reload_class::new_sessions,
         "virtual: what a client sets follows it from server to server. pin: from its first change on a "
-        "client keeps its server."};
+        "client keeps its server. off: a change ends with its request, as with a pooler that knows of none; "
+        "nobody else meets it."};
+    setting<session_rule_list> session_rules{
+        this,
+        "pool.session_rules",
+        {},
+        reload_class::new_sessions,
+        "The same for certain databases and users: the first rule that fits decides. A name left out fits "
+        "all."};
     setting<milliseconds> leak_check{
         this,
         "pool.leak_check",

@@ -327,7 +327,11 @@ pool::task<bool> client_login::find_server() {
     facts.settings = facts.startup;
     session_.parameters = facts.settings;
     const bool session_mode = worker_.settings().pool.mode() == config::pool_mode::session;
-    if (worker_.settings().pool.session_state() == config::session_policy::pin) facts.keep_server();
+    const auto& policies = worker_.settings().pool;
+    const auto policy = config::session_rule_for(policies.session_rules(), database_, user_)
+                            .value_or(policies.session_state());
+    if (policy == config::session_policy::pin) facts.keep_server();
+    if (policy == config::session_policy::off && !session_mode) facts.forget_requests();
     if (session_mode) {
         facts.pins.add(pin_reason::session_mode);
     } else {
