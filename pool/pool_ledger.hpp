@@ -130,6 +130,11 @@ public:
     bool put_back(ledger_server& server, config::time_point now) noexcept;
     /// A clean server comes back.
     void release(ledger_server& server, config::time_point now, actions& out);
+    /// An idle server is wanted for a moment by the pool itself; it comes back like any other.
+    void borrow_idle(ledger_server& server) noexcept {
+        idle_.remove(server);
+        ++in_use_;
+    }
     /// A server in use is gone.
     void lost_in_use(config::time_point now, actions& out);
     /// An idle server is gone.

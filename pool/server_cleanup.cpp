@@ -194,6 +194,8 @@ detached server_pool::inspect(server_connection& server) {
     ++tasks_;
     move(server, server_state::cleaning);
     server.checked_at = context_.env.now();
+    server.used_since_check = false;
+    context_.metrics.leak_checks.add();
     bool good = true;
     std::string left;
     {
@@ -214,6 +216,7 @@ detached server_pool::inspect(server_connection& server) {
         left = work.sink.left;
     }
     if (!left.empty()) {
+        if (context_.suspects != nullptr) context_.suspects->accuse(server.ran);
         context_.metrics.leaks.add();
         log::error(
             "session_leak", {{"server", server.where.to_string()},
@@ -221,6 +224,7 @@ detached server_pool::inspect(server_connection& server) {
                              {"left", left}}
         );
     }
+    server.ran.clear();
     if (good && left.empty() && server.at_safe_point() && !server.close_when_free) {
         back_to_ledger(server);
     } else {

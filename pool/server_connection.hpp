@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "pool/channel.hpp"
+#include "pool/leak_suspects.hpp"
 #include "pool/pool_ledger.hpp"
 #include "pool/request_record.hpp"
 #include "pool/server_state.hpp"
@@ -82,7 +83,9 @@ public:
     /// Its client is told of notifications by a shared connection: see reply_sink::before_ready.
     bool hold_ready = false;
     config::time_point checked_at{};  ///< when it was asked last whether something was left in it
-    std::uint64_t last_user = 0;      ///< the client that had it last; zero: none
+    bool used_since_check = false;
+    recent_shapes ran;            ///< since then
+    std::uint64_t last_user = 0;  ///< the client that had it last; zero: none
 
     /// Readiness while nobody holds it: an idle server that speaks or closes.
     void notify(event_mask bits) noexcept override;

@@ -58,6 +58,7 @@ server_pool::server_pool(const pool_context& context, login_settings login, pool
         pool_ledger::actions actions;
         self.ledger_.tick(self.context_.env.now(), actions);
         self.carry_out(actions);
+        self.inspect_idle();
     };
     run = [](config::deferred_node& node) noexcept { static_cast<server_pool&>(node).bury(); };
 }
@@ -89,6 +90,7 @@ bool server_pool::greets() const noexcept {
 void server_pool::move(server_connection& server, server_state to) noexcept {
     if (server.state != server_state::closed) context_.metrics.servers.sub(metric_of(server.state));
     server.state = to;
+    if (to == server_state::active) server.used_since_check = true;
     if (to != server_state::closed) context_.metrics.servers.add(metric_of(to));
 }
 
@@ -238,7 +240,9 @@ void server_pool::tell_of_hold(hold_news::stage what) {
 void server_pool::plan_tick() {
     const auto due = ledger_.next_tick();
     if (due == config::time_point::max()) {
-        if (scheduled()) context_.env.cancel(*this);
+        // An idle server may yet be due to be asked what was left in it.
+        if (scheduled() && (closing_ || options_.leak_check <= config::duration::zero()))
+            context_.env.cancel(*this);
         return;
     }
     // A tick too early only looks; moving the timer for every idle server would cost more.
@@ -250,13 +254,41 @@ void server_pool::release(server_connection& server, bool touched) {
         clean(server, touched);
         return;
     }
-    const bool due = options_.leak_check > config::duration::zero() && ledger_.waiting() == 0 &&
-                     context_.env.now() - server.checked_at >= options_.leak_check;
-    if (due && !closing_) {
+    if (ledger_.waiting() == 0 && !closing_ && check_due(server) <= context_.env.now()) {
         inspect(server);
         return;
     }
     back_to_ledger(server);
+}
+
+/// When the server is to be asked whether something was left in it: each once after it was used.
+config::time_point server_pool::check_due(const server_connection& server) const noexcept {
+    if (options_.leak_check <= config::duration::zero() || !server.used_since_check)
+        return config::time_point::max();
+    return server.checked_at + options_.leak_check;
+}
+
+/// What a client left in a server that nobody has wanted since is found as well.
+void server_pool::inspect_idle() {
+    if (closing_ || ledger_.paused()) return;
+    const auto now = context_.env.now();
+    std::vector<server_connection*> due;
+    auto earliest = config::time_point::max();
+    for (const auto& server : servers_) {
+        if (server->state != server_state::idle) continue;
+        const auto when_due = check_due(*server);
+        if (when_due <= now) {
+            due.push_back(server.get());
+        } else {
+            earliest = std::min(earliest, when_due);
+        }
+    }
+    for (server_connection* server : due) {
+        ledger_.borrow_idle(*server);
+        inspect(*server);
+    }
+    if (earliest < config::time_point::max() && (!scheduled() || earliest < when))
+        context_.env.schedule(*this, earliest);
 }
 
 void server_pool::back_to_ledger(server_connection& server) {
@@ -267,6 +299,10 @@ void server_pool::back_to_ledger(server_connection& server) {
     const auto now = context_.env.now();
     if (ledger_.put_back(server, now)) {
         if (!scheduled()) plan_tick();
+        // Each release passes here: where the timer is early enough, nothing is to do.
+        const auto due = check_due(server);
+        if (due < config::time_point::max() && (!scheduled() || due < when))
+            context_.env.schedule(*this, std::max(due, now));
         return;
     }
     pool_ledger::actions actions;

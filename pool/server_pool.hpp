@@ -108,8 +108,9 @@ struct pool_context {
     protocol::scram_key_cache& scram_keys;
     config::metrics::cells& metrics;
     endpoint_source& endpoints;
-    gather& flight;                 ///< the worker's scratch for one flight
-    connection_ids* ids = nullptr;  ///< null: connections have no number
+    gather& flight;                     ///< the worker's scratch for one flight
+    connection_ids* ids = nullptr;      ///< null: connections have no number
+    leak_suspects* suspects = nullptr;  ///< null: nobody remembers which statements leaked
 };
 
 struct pool_options {
@@ -223,6 +224,8 @@ private:
     );
     detached clean(server_connection& server, bool touched);
     detached inspect(server_connection& server);
+    config::time_point check_due(const server_connection& server) const noexcept;
+    void inspect_idle();
     detached send_cancel(server_connection& server);
     void refuse_all(partition_id id, const login_outcome& why);
     void close_server(server_connection& server, config::metrics::server_close why);

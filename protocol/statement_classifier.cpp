@@ -150,6 +150,7 @@ statement_classifier::~statement_classifier() = default;
 statement_traits statement_classifier::classify(
     std::string_view text, scan_settings settings, const schema_catalog* catalog
 ) noexcept {
+    last_shape_ = 0;
     const bool readable = settings.standard_conforming_strings && !settings.ambiguous_encoding &&
                           text.size() <= limits_.max_text_bytes;
     if (!readable || std::memchr(text.data(), 0, text.size()) != nullptr) {
@@ -165,9 +166,10 @@ statement_traits statement_classifier::classify(
         return guess(text);
     }
     const std::string_view key = key_.bytes();
-    cache_->sought = XXH3_128bits_withSeed(
-        key.data(), key.size(), limits_.key_seed ^ (catalog == nullptr ? 0 : catalog->id())
-    );
+    cache_->sought = XXH3_128bits_withSeed(key.data(), key.size(), limits_.key_seed);
+    last_shape_ = cache_->sought.low64;
+    // Each catalog judges anew. An odd factor: no two catalogs share a number.
+    if (catalog != nullptr) cache_->sought.low64 ^= catalog->id() * 0x9e3779b97f4a7c15ULL;
     if (const auto* known = cache_->find(cache_->sought)) {
         ++counters_.hits;
         if (!known->known()) ++counters_.unknown;

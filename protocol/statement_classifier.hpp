@@ -54,6 +54,9 @@ public:
     ) noexcept;
 
     void set_max_text(std::size_t bytes) noexcept { limits_.max_text_bytes = bytes; }
+    /// A number for the shape of the text classified last, constants elided, whatever the catalog; 0 where it
+    /// has none.
+    std::uint64_t last_shape() const noexcept { return last_shape_; }
     const classifier_counters& counters() const noexcept { return counters_; }
 
 private:
@@ -63,6 +66,7 @@ private:
 
     classifier_limits limits_;
     classifier_counters counters_;
+    std::uint64_t last_shape_ = 0;
     sql_key key_;  // of the text at hand
     std::unique_ptr<cache> cache_;
 };

@@ -29,6 +29,7 @@ struct prepared_statement {
     std::string types;  ///< parameter types as on the wire: a count and the OIDs
     statement_traits traits;
     std::uint64_t judged_by = 0;  ///< id of the schema_catalog that the traits rest on
+    std::uint64_t shape = 0;      ///< see statement_classifier::last_shape; 0: not asked yet, 1: it has none
     bool proven = false;          ///< a server has accepted it
     /// A digest of its result as clients were told it first (see result_digest); 0: they were not.
     std::uint64_t described = 0;
@@ -74,6 +75,7 @@ public:
         const bool first = statement_->described == 0;
         statement_->described = first || statement_->described == digest ? digest : ambiguous_result;
     }
+    void note_shape(std::uint64_t shape) const noexcept { statement_->shape = shape == 0 ? 1 : shape; }
     /// True the first time.
     bool outdate() const noexcept { return !std::exchange(statement_->outdated, true); }
     /// The catalog has changed, and with it what the statement may reach.

@@ -81,6 +81,7 @@ worker_core::worker_core(
           options_.settings->limits.held_message().bytes,
           options_.settings->limits.client_prepared_statements(),
           habits_,
+          suspects_,
           this},
       retries_(options_.settings->retry.budget()),
       ledger_(options_.settings->ledger.events()),
@@ -88,7 +89,8 @@ worker_core::worker_core(
       logins_(*options_.settings, users_, options_.live.towards_servers),
       cluster_(*options_.settings, env_),
       ids_{options_.index, options_.workers},
-      pool_context_{env_, net, buffers_, parameters_, scram_keys_, metrics_, cluster_, to_client_, &ids_} {
+      pool_context_{env_,     net,      buffers_,   parameters_, scram_keys_,
+                    metrics_, cluster_, to_client_, &ids_,       &suspects_} {
     cluster_.connect_monitor(options_.evidence, options_.life);
     cluster_.connect_worker(metrics_, ledger_, [this] {
         for (auto& [name, pool] : pools_) {

@@ -144,6 +144,7 @@ private:
     std::uint64_t schema_epoch_ = 0;
     std::uint64_t doubts_ = 0;
     sequence_habits habits_;
+    pool::leak_suspects suspects_;
     relay_context relay_;
     health::retry_budget retries_;
     healing_ledger ledger_;

@@ -166,6 +166,7 @@ private:
     bool prepare_server();
     void survey();
     bool survey_over();
+    void tell_of_leak();
     bool request_refused();
     bool refuse_front(const refusal& why);
     bool refuse_cancelled();

@@ -15,7 +15,7 @@ using protocol::session_change_kind;
 
 namespace {
 
-constexpr std::size_t most_materialized = 16;  // statements of the client's that one text of SQL finds
+constexpr std::size_t most_materialized = 500;  // statements of the client's that one text of SQL finds
 
 }  // namespace
 
@@ -38,15 +38,18 @@ void request_relay::materialize(std::string_view text, reply_action action) {
         protocol::client_statement* entry = statements_.find(change.name);
         if (entry == nullptr) continue;
         server_copy* copy = copy_of(change.name);
+        const bool uncertain =
+            change.kind == session_change_kind::prepare || facts_.pins.has(pin_reason::sql_prepare);
+        if (copy != nullptr && uncertain) copy->uncertain = true;
         if (copy != nullptr ? copy->holds : materialized_.size() == most_materialized) continue;
         writer.close_statement(change.name);
         writer.parse(change.name, entry->statement->text, protocol::as_bytes(entry->statement->types));
         owe(reply_kind::close, action);
-        owe(reply_kind::parse, action);
+        owe(reply_kind::parse, action).client = entry;
         if (copy != nullptr) {
             copy->holds = true;
         } else {
-            materialized_.push_back({change.name, true});
+            materialized_.push_back({change.name, true, uncertain});
         }
     }
     if (frames.empty()) return;
@@ -58,19 +61,37 @@ void request_relay::materialize(std::string_view text, reply_action action) {
 }
 
 /// Takes back what `materialize` did, in a group of its own: nothing of the client's can keep it from
-/// happening.
+/// happening. Where the name may be SQL's own, given before or meanwhile, the answers are waited for.
 void request_relay::dematerialize() {
     if (materialized_.empty()) return;
+    const auto first = std::stable_partition(
+        materialized_.begin(), materialized_.end(), [](const auto& copy) { return copy.uncertain; }
+    );
+    const auto known = first - materialized_.begin();
     std::vector<std::byte> frames;
     protocol::message_writer writer{frames};
-    for (const auto& copy : materialized_) {
-        writer.close_statement(copy.name);
+    for (auto copy = first; copy != materialized_.end(); ++copy) {
+        writer.close_statement(copy->name);
         owe(reply_kind::close, reply_action::own);
     }
+    materialized_.erase(first, materialized_.end());
+    if (known != 0) barrier_ = barrier::now;
+    if (frames.empty()) return;
     writer.sync();
     owe(reply_kind::sync, reply_action::own);
     inject(frames);
-    materialized_.clear();
+}
+
+void request_relay::copy_skipped(std::string_view name) noexcept {
+    if (server_copy* copy = copy_of(name)) copy->holds = false;
+}
+
+/// Everything has been answered: what SQL has not forgotten of the copies is still there.
+void request_relay::take_back_copies() {
+    std::erase_if(materialized_, [](const server_copy& copy) { return !copy.holds; });
+    for (server_copy& copy : materialized_)
+        copy.uncertain = false;
+    dematerialize();
 }
 
 request_relay::server_copy* request_relay::copy_of(std::string_view name) noexcept {

@@ -152,6 +152,7 @@ request_step request_relay::read_messages() {
             if (barrier_ == barrier::now && !in_copy) {
                 if (!server_->owed.empty()) return {request_result::too_many, at_};
                 barrier_ = barrier::none;
+                if (!materialized_.empty()) take_back_copies();
             }
         }
         const outcome what = server_ == nullptr ? without_server() : message();
@@ -355,8 +356,32 @@ void request_relay::note_schema(const protocol::statement_traits& traits, std::s
     }
 }
 
-void request_relay::note(const protocol::statement_traits& traits, std::string_view text) {
+std::uint64_t request_relay::shape_of(const protocol::statement_ref& statement) const {
+    if (statement->shape == 0) {
+        classify(statement->text);
+        statement.note_shape(context_.classifier.last_shape());
+    }
+    return statement->shape == 1 ? 0 : statement->shape;
+}
+
+bool request_relay::judge_suspect(bool left) {
+    const std::uint64_t suspect = std::exchange(suspect_, 0);
+    const bool alone = !std::exchange(several_suspects_, false);
+    if (suspect == 0 || !alone || context_.suspects.convicted(suspect)) return false;
+    context_.suspects.judge(suspect, left);
+    return left;
+}
+
+void request_relay::note(
+    const protocol::statement_traits& traits, std::string_view text, std::uint64_t shape
+) {
     context_.metrics.queries.add();
+    server_->ran.add(shape);
+    if (!context_.suspects.empty() && facts_.pins.empty() && context_.suspects.suspected(shape)) {
+        facts_.suspect();
+        several_suspects_ = several_suspects_ || (suspect_ != 0 && suspect_ != shape);
+        suspect_ = shape;
+    }
     if (may_write(traits)) may_have_written_ = true;
     if (has(traits.control, protocol::transaction_control::commit | protocol::transaction_control::prepare |
                                 protocol::transaction_control::prepared |
@@ -406,6 +431,7 @@ request_relay::outcome request_relay::query() {
         text = protocol::as_text(body());
     }
     const protocol::statement_traits traits = whole() ? classify(text) : protocol::statement_traits{};
+    const std::uint64_t shape = whole() ? context_.classifier.last_shape() : 0;
     const bool names_statements =
         has(traits.effects,
             session_effect::sql_prepare | session_effect::sql_execute | session_effect::sql_deallocate);
@@ -414,7 +440,7 @@ request_relay::outcome request_relay::query() {
     if ((names_statements || !materialized_.empty()) && !server_->owed.empty()) return wait_for_answers();
     if (facts_.asks_channels(text)) announce_channels();
     if (facts_.take_foreign_sequences(traits, text)) forget_sequences(reply_action::own);
-    note(traits, text);
+    note(traits, text, shape);
     if (names_statements) materialize(text, reply_action::own);
     // A simple Query drops the unnamed statement, ours and the server's.
     owe(reply_kind::query).previous = std::exchange(statements_.unnamed, {});

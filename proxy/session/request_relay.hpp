@@ -42,6 +42,7 @@ struct relay_context {
     std::size_t held_message;
     std::size_t client_statements;
     sequence_habits& habits;
+    pool::leak_suspects& suspects;
     login_changes* logins = nullptr;  ///< null: nobody wants to know
 };
 
@@ -115,6 +116,8 @@ public:
     void deallocated();
     /// DEALLOCATE ALL or DISCARD ALL has.
     void all_deallocated();
+    /// The server has skipped what was to give it a copy of the client's statement.
+    void copy_skipped(std::string_view name) noexcept;
     /// The server has statements of this client's under its own names.
     bool materialized() const noexcept { return !materialized_.empty(); }
     bool take_flush() noexcept { return std::exchange(flush_seen_, false); }
@@ -159,6 +162,9 @@ public:
     void set_block(lost_block now) noexcept { lost_block_ = now; }
     /// The kind of the statement in front, when it is a simple Query that is here as a whole.
     protocol::statement_kind kind_in_front(std::span<const std::byte> data) const;
+    /// The server was asked what the request has left in it. Returns whether its statement is the one that
+    /// leaks, for the first time.
+    bool judge_suspect(bool left);
     /// What the request did to the catalog, told once.
     enum class catalog_change : std::uint8_t {
         none,
@@ -241,7 +247,8 @@ private:
     void note_schema(const protocol::statement_traits& traits, std::string_view text);
     protocol::scan_settings scan() const noexcept;
     protocol::parse_conditions conditions() const noexcept;
-    void note(const protocol::statement_traits& traits, std::string_view text);
+    void note(const protocol::statement_traits& traits, std::string_view text, std::uint64_t shape);
+    std::uint64_t shape_of(const protocol::statement_ref& statement) const;
     void evict();
     void count_parse(config::metrics::parse_route route) noexcept;
     bool depends_on_answers(std::string_view name, const protocol::client_statement* known);
@@ -273,6 +280,9 @@ private:
     bool outside_effects_ = false;
     lost_block lost_block_ = lost_block::none;
     catalog_change catalog_change_ = catalog_change::none;
+    /// The only statement of the request under suspicion of leaking; 0: none, or several.
+    std::uint64_t suspect_ = 0;
+    bool several_suspects_ = false;
     std::string_view violation_;
 
     // Of the call under way.
@@ -289,10 +299,12 @@ private:
     /// A statement of the client's that the server was given for SQL, under the client's own name.
     struct server_copy {
         std::string name;
-        bool holds;  ///< it still is what the client means by the name
+        bool holds;      ///< it still is what the client means by the name
+        bool uncertain;  ///< the name may be SQL's when the copy is taken back: the answers tell
     };
     server_copy* copy_of(std::string_view name) noexcept;
     void close_copy(std::string_view name);
+    void take_back_copies();
     void expect_deallocations(std::string_view text);
     std::vector<server_copy> materialized_;
     std::vector<std::string> deallocating_;  ///< names of SQL's DEALLOCATEs that were sent

@@ -31,6 +31,22 @@ constexpr std::string_view spare_name = "pgmend_0";
 constexpr session_effect speaks_of_statements =
     session_effect::sql_prepare | session_effect::sql_execute | session_effect::sql_deallocate;
 
+/// Such a statement is described as the one it names is when it is parsed: that is each client's own.
+bool begins_with_execute(std::string_view text) noexcept {
+    constexpr std::string_view word = "execute";
+    text.remove_prefix(std::min(text.find_first_not_of(" \t\r\n\f"), text.size()));
+    return text.size() > word.size() &&
+           std::equal(word.begin(), word.end(), text.begin(), [](char wanted, char c) {
+               return wanted == static_cast<char>(c | 0x20);
+           });
+}
+
+/// Whether the server's transaction has failed as far as is known, and an earlier group may have ended it.
+bool failure_may_be_over(pool::server_connection& server) noexcept {
+    return server.status == protocol::transaction_status::failed && !server.owed.empty() &&
+           server.owed.front().group != server.owed.group();
+}
+
 void put(std::byte*& to, std::string_view text) noexcept {
     if (!text.empty()) std::memcpy(to, text.data(), text.size());
     to += text.size();
@@ -161,9 +177,14 @@ request_relay::outcome request_relay::parse() {
     if (!split_parse(parts)) return forward(reply_kind::parse);  // the server says what is wrong with it
     if (facts_.asks_channels(parts.text)) announce_channels();
     const auto judge = [this](std::string_view sql) { return classify(sql); };
+    protocol::parse_conditions meaning = conditions();
+    if (begins_with_execute(parts.text)) {
+        if (failure_may_be_over(*server_) || names_undecided(parts.text)) return wait_for_answers();
+        materialize(parts.text, reply_action::swallow);
+        meaning.epoch = ++context_.doubts | 1ULL << 63;
+    }
     if (parts.name.empty()) {
-        const statement_ref statement =
-            context_.statements.intern(parts.text, parts.types, conditions(), judge);
+        const statement_ref statement = context_.statements.intern(parts.text, parts.types, meaning, judge);
         server_->statements.set_unnamed(statement->id, server_->owed.group());
         count_parse(config::metrics::parse_route::forwarded);
         owed_reply& reply = owe(reply_kind::parse);
@@ -178,7 +199,7 @@ request_relay::outcome request_relay::parse() {
     if (entry != nullptr && entry->statement) return duplicate(*entry, parts.text, parts.types);
     if (statements_.size() >= context_.client_statements)
         return force_error(substitute_error::too_many_statements);
-    const statement_ref statement = context_.statements.intern(parts.text, parts.types, conditions(), judge);
+    const statement_ref statement = context_.statements.intern(parts.text, parts.types, meaning, judge);
     const auto presence = server_->statements.use(statement->id, server_->owed.group());
     if (presence == pool::statement_presence::uncertain) return wait_for_answers();
     if (facts_.pins.has(pin_reason::sql_prepare)) probe_name(parts);
@@ -287,7 +308,8 @@ bool request_relay::parse_without_server() {
     parse_parts parts;
     if (!whole() || !split_parse(parts) || parts.name.empty() || parts.name.size() > longest_name)
         return false;
-    if (statements_.find(parts.name) != nullptr || statements_.size() >= context_.client_statements)
+    if (statements_.find(parts.name) != nullptr || statements_.size() >= context_.client_statements ||
+        begins_with_execute(parts.text))
         return false;
     const statement_ref statement = context_.statements.find_proven(parts.text, parts.types, conditions());
     if (!statement) return false;
@@ -331,7 +353,8 @@ request_relay::outcome request_relay::bind() {
     }
     const protocol::prepared_statement& prepared = **statement;
     const bool names_others = has(prepared.traits.effects, speaks_of_statements);
-    if (names_others && names_undecided(prepared.text)) return wait_for_answers();
+    if (names_others && (failure_may_be_over(*server_) || names_undecided(prepared.text)))
+        return wait_for_answers();
     if (facts_.asks_channels(prepared.text)) announce_channels();
     const bool there = !name.empty() && server_->statements.use(prepared.id, server_->owed.group()) ==
                                             pool::statement_presence::present;
@@ -347,7 +370,7 @@ request_relay::outcome request_relay::bind() {
     if (portal.empty()) {
         portal_ = *statement;
     } else {
-        note(traits_of(*statement), prepared.text);
+        note(traits_of(*statement), prepared.text, shape_of(*statement));
         portal_forgets_ = portal_forgets_ || barrier_ == barrier::after_sync;
     }
     if (name.empty()) return forward(reply_kind::bind);
@@ -445,7 +468,7 @@ request_relay::outcome request_relay::execute() {
     if (data_.size() - at_ < std::min(size_, header_bytes + 1)) return outcome::wait_whole;
     const bool unnamed = size_ > header_bytes && data_[at_ + header_bytes] == std::byte{0};
     if (unnamed && portal_) {
-        note(traits_of(portal_), portal_->text);
+        note(traits_of(portal_), portal_->text, shape_of(portal_));
     } else {
         context_.metrics.queries.add();
         if (portal_forgets_) barrier_ = barrier::after_sync;

@@ -120,9 +120,15 @@ void session_facts::note(const protocol::statement_traits& traits, std::string_v
     if (reset_ != certain_reset::none) doubt_reset();
     // SET LOCAL has no effect on the session; several statements may contain one.
     if (traits.kind == statement_kind::set || traits.multiple) local_settings_ = true;
-    if (draws(traits)) note_sequences(traits, text);
+    if (draws(traits) && !forgets_) note_sequences(traits, text);
     const session_effect effects = traits.effects & ~harmless;
     if (effects == session_effect::none && traits.kind != statement_kind::close_cursor) return;
+    if (forgets_) {
+        left_something_ = true;
+        if (has(effects, session_effect::temp_object)) had_temporary_objects_ = true;
+        if (has(effects, session_effect::changes_schema)) schema_changed_ = true;
+        return;
+    }
     if (!pins.empty() && (has(effects, may_release) || traits.kind == statement_kind::close_cursor)) {
         review_pins_ = true;
     }
@@ -263,7 +269,9 @@ void session_facts::note_reported(std::string_view name) {
     static constexpr std::array<std::string_view, 5> facts{
         "in_hot_standby", "is_superuser", "server_version", "session_authorization", "integer_datetimes"};
     if (std::find(facts.begin(), facts.end(), name) != facts.end()) return;
-    if (reset_ == certain_reset::none && completed_ == certain_reset::none)
+    if (forgets_) {
+        left_something_ = true;
+    } else if (reset_ == certain_reset::none && completed_ == certain_reset::none)
         touched_.try_emplace(std::string{name}, false);
 }
 

@@ -73,6 +73,10 @@ public:
 
     /// pool.session_state: pin.
     void keep_server() noexcept { keeps_server_ = true; }
+    /// pool.session_state: off.
+    void forget_requests() noexcept { forgets_ = true; }
+    /// A statement is under way that may leave something nobody knows of: the server is asked.
+    void suspect() noexcept { review_pins_ = !forgets_; }
     /// The client has a server; `foreign`: somebody else had it since, and may have used sequences.
     void server_taken(bool foreign) noexcept { foreign_sequences_ = foreign; }
     /// Whether what sequences gave others must be forgotten before this statement. Told once.
@@ -86,8 +90,12 @@ public:
     bool parses_like_others() const noexcept { return !in_doubt() && !local_settings_; }
     /// The request is over, and with it what held for its transaction.
     void request_over() noexcept { local_settings_ = false; }
+    /// The server was given back.
+    void server_left() noexcept { left_something_ = false; }
     /// Whether something may be left in the server's session that this object does not know.
-    bool unverified() const noexcept { return in_doubt() || !pins.empty() || reset_ != certain_reset::none; }
+    bool unverified() const noexcept {
+        return in_doubt() || !pins.empty() || reset_ != certain_reset::none || left_something_;
+    }
     /// The request was lost with its server, and nothing of it happened: what it may have left there is gone.
     /// Only while no pin is older than the request.
     void rewound() noexcept {
@@ -157,6 +165,8 @@ private:
     bool had_temporary_objects_ = false;
     bool foreign_sequences_ = false;
     bool keeps_server_ = false;
+    bool forgets_ = false;
+    bool left_something_ = false;  ///< while it forgets: the server is cleaned at the end of the request
 };
 
 }  // namespace pgmend::proxy

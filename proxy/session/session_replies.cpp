@@ -104,8 +104,11 @@ void client_session::ready() {
 }
 
 void client_session::undone(owed_reply& reply) {
-    if (reply.action == protocol::reply_action::swallow || reply.action == protocol::reply_action::own)
-        return;
+    const bool ours =
+        reply.action == protocol::reply_action::swallow || reply.action == protocol::reply_action::own;
+    if (ours && reply.kind == reply_kind::parse && reply.client != nullptr)
+        requests_.copy_skipped(reply.client->name());
+    if (ours) return;
     const bool parse_or_close = reply.kind == reply_kind::parse || reply.kind == reply_kind::close;
     if (parse_or_close && reply.client != nullptr) {
         requests_.statements().restore(*reply.client, std::move(reply.previous));

@@ -5,6 +5,7 @@
 #include "protocol/message_writer.hpp"
 #include "protocol/sqlstate.hpp"
 #include "proxy/session/client_session.hpp"
+#include "proxy/session/statement_shape.hpp"
 #include "proxy/worker_core.hpp"
 
 namespace pgmend::proxy {
@@ -213,6 +214,7 @@ bool client_session::own_query_over() {
             );
         }
         server_->settings = facts_.settings;
+        if (setting_up_) worker_.metrics().restore_seconds.record(worker_.env().now() - request_began_);
         phase_ = session_phase::active;
         setting_up_ = false;
         tell_parameters();
@@ -229,7 +231,19 @@ bool client_session::own_query_over() {
     }
     row_.reset();
     phase_ = session_phase::active;
+    if (requests_.judge_suspect(!facts_.pins.empty())) tell_of_leak();
     return true;
+}
+
+/// It is told once: from now on the server is asked each time it has run.
+void client_session::tell_of_leak() {
+    const std::string_view text = first_statement(server_->request.bytes());
+    log::warning(
+        "leaking_statement",
+        {{"client", peer_},
+         {"statement",
+          statement_shape(text, {facts_.told->standard_conforming_strings, facts_.told->ambiguous_encoding})}}
+    );
 }
 
 void client_session::give_back(bool client_gone) {
@@ -256,6 +270,7 @@ void client_session::give_back(bool client_gone) {
             pool_->abandon(server, touched, requests_.mid_message());
         }
     }
+    facts_.server_left();
     if (!client_gone) return;
     facts_.shared = nullptr;
     listening_.reset();

@@ -95,6 +95,7 @@ private:
     std::uint64_t epoch_ = 0;
     std::uint64_t doubts_ = 0;
     proxy::sequence_habits habits_;
+    pool::leak_suspects suspects_;
     proxy::relay_context context_{
         .statements = store_,
         .classifier = classifier_,
@@ -104,7 +105,8 @@ private:
         .doubts = doubts_,
         .held_message = 16384,
         .client_statements = 10,
-        .habits = habits_};
+        .habits = habits_,
+        .suspects = suspects_};
     proxy::session_facts facts_;
     std::unique_ptr<pool::server_connection> server_;
     proxy::request_relay relay_;

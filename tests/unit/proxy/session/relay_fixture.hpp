@@ -21,6 +21,7 @@ struct relay_world {
     std::uint64_t epoch = 0;
     std::uint64_t doubts = 0;
     proxy::sequence_habits habits;
+    pool::leak_suspects suspects;
     std::size_t held = 1 << 20;
     std::size_t limit = 1000;
     proxy::relay_context context() {
@@ -33,7 +34,8 @@ struct relay_world {
             .doubts = doubts,
             .held_message = held,
             .client_statements = limit,
-            .habits = habits};
+            .habits = habits,
+            .suspects = suspects};
     }
 };
 
