@@ -1,6 +1,7 @@
 """The virtual session: what one client alone may know of a server that many use."""
 
 import contextlib
+import re
 
 import wire
 from harness import check, poll, same
@@ -343,6 +344,47 @@ def pinned_sessions(t):
     same(second.rows("SHOW work_mem"), [["4MB"]])
 
 
+RULES = [{"database": "app", "user": "other", "session_state": "pin"}, {"user": "app", "session_state": "off"}]
+
+
+@test("sessions: session_state may differ by database and user, and where it is off a change ends with its request", pool=2,
+      settings={"pool": {"session_rules": RULES, "own_server": False}}, subjects=("pgmend",))
+def sessions_by_rule(t):
+    t.admin("SET ROLE app; CREATE TABLE drawn (id serial)")
+    first, second = t.wire(), t.wire()
+    ways = {"SET work_mem = '5MB'": "SHOW work_mem", "SELECT set_config('app.x', 'y', false)": "SELECT current_setting('app.x', true)",
+            "DO $$ BEGIN PERFORM set_config('app.x', 'z', false); END $$": "SELECT current_setting('app.x', true)",
+            "SET TimeZone = 'Asia/Tokyo'": "SHOW TimeZone", "SET application_name = 'x'": "SHOW application_name"}
+    for way, ask in ways.items():
+        before = first.value(ask) or ""
+        first.query(way)
+        same(first.value(ask) or "", before, f"forgotten: {way}")
+        same(second.value(ask) or "", before, f"met by nobody: {way}")
+        same(wire.rows_of(first.query(f"BEGIN; {way}; {ask}; COMMIT"))[-1] == [before], False, "but good in its own request")
+    first.query("CREATE TEMP TABLE mine (a int); PREPARE p AS SELECT 1; LISTEN c; SELECT pg_advisory_lock(5)")
+    for client in (first, second):
+        same(wire.sqlstates(client.query("SELECT * FROM mine")), ["42P01"])
+        same(wire.sqlstates(client.query("EXECUTE p")), ["26000"])
+        same(client.rows("SELECT * FROM pg_listening_channels()"), [])
+    poll(lambda: not t.admin("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"), "the lock is gone")
+    # Statements of the protocol are no state of the session: they are there as ever.
+    first.ask(wire.parse("s", "SELECT 'there'") + wire.SYNC)
+    first.query("INSERT INTO drawn DEFAULT VALUES; SET work_mem = '6MB'")
+    same(wire.rows_of(first.ask(wire.bind("", "s") + wire.execute() + wire.SYNC)), [["there"]])
+    check('pgmend_pins_total{reason="parameter"} 0' in t.subject.http("/metrics")[1], "nobody was pinned")
+    t.admin("DROP TABLE drawn")
+    # The other rule: who is pinned keeps its server from its first change on.
+    pinned = t.wire("other", "app")
+    pinned.query("SET work_mem = '7MB'")
+    same(pinned.value("SHOW work_mem"), "7MB")
+    check('pgmend_pins_total{reason="parameter"} 1' in t.subject.http("/metrics")[1], "pinned by its rule")
+    # And where no rule fits, what is set follows.
+    third = t.wire("other", "other")
+    third.query("SET work_mem = '8MB'")
+    same(third.value("SHOW work_mem"), "8MB")
+    check('pgmend_pins_total{reason="parameter"} 1' in t.subject.http("/metrics")[1], "not pinned")
+
+
 @test("leaks: what nobody could know of is found in an idle server, told, and ends with it", pool=1,
       settings={"pool": {"leak_check": "50ms"}}, subjects=("pgmend",))
 def found_leaks(t):
@@ -356,12 +398,30 @@ def found_leaks(t):
                 "'SELECT 1 FROM pg_advisory_lock(424242)'")
         client.query("SELECT quiet_thing()")
         client.close()
-        other = t.wire()
 
+        # Nobody asks for the server any more: it is looked at where it lies.
         def found():
-            other.query("SELECT 1")
             return "pgmend_session_leaks_total 1\n" in t.subject.http("/metrics")[1]
 
         poll(found, "the leak is counted")
         poll(lambda: not t.admin("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"), "the lock is gone")
         check("session_leak" in t.subject.log.read_text(), "and told")
+        # From now on the statement changes its session: the lock is its client's, who keeps the server, and nobody's leak.
+        owner, other = t.wire(), t.wire()
+        owner.query("SELECT quiet_thing()")
+        poll(lambda: 'leaking_statement' in t.subject.log.read_text(), "the statement is told by name")
+        check("SELECT quiet_thing ( )" in t.subject.log.read_text(), "in words")
+        check('pgmend_pins_total{reason="advisory_lock"} 1' in t.subject.http("/metrics")[1], "kept by evidence")
+        owner.query("SELECT pg_advisory_unlock(424242)")
+        same(other.rows("SELECT 1"), [["1"]], "and the server is free again")
+        same(len(re.findall(r"^pgmend_session_leaks_total 1$", t.subject.http("/metrics")[1], re.M)), 1)
+        # An idle server that nobody has used since is not asked again and again.
+        owner.close()
+        other.close()
+        asked = [0]
+
+        def settled():
+            before, asked[0] = asked[0], t.subject.http("/metrics")[1].split("pgmend_session_leak_checks_total ")[1].split()[0]
+            return before == asked[0]
+
+        poll(settled, "no more questions", step=0.3)

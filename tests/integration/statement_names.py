@@ -1,0 +1,101 @@
+"""SQL and the protocol speak of the same prepared statements: PREPARE, EXECUTE and DEALLOCATE among Parse, Bind and Close, in
+blocks, behind errors, in one write; every answer is the one a direct connection gives."""
+
+import random
+
+from differential import compare, q, x
+from registry import register
+from transcripts import Script, Step
+from wire import SYNC, bind, close, describe, execute, parse, query, run
+
+TESTS = []
+test = register(TESTS)
+MANY = ("pgmend", "direct")
+
+
+def spoken_scripts():
+    two = x(parse("s1", "SELECT 1"), parse("s2", "SELECT 2"))
+    both = x(bind("", "s1"), execute()), x(bind("", "s2"), execute())
+    yield Script("two names in one Query", [two, q("DEALLOCATE s1; DEALLOCATE s2"), *both])
+    yield Script("two names in one Query, the second unknown", [two, q("DEALLOCATE s1; DEALLOCATE nope"), *both])
+    yield Script("two names in one Query, then an error", [two, q("DEALLOCATE s1; SELECT 1/0; DEALLOCATE s2"), *both])
+    yield Script("one name twice in one Query", [two, q("DEALLOCATE s1; DEALLOCATE s1"), *both])
+    yield Script("used and forgotten in one Query", [two, q("EXECUTE s1; DEALLOCATE s1; EXECUTE s2; EXECUTE s1"), *both])
+    yield Script("forgotten and prepared anew in one Query", [two, q("DEALLOCATE s1; PREPARE s1 AS SELECT 3; EXECUTE s1"), *both,
+                 q("EXECUTE s1; DEALLOCATE s1"), *both])
+    yield Script("all forgotten and prepared anew in one Query", [two, q("DEALLOCATE ALL; PREPARE s2 AS SELECT 4"), *both,
+                 q("DEALLOCATE ALL"), *both])
+    yield Script("prepared by SQL, closed by the protocol", [q("PREPARE s1 AS SELECT 5"), x(bind("", "s1"), execute()),
+                 x(close("S", "s1")), q("EXECUTE s1"), x(parse("s1", "SELECT 6")), q("EXECUTE s1"), q("PREPARE s1 AS SELECT 7")])
+    yield Script("many names in one Query", [x(*[parse(f"n{i}", f"SELECT {i}") for i in range(40)]),
+                 q("; ".join(f"EXECUTE n{i}" for i in range(40))), q("; ".join(f"DEALLOCATE n{i}" for i in range(40))),
+                 x(bind("", "n39"), execute())])
+    yield Script("by the extended protocol in one group", [two, x(run("DEALLOCATE s1"), run("DEALLOCATE s2")), *both,
+                 x(parse("s1", "SELECT 8"), run("EXECUTE s1"), run("DEALLOCATE s1"), parse("s1", "SELECT 9"), run("EXECUTE s1"))])
+    yield Script("in a block that is rolled back", [two, q("BEGIN"), q("DEALLOCATE s1; PREPARE p AS SELECT 10"), q("SELECT 1/0"),
+                 q("ROLLBACK"), *both, q("EXECUTE p"), q("DEALLOCATE p")])
+
+
+@test("names: SQL forgets and prepares what the protocol has prepared, several names in one Query", pool=3, subjects=MANY)
+def spoken_of(t):
+    compare(t, list(spoken_scripts()), True)
+
+
+NAMES = ("s1", "s2", "s3", '"S 4"')
+EXTENDED = tuple(name.strip('"') for name in NAMES)
+
+
+def clause(pick, name=None):
+    name = name or pick.choice(NAMES)
+    return pick.choice((f"DEALLOCATE {name}", f"DEALLOCATE {name}", f"EXECUTE {name}", f"EXECUTE {name}",
+                        f"PREPARE {name} AS SELECT 'sql {pick.randint(1, 9)}'", "DEALLOCATE ALL", "SELECT 1",
+                        pick.choice(("SELECT 1/0", "DISCARD ALL", "DEALLOCATE PREPARE s1", "SELECT 2; SELECT 3",
+                                     "EXPLAIN (COSTS off) EXECUTE s1", "SAVEPOINT a", "ROLLBACK TO a"))))
+
+
+def group(pick):
+    """Some messages of the extended protocol; the caller puts a Sync behind them."""
+    data = b""
+    for _ in range(pick.randint(0, 4)):
+        name = pick.choice(("", *EXTENDED))
+        habit = pick.randint(0, 6)
+        if habit == 0:
+            data += parse(name, f"SELECT 'protocol {pick.randint(1, 9)}'")
+        elif habit <= 2:
+            data += bind("", name) + (describe("P", "") if pick.random() < 0.3 else b"") + execute()
+        elif habit == 3:
+            data += close("S", name)
+        elif habit == 4:
+            data += describe("S", name)
+        else:
+            data += run(clause(pick).split(";")[0])
+    return data
+
+
+def mixed(seed):
+    pick = random.Random(seed)
+    steps = []
+    for _ in range(pick.randint(4, 12)):
+        data, count = b"", 0
+        for _ in range(pick.choice((1, 1, 2, 4, 8))):
+            habit = pick.random()
+            if habit < 0.5:
+                data += group(pick) + SYNC
+            elif habit < 0.9:
+                # Often all of one name: forgotten, prepared anew, used.
+                name = pick.choice((None, *NAMES))
+                data += query("; ".join(clause(pick, name) for _ in range(pick.choice((1, 1, 2, 3, 5)))))
+            else:
+                data += query(pick.choice(("BEGIN", "COMMIT", "ROLLBACK", "BEGIN")))
+            count += 1
+        steps.append(Step(data, "Z", count))
+    return Script(f"names {seed}", [*steps, q("ROLLBACK"), *[x(bind("", name), execute()) for name in EXTENDED],
+                                    *[q(f"EXECUTE {name}") for name in NAMES]])
+
+
+@test("names: random scripts that speak of statements in both languages get the answers of a direct connection", pool=3,
+      seconds=150, subjects=MANY)
+def random_names(t):
+    count = 60 if t.quick else 250
+    seed = t.run.options.seed
+    compare(t, [mixed(seed * 1000 + i) for i in range(count)], True)
