@@ -260,6 +260,7 @@ if [[ $mode == --full ]]; then
     finish build-fuzz
     run fuzz "$python" tests/fuzz/run.py ${mode:+"$mode"}
     run conformance "$python" tests/conformance/run.py
+    run mutations "$python" tests/mutations/run.py
 fi
 run gates "$python" tests/bench/gates ${mode:+"$mode"}
 
