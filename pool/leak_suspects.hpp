@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdint>
 #include <unordered_map>
+#include <utility>
 
 namespace pgmend::pool {
 
@@ -21,10 +22,22 @@ public:
     }
     void clear() noexcept { shapes_.fill(0); }
     const std::array<std::uint64_t, 16>& all() const noexcept { return shapes_; }
+    /// It is a suspect, and the server will be asked when its request is over.
+    void suspect(std::uint64_t shape) noexcept {
+        several_ = several_ || (suspect_ != 0 && suspect_ != shape);
+        suspect_ = shape;
+    }
+    /// The only suspect of the request; 0: there was none, or several that nothing tells apart. Told once.
+    std::uint64_t take_suspect() noexcept {
+        const std::uint64_t suspect = std::exchange(suspect_, 0);
+        return std::exchange(several_, false) ? 0 : suspect;
+    }
 
 private:
     std::array<std::uint64_t, 16> shapes_{};
     std::size_t at_ = 0;
+    std::uint64_t suspect_ = 0;
+    bool several_ = false;
 };
 
 class leak_suspects {

@@ -364,10 +364,9 @@ std::uint64_t request_relay::shape_of(const protocol::statement_ref& statement) 
     return statement->shape == 1 ? 0 : statement->shape;
 }
 
-bool request_relay::judge_suspect(bool left) {
-    const std::uint64_t suspect = std::exchange(suspect_, 0);
-    const bool alone = !std::exchange(several_suspects_, false);
-    if (suspect == 0 || !alone || context_.suspects.convicted(suspect)) return false;
+bool request_relay::judge_suspect(pool::server_connection& server, bool left) {
+    const std::uint64_t suspect = server.ran.take_suspect();
+    if (suspect == 0 || context_.suspects.convicted(suspect)) return false;
     context_.suspects.judge(suspect, left);
     return left;
 }
@@ -379,8 +378,7 @@ void request_relay::note(
     server_->ran.add(shape);
     if (!context_.suspects.empty() && facts_.pins.empty() && context_.suspects.suspected(shape)) {
         facts_.suspect();
-        several_suspects_ = several_suspects_ || (suspect_ != 0 && suspect_ != shape);
-        suspect_ = shape;
+        server_->ran.suspect(shape);
     }
     if (may_write(traits)) may_have_written_ = true;
     if (has(traits.control, protocol::transaction_control::commit | protocol::transaction_control::prepare |

@@ -132,9 +132,9 @@ public:
     void request_over() noexcept {
         may_have_written_ = commit_sent_ = chain_sent_ = may_survive_ = outside_effects_ = false;
     }
-    /// The server is lost, and the last thing it answered was the end of a transaction. Takes ReadyForQuery for answered
-    /// where nothing else is owed before it; says in `ready_owed` whether the client waits for it already, or has not sent
-    /// its Sync yet. False when more was asked of the server.
+    /// The server is lost, and the last thing it answered was the end of a transaction. Takes ReadyForQuery
+    /// for answered where nothing else is owed before it; says in `ready_owed` whether the client waits for
+    /// it already, or has not sent its Sync yet. False when more was asked of the server.
     bool end_answered_group(pool::server_connection& server, bool& ready_owed);
 
     /// What the client still waits for when its server is lost, in order.
@@ -164,7 +164,7 @@ public:
     protocol::statement_kind kind_in_front(std::span<const std::byte> data) const;
     /// The server was asked what the request has left in it. Returns whether its statement is the one that
     /// leaks, for the first time.
-    bool judge_suspect(bool left);
+    bool judge_suspect(pool::server_connection& server, bool left);
     /// What the request did to the catalog, told once.
     enum class catalog_change : std::uint8_t {
         none,
@@ -280,9 +280,6 @@ private:
     bool outside_effects_ = false;
     lost_block lost_block_ = lost_block::none;
     catalog_change catalog_change_ = catalog_change::none;
-    /// The only statement of the request under suspicion of leaking; 0: none, or several.
-    std::uint64_t suspect_ = 0;
-    bool several_suspects_ = false;
     std::string_view violation_;
 
     // Of the call under way.

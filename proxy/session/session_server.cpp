@@ -231,7 +231,7 @@ bool client_session::own_query_over() {
     }
     row_.reset();
     phase_ = session_phase::active;
-    if (requests_.judge_suspect(!facts_.pins.empty())) tell_of_leak();
+    if (requests_.judge_suspect(*server_, !facts_.pins.empty())) tell_of_leak();
     return true;
 }
 

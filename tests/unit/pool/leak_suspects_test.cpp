@@ -34,6 +34,20 @@ TEST_CASE("leaks: a connection remembers the last different shapes, and what has
     CHECK(nobody.empty());
 }
 
+TEST_CASE("leaks: the only suspect of a request is told once, several are not told apart", "[pool]") {
+    recent_shapes recent;
+    CHECK(recent.take_suspect() == 0);
+    recent.suspect(7);
+    recent.suspect(7);
+    CHECK(recent.take_suspect() == 7);
+    CHECK(recent.take_suspect() == 0);
+    recent.suspect(7);
+    recent.suspect(8);
+    CHECK(recent.take_suspect() == 0);
+    recent.suspect(8);
+    CHECK(recent.take_suspect() == 8);
+}
+
 TEST_CASE("leaks: a suspect that leaks is convicted for good", "[pool]") {
     leak_suspects suspects;
     suspects.accuse(ran({7}));
