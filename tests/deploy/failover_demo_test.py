@@ -56,12 +56,13 @@ def test_check(here):
 def test_error_is_a_failure(here):
     """With a pgmend that does not hold, the application is told of the outage, and so is whoever runs the check."""
     state = here.directory()
-    careless = state / "pgmend"
+    careless = state / "careless"
     careless.write_text(f"#!/bin/sh\nPGMEND_HOLD_TIMEOUT=1ms exec {here.binary} \"$@\"\n")
     careless.chmod(0o755)
     process = demo(here, state, "--check", binary=careless)
     output, _ = process.communicate(timeout=120)
     same(process.returncode, 1, output)
+    check("no server could be reached in time" in output, f"in the application's own words:\n{output}")
     nothing_left(state)
 
 
