@@ -65,6 +65,13 @@ private:
     std::string name_;
 };
 
+/// What a message leaves behind when it has ended its transaction for good.
+enum class transaction_end : std::uint8_t {
+    unknown,  ///< it does not end one, or more comes behind that, or nobody looked
+    idle,
+    chained,  ///< AND CHAIN: the next transaction
+};
+
 struct owed_reply {
     reply_kind kind = reply_kind::sync;
     reply_action action = reply_action::forward;
@@ -73,7 +80,8 @@ struct owed_reply {
     /// a client's name, known or not.
     bool named_on_server = false;
     description answer = description::unread;
-    bool failed = false;        ///< the error was this message's own; those behind it were skipped
+    bool failed = false;  ///< the error was this message's own; those behind it were skipped
+    transaction_end ends = transaction_end::unknown;
     std::uint32_t group = 0;    ///< of messages between two Syncs; given by the queue
     std::uint64_t evicted = 0;  ///< a Close of ours: the statement it was to take from the server
     statement_ref statement;
@@ -97,6 +105,7 @@ public:
         reply.error = substitute_error::none;
         reply.named_on_server = reply.failed = false;
         reply.answer = description::unread;
+        reply.ends = transaction_end::unknown;
         reply.group = group_;
         reply.evicted = 0;
         reply.client = nullptr;
@@ -177,8 +186,8 @@ public:
         return true;
     }
 
-    /// The messages of an extended group have all been answered, and its Sync will not come here. False when the queue
-    /// owes something, or skips.
+    /// The messages of an extended group have all been answered, and its Sync will not come here. False when
+    /// the queue owes something, or skips.
     bool end_group() noexcept {
         if (!empty() || skipping_ || copying_in_) return false;
         group_open_ = false;

@@ -207,6 +207,11 @@ private:
     bool must_tell_lost_block();
     bool tell_lost_block();
     bool settle_commit();
+    void note_committed() noexcept;
+    void forget_answers() noexcept {
+        committed_ = false;
+        answered_end_ = protocol::transaction_end::unknown;
+    }
     bool enter_lost_block();
     bool lost_block_entered();
     void hold_back_unsaid() {
@@ -260,8 +265,9 @@ private:
     bool own_ran_out_of_time_ = false;
     std::uint8_t own_repeats_ = 0;
     bool request_failed_ = false;
-    bool commit_answered_ = false;    ///< the last CommandComplete was a transaction's end for good
-    bool committed_ = false;          ///< one of those since ReadyForQuery was
+    bool committed_ = false;  ///< a transaction was, since ReadyForQuery
+    /// What the last CommandComplete was of.
+    protocol::transaction_end answered_end_ = protocol::transaction_end::unknown;
     bool server_said_goodbye_ = false;
     bool too_many_owed_ = false;
     bool counted_active_ = false;

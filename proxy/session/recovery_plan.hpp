@@ -24,7 +24,7 @@ struct loss {
     protocol::transaction_status status = protocol::transaction_status::idle;  ///< as last reported
     bool may_have_written = false;
     bool commit_sent = false;
-    bool committed = false;  ///< one has been answered, but not ReadyForQuery behind it
+    bool committed = false;    ///< one has been answered, but not ReadyForQuery behind it
     bool may_survive = false;  ///< holds what a FATAL does not undo: it commits by itself, or acts elsewhere
     bool outside_effects = false;  ///< it may have ended the server's session itself
     std::uint32_t attempts = 0;    ///< times this request was sent again already

@@ -22,12 +22,15 @@ void undo_all(pool::server_connection& server, pool::reply_sink& sink) {
     }
 }
 
-/// Whether a CommandComplete is of a statement whose effects are those of its transaction, and which says nothing of the
-/// session.
+/// Whether a CommandComplete is of a statement whose effects are those of its transaction, and which says
+/// nothing of the session.
 bool of_data(protocol::byte_view message) noexcept {
     const std::string_view tag = protocol::as_text(message.subspan(protocol::frame_header_size));
-    static constexpr std::array<std::string_view, 5> known{"INSERT ", "UPDATE ", "DELETE ", "SELECT ", "MERGE "};
-    return std::any_of(known.begin(), known.end(), [tag](std::string_view each) { return tag.starts_with(each); });
+    static constexpr std::array<std::string_view, 5> known{
+        "INSERT ", "UPDATE ", "DELETE ", "SELECT ", "MERGE "};
+    return std::any_of(known.begin(), known.end(), [tag](std::string_view each) {
+        return tag.starts_with(each);
+    });
 }
 
 /// The types of whole messages one behind the other; the last one may be cut off. False where one is not
@@ -44,7 +47,8 @@ bool only(std::string_view allowed, protocol::byte_view messages) noexcept {
 }
 
 struct asked {
-    bool names = false;   ///< names of prepared statements are made or given up: what was answered of that is done
+    bool names =
+        false;  ///< names of prepared statements are made or given up: what was answered of that is done
     bool simple = false;  ///< a simple Query or FunctionCall is among it
 };
 
@@ -65,7 +69,8 @@ asked what_was_asked(protocol::byte_view messages) noexcept {
 }  // namespace
 
 bool may_be_unsaid(const pool::gather& answer, const pool::request_record& request) noexcept {
-    // CommandComplete of a simple Query stands behind its commit; in the extended protocol the commit comes with Sync.
+    // CommandComplete of a simple Query stands behind its commit; in the extended protocol the commit comes
+    // with Sync.
     const asked what = what_was_asked(request.bytes());
     std::string_view allowed = "12tTnDsINC";
     if (what.names) allowed.remove_prefix(1);
@@ -80,9 +85,7 @@ bool request_relay::end_answered_group(pool::server_connection& server, bool& re
     ready_owed = !server.owed.empty();
     if (!ready_owed) return server.owed.end_group();
     const reply_kind kind = server.owed.front().kind;
-    // Of a Query with several statements only its ReadyForQuery says that all are done.
-    const bool end = kind == reply_kind::sync || (kind == reply_kind::query && !may_survive_);
-    return end && server.owed.ready();
+    return (kind == reply_kind::sync || kind == reply_kind::query) && server.owed.ready();
 }
 
 request_relay::unanswered request_relay::lose(

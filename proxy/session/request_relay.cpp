@@ -386,7 +386,12 @@ void request_relay::note(
                                 protocol::transaction_control::hidden)) {
         commit_sent_ = true;
     }
-    if (has(traits.control, protocol::transaction_control::chain)) chain_sent_ = true;
+    ends_ = protocol::transaction_end::unknown;
+    if (!traits.multiple &&
+        has(traits.control, protocol::transaction_control::commit | protocol::transaction_control::prepare)) {
+        ends_ = has(traits.control, protocol::transaction_control::chain) ? protocol::transaction_end::chained
+                                                                          : protocol::transaction_end::idle;
+    }
     if (survives_errors(traits)) may_survive_ = true;
     if (has(traits.effects, session_effect::outside_effects)) outside_effects_ = true;
     const bool idle = server_->status == protocol::transaction_status::idle && server_->owed.empty() &&
@@ -441,7 +446,9 @@ request_relay::outcome request_relay::query() {
     note(traits, text, shape);
     if (names_statements) materialize(text, reply_action::own);
     // A simple Query drops the unnamed statement, ours and the server's.
-    owe(reply_kind::query).previous = std::exchange(statements_.unnamed, {});
+    owed_reply& reply = owe(reply_kind::query);
+    reply.previous = std::exchange(statements_.unnamed, {});
+    reply.ends = ends_;
     portal_ = {};
     server_->statements.drop_unnamed();
     pass_through();

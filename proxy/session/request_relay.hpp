@@ -124,17 +124,16 @@ public:
     // What the request may have done so far, by what was sent of it.
     bool may_have_written() const noexcept { return may_have_written_; }
     bool commit_sent() const noexcept { return commit_sent_; }
-    /// It ended a transaction with AND CHAIN.
-    bool chain_sent() const noexcept { return chain_sent_; }
     /// It holds something that an error does not undo: it may commit by itself, or acts elsewhere.
     bool may_survive() const noexcept { return may_survive_; }
     bool outside_effects() const noexcept { return outside_effects_; }
     void request_over() noexcept {
-        may_have_written_ = commit_sent_ = chain_sent_ = may_survive_ = outside_effects_ = false;
+        may_have_written_ = commit_sent_ = may_survive_ = outside_effects_ = false;
     }
-    /// The server is lost, and the last thing it answered was the end of a transaction. Takes ReadyForQuery
-    /// for answered where nothing else is owed before it; says in `ready_owed` whether the client waits for
-    /// it already, or has not sent its Sync yet. False when more was asked of the server.
+    /// The server is lost, and the last thing it answered was the end of a transaction (`transaction_end`).
+    /// Takes ReadyForQuery for answered where nothing else is owed before it; says in `ready_owed` whether
+    /// the client waits for it already, or has not sent its Sync yet. False when more was asked of the
+    /// server.
     bool end_answered_group(pool::server_connection& server, bool& ready_owed);
 
     /// What the client still waits for when its server is lost, in order.
@@ -275,7 +274,7 @@ private:
     bool undecided_ = false;  ///< a message waits until an earlier group has told what a name stands for
     bool may_have_written_ = false;
     bool commit_sent_ = false;
-    bool chain_sent_ = false;
+    protocol::transaction_end ends_ = protocol::transaction_end::unknown;  ///< of the statement noted last
     bool may_survive_ = false;
     bool outside_effects_ = false;
     lost_block lost_block_ = lost_block::none;

@@ -472,8 +472,11 @@ request_relay::outcome request_relay::execute() {
     } else {
         context_.metrics.queries.add();
         if (portal_forgets_) barrier_ = barrier::after_sync;
+        ends_ = protocol::transaction_end::unknown;
     }
-    return forward(reply_kind::execute);
+    owe(reply_kind::execute).ends = ends_;
+    pass_through();
+    return outcome::done;
 }
 
 }  // namespace pgmend::proxy

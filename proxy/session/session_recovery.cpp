@@ -133,7 +133,7 @@ bool client_session::lost_server() {
     const bool ours_alone = phase_ == session_phase::surveying || phase_ == session_phase::restoring ||
                             phase_ == session_phase::failing;
     survey_.reset();
-    if (commit_answered_ && !settle_commit()) return false;
+    if (answered_end_ != protocol::transaction_end::unknown && !settle_commit()) return false;
     if (ours_alone && taken_for_request_ && facts_.pins.empty() && server_->owed.size() <= 1) {
         // Nothing of the client's has reached this server: another one will do.
         note_recovery({recovery::send_again, recovery_reason::nothing_sent});
@@ -166,15 +166,18 @@ bool client_session::lost_server() {
     return answer_lost(left, step);
 }
 
-/// The transaction's end was answered, and then the server went: in the extended protocol it may take its leave between
-/// that and ReadyForQuery. What was done stays done, so the client gets what is missing of the answer. What comes now
-/// is a loss between two requests. False when the session is over.
+/// The transaction's end was answered, and then the server went: in the extended protocol it may take its
+/// leave between that and ReadyForQuery. What was done stays done, so the client gets what is missing of the
+/// answer. What comes now is a loss between two requests. False when the session is over.
 bool client_session::settle_commit() {
     bool ready_owed = false;
     if (server_->body_left != 0 || !requests_.end_answered_group(*server_, ready_owed)) return true;
-    server_->status = requests_.chain_sent() ? transaction_status::in_block : transaction_status::idle;
+    const bool chained = answered_end_ == protocol::transaction_end::chained;
+    server_->status = chained ? transaction_status::in_block : transaction_status::idle;
     if (!ready_owed) {
-        request_failed_ = commit_answered_ = committed_ = false;
+        request_failed_ = false;
+        forget_answers();
+        note_committed();
         return true;
     }
     ready();
@@ -194,7 +197,8 @@ bool client_session::send_again(pool::server_connection& server) {
     const std::vector<std::byte> request = server.request.take();
     facts_.rewound();
     last_words();
-    request_failed_ = commit_answered_ = committed_ = false;
+    request_failed_ = false;
+    forget_answers();
     forget_server();
     in_.put_back(request);
     want_ = 0;
@@ -306,7 +310,8 @@ bool client_session::answer_lost(const request_relay::unanswered& left, const re
     facts_.rewound();
     requests_.request_over();
     mishap_.reset();
-    request_failed_ = commit_answered_ = committed_ = false;
+    request_failed_ = false;
+    forget_answers();
     phase_ = session_phase::idle;
     if (!send_made(frames)) return false;
     return consume_requests();
@@ -339,9 +344,7 @@ bool client_session::tell_lost_block() {
     bool needs_ready = false;
     const std::size_t consumed = requests_.refuse_front(in_.bytes(), needs_ready);
     if (needs_ready) {
-        writer.ready_for_query(
-            over ? transaction_status::idle : transaction_status::failed
-        );
+        writer.ready_for_query(over ? transaction_status::idle : transaction_status::failed);
     }
     in_.consume(consumed);
     worker_.metrics().errors.add();

@@ -76,8 +76,10 @@ void client_session::command_complete(std::string_view tag) {
     if (tag == "DEALLOCATE ALL" || tag == "DISCARD ALL") requests_.all_deallocated();
     if (tag == "DEALLOCATE") requests_.deallocated();
     if (listening_) note_tag(tag);
-    commit_answered_ = tag == "COMMIT" || tag == "PREPARE TRANSACTION";
-    committed_ = committed_ || commit_answered_;
+    const bool commit = tag == "COMMIT" || tag == "PREPARE TRANSACTION";
+    answered_end_ =
+        commit && !server_->owed.empty() ? server_->owed.front().ends : protocol::transaction_end::unknown;
+    committed_ = committed_ || commit;
     if (!request_failed_) {
         facts_.completed(tag, {server_->settings, server_->reported_at_login}, worker_.parameters());
     }
@@ -89,7 +91,8 @@ void client_session::ready() {
         return;
     }
     if (listening_ && server_->status == transaction_status::idle) settle_unlistens();
-    request_failed_ = commit_answered_ = committed_ = false;
+    request_failed_ = false;
+    forget_answers();
     facts_.ready();
     pool::traffic_stats& traffic = pool_->traffic();
     const auto now = worker_.env().now();
@@ -99,7 +102,11 @@ void client_session::ready() {
     if (server_->status != transaction_status::idle) return;
     worker_.metrics().transactions.add();
     ++traffic.transactions;
-    // More of the request may follow, but what has changed in the session so far is committed.
+    note_committed();
+}
+
+/// More of the request may follow, but what has changed in the session so far is committed.
+void client_session::note_committed() noexcept {
     if (facts_.in_doubt() || !facts_.pins.empty()) session_changed_ = true;
 }
 

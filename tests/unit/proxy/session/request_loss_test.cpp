@@ -193,7 +193,8 @@ TEST_CASE("request loss: the beginning of an answer is unsaid where nothing in i
     CHECK(unsaid(bind_complete() + complete("INSERT 0 1"), unnamed));
     CHECK_FALSE(unsaid(rows + complete("SELECT 1"), query("select 1")));
     CHECK_FALSE(unsaid(rows + complete("SELECT 1"), unnamed + query("select 1")));
-    for (const auto* tag : {"COMMIT", "SET", "DISCARD ALL", "DEALLOCATE", "PREPARE TRANSACTION", "CREATE TABLE"}) {
+    for (const auto* tag :
+         {"COMMIT", "SET", "DISCARD ALL", "DEALLOCATE", "PREPARE TRANSACTION", "CREATE TABLE"}) {
         CAPTURE(tag);
         CHECK_FALSE(unsaid(bind_complete() + complete(tag), unnamed));
     }
