@@ -17,15 +17,10 @@ import traceback
 
 import harness
 
-MODULES = ["clients", "node_clients", "differential", "isolation", "rules", "hidden", "session", "vanish", "cancelling", "bulk",
-           "crowd", "hostile", "login", "secure", "libpq_ways", "access", "matrix", "operation", "replication",
-<<<<<<< HEAD
-           "regressions", "healing", "breakers", "plans", "pipelines", "drivers", "postgres_tools", "console",
-           "reloading"]
-=======
-           "regressions", "healing", "plans", "pipelines", "statement_names", "applications", "drivers", "postgres_tools",
-           "console", "reloading"]
->>>>>>> 442aded (tests: random talk of statements in both languages, whole applications among clients that come and go, session rules)
+MODULES = ["clients", "node_clients", "differential", "isolation", "rules", "hidden", "session", "vanish", "cancelling",
+           "bulk", "crowd", "hostile", "login", "secure", "libpq_ways", "access", "matrix", "operation", "replication",
+           "regressions", "healing", "breakers", "plans", "pipelines", "statement_names", "applications", "drivers",
+           "postgres_tools", "console", "reloading"]
 # What runs against a pgmend built with a sanitizer: drivers and every kind of traffic, without the tests that
 # measure its memory or its time.
 SANITIZED = ["clients", "node_clients", "differential", "isolation", "hidden", "session", "vanish", "cancelling",
