@@ -132,4 +132,14 @@ RULES = (
     Rule("idle connections are in the way of no DROP DATABASE",
          "proxy/session/request_relay.cpp", "    if (logins) context_.logins->about_logins(text);\n", "",
          "databases: idle connections"),
+    # ---- healing
+    Rule("a server that fails again and again is spared",
+         "health/breaker.cpp", "    if (limits_.failures != 0 && in_a_row_ >= limits_.failures) {", "    if (false) {",
+         "breakers: a server that has no slot left"),
+    Rule("a server without an alternative is tried however often it failed",
+         "proxy/servers/backend_cluster.cpp", "!patient || breakers_.admits_if_alone(place)", "!patient && place == 0",
+         "breakers: a server that has no slot left"),
+    Rule("what was sent again once waits before it is sent again",
+         "proxy/session/session_recovery.cpp", "    if (pause > pause.zero()) {", "    if (false) {",
+         "retries:"),
 )
