@@ -61,6 +61,7 @@ asio::awaitable<void> health_monitor::run(std::size_t node) {
         if (const auto heard = options_.last_heard(node); heard != config::time_point{}) {
             plan_.traffic(node, traffic_evidence::alive, heard);
         }
+        if (options_.observed) options_.observed(node, seen);
         const watch_step step = plan_.observed(node, seen, now);
         took_step(node, step, seen.message.empty() ? label_word(seen.result) : seen.message);
     }
@@ -70,6 +71,12 @@ void health_monitor::traffic(std::size_t node, traffic_evidence what) {
     if (stopped_ || node >= watches_.size()) return;
     took_step(node, plan_.traffic(node, what, options_.clock()), "traffic");
     watches_[node]->timer.cancel();
+}
+
+void health_monitor::look_now() {
+    // A broken connection changes nothing that is believed, and asks for a look.
+    for (std::size_t node = 0; node < watches_.size(); ++node)
+        traffic(node, traffic_evidence::reset);
 }
 
 void health_monitor::took_step(std::size_t node, const watch_step& step, std::string_view cause) {

@@ -29,6 +29,8 @@ struct monitor_options {
     /// When any worker last heard from the server; the beginning of time when none has.
     std::function<config::time_point(std::size_t node)> last_heard;
     std::function<void(topology_snapshot)> publish;
+    /// A check has ended; may be empty.
+    std::function<void(std::size_t node, const observation&)> observed;
 };
 
 class health_monitor {
@@ -46,6 +48,8 @@ public:
     void stop();
     /// A worker met something: a look follows at once.
     void traffic(std::size_t node, traffic_evidence what);
+    /// Somebody wants to know: a look at every server follows at once.
+    void look_now();
     topology_snapshot picture() const noexcept { return published_; }
 
 private:

@@ -21,7 +21,6 @@ constexpr auto quiet_poll = std::chrono::milliseconds{20};
 constexpr auto empty_poll = std::chrono::milliseconds{100};
 constexpr int looks_until_empty = 10;
 constexpr auto longest_end = std::chrono::seconds{3};   // for closing servers in order
-constexpr auto live_within = std::chrono::seconds{5};   // a loop ticks once a second even when idle
 constexpr auto names_within = std::chrono::seconds{2};  // for the first lookups at start
 
 /// As many descriptors as the system lets us have.
@@ -86,20 +85,9 @@ server::server(std::shared_ptr<const config::settings> settings, config::load_so
           {[this] { return monitor_->picture(); }, [this] { stop_accepting(); }, [this] { end(); },
            [this] { return reload(); },
            [this](const std::string& key, const std::string& value) { return set(key, value); }}
-      ) {}
-
-http_providers server::providers() {
-    http_providers all;
-    all.metrics = [this] { return metrics_.render(); };
-    all.live = [this] { return live(); };
-    all.ready = [this] { return ready(); };
-    if (settings_->http.quit() == config::quit_from::loopback) {
-        all.quit = [this] {
-            if (stage_ < stage::draining) drain();
-        };
-    }
-    return all;
-}
+      ),
+      checks_(settings_->upstream.servers().size(), settings_->ledger.events()),
+      api_(control_, sources_of_api(), random_secret()) {}
 
 std::string server::open() {
     descriptor_limit_ = raise_descriptor_limit();
@@ -173,6 +161,7 @@ void server::run() {
     announce();
     files_.start();
     desk_.start(workers_, listener_.port());
+    started_ = true;
     memory_.start();
     manager_.ready([this] { return live().ok; });
     if (predecessor_ >= 0) {
@@ -213,6 +202,9 @@ void server::watch_servers() {
         for (const auto& worker : workers_) {
             worker->post([picture](worker_core& core) { core.update(picture); });
         }
+    };
+    options.observed = [this](std::size_t node, const health::observation& seen) {
+        checks_.add(node, seen, std::chrono::steady_clock::now());
     };
     monitor_ = std::make_unique<health::health_monitor>(
         control_, *health_cells_, std::move(watched), std::move(options)
@@ -474,27 +466,6 @@ std::vector<std::string> server::take_settings(config::reload_result result) {
     }
     log::info("settings_taken", {{"changed", result.changed.size()}, {"waiting", result.waiting.size()}});
     return {};
-}
-
-health_answer server::live() {
-    const auto now = std::chrono::steady_clock::now();
-    std::vector<std::uint64_t> turns;
-    for (const auto& worker : workers_) {
-        turns.push_back(worker->turns());
-    }
-    const bool moved = turns_seen_.size() != turns.size() ||
-                       std::equal(turns.begin(), turns.end(), turns_seen_.begin(), std::greater<>{});
-    if (moved) {
-        turns_seen_ = std::move(turns);
-        turns_at_ = now;
-    }
-    if (now - turns_at_ > live_within) return {false, "a worker does not answer\n"};
-    return {true, "live\n"};
-}
-
-health_answer server::ready() const {
-    if (stage_ != stage::serving) return {false, "draining\n"};
-    return {true, "ready\n"};
 }
 
 }  // namespace pgmend::proxy

@@ -13,8 +13,10 @@
 #include "config/log.hpp"
 #include "config/metrics_registry.hpp"
 #include "config/settings.hpp"
+#include "health/check_history.hpp"
 #include "health/health_monitor.hpp"
 #include "proxy/admin/admin_desk.hpp"
+#include "proxy/admin/http_api.hpp"
 #include "proxy/login/live_files.hpp"
 #include "proxy/process/http_endpoint.hpp"
 #include "proxy/process/listener.hpp"
@@ -70,6 +72,7 @@ private:
     health_answer live();
     health_answer ready() const;
     http_providers providers();
+    api_sources sources_of_api();
 
     std::shared_ptr<const config::settings> settings_;
     const config::load_sources sources_;
@@ -92,6 +95,9 @@ private:
     std::unique_ptr<health::health_monitor> monitor_;
     std::vector<std::unique_ptr<worker>> workers_;
     admin_desk desk_;
+    health::check_history checks_;
+    http_api api_;
+    bool started_ = false;  ///< clients are let in
     std::vector<std::uint64_t> turns_seen_;
     std::chrono::steady_clock::time_point turns_at_{};
     std::uint64_t descriptor_limit_ = 0;

@@ -42,6 +42,10 @@ public:
     /// Begins to answer, and to take averages. The workers must outlive the control thread's run.
     void start(const std::vector<std::unique_ptr<worker>>& workers, std::uint16_t port);
     void adopt(std::shared_ptr<const config::settings> settings) { settings_ = std::move(settings); }
+    /// What SHOW is made of, for others than the console. The answer comes later, on the control thread.
+    void facts(facts_wanted wanted, std::function<void(admin_facts)> done);
+    /// At most `most` of the latest acts of healing of all workers, the oldest first.
+    void events(std::size_t most, std::function<void(std::vector<healing_event>)> done);
     /// For workers' consoles; any thread may call it.
     console_port port();
 

@@ -25,6 +25,7 @@
 #include <array>
 #include <list>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <tuple>
 #include <utility>
@@ -49,19 +50,26 @@ constexpr std::string_view exposition = "text/plain; version=0.0.4; charset=utf-
 struct answer {
     http::status status;
     std::string body;
-    std::string_view content_type = plain_text;
+    std::string content_type = std::string(plain_text);
     std::string_view allowed = "GET, HEAD";
+    std::string challenge = {};
 };
 
 answer health(const health_answer& what) {
     return {what.ok ? http::status::ok : http::status::service_unavailable, what.reason + "\n"};
 }
 
+/// What anybody may ask: an orchestrator has no password.
+bool is_open(std::string_view path) {
+    return path == "/metrics" || path == "/startup" || path == "/live" || path == "/ready";
+}
+
 /// For a Job: its application is done, and pgmend, which it runs beside, has no way to know.
 answer quit(const http_providers& providers, http::verb method, bool from_here) {
     if (!providers.quit) return {http::status::not_found, "http.quit lets nobody end pgmend.\n"};
     if (method != http::verb::post)
-        return {http::status::method_not_allowed, "Only POST is understood.\n", plain_text, "POST"};
+        return {
+            http::status::method_not_allowed, "Only POST is understood.\n", std::string(plain_text), "POST"};
     if (!from_here) return {http::status::forbidden, "Only from this machine.\n"};
     providers.quit();
     return {http::status::ok, "draining\n"};
@@ -70,13 +78,16 @@ answer quit(const http_providers& providers, http::verb method, bool from_here) 
 answer dispatch(const http_providers& providers, http::verb method, std::string_view target, bool from_here) {
     const std::string_view path = target.substr(0, target.find('?'));
     if (path == "/quit") return quit(providers, method, from_here);
-    const bool known = path == "/metrics" || path == "/live" || path == "/ready";
-    if (!known) return {http::status::not_found, "Here are /metrics, /live and /ready.\n"};
+    if (!is_open(path))
+        return {
+            http::status::not_found,
+            "Here are /metrics, /startup, /live, /ready, /health, /health/check and /api.\n"};
     if (method != http::verb::get && method != http::verb::head) {
         return {http::status::method_not_allowed, "Only GET and HEAD are understood.\n"};
     }
     try {
-        if (path == "/metrics") return {http::status::ok, providers.metrics(), exposition};
+        if (path == "/metrics") return {http::status::ok, providers.metrics(), std::string(exposition)};
+        if (path == "/startup") return health(providers.startup());
         return health(path == "/live" ? providers.live() : providers.ready());
     } catch (const std::exception& failure) {
         return {http::status::internal_server_error, std::string(failure.what()) + "\n"};
@@ -90,6 +101,7 @@ http::response<http::string_body> response_of(
     response.set(http::field::content_type, from.content_type);
     response.set(http::field::cache_control, "no-store");
     if (from.status == http::status::method_not_allowed) response.set(http::field::allow, from.allowed);
+    if (!from.challenge.empty()) response.set(http::field::www_authenticate, from.challenge);
     response.keep_alive(keep_alive);
     response.content_length(from.body.size());
     if (with_body) response.body() = std::move(from.body);
@@ -112,6 +124,35 @@ bool from_this_machine(const tcp::endpoint& peer) {
     if (address.is_v4() || !address.to_v6().is_v4_mapped()) return address.is_loopback();
     return asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).is_loopback();
 }
+
+std::string header_of(const http::request<http::empty_body>& request, http::field field) {
+    const auto text = request[field];
+    return {text.data(), text.size()};
+}
+
+http_request plain_request(
+    const http::request<http::empty_body>& request, const tcp::endpoint& peer, bool known
+) {
+    const std::string target(request.target().data(), request.target().size());
+    http_request plain;
+    const std::size_t mark = std::min(target.find('?'), target.size());
+    plain.path = target.substr(0, mark);
+    if (mark < target.size()) plain.query = target.substr(mark + 1);
+    plain.post = request.method() == http::verb::post;
+    plain.from_here = known && from_this_machine(peer);
+    plain.peer = peer.address().to_string();
+    plain.authorization = header_of(request, http::field::authorization);
+    plain.host = header_of(request, http::field::host);
+    plain.origin = header_of(request, http::field::origin);
+    return plain;
+}
+
+/// An answer that is on its way, and whoever waits for it.
+struct expected_answer {
+    explicit expected_answer(asio::io_context& control) : timer(control) {}
+    asio::steady_timer timer;
+    std::optional<http_reply> reply;
+};
 
 /// The address family is missing on this machine, or the address is: no reason to fail while another one
 /// works.
@@ -153,6 +194,7 @@ private:
     static asio::awaitable<void> serve(std::shared_ptr<service> self, stream_place place);
     asio::awaitable<void> converse(beast::tcp_stream* stream);
     asio::awaitable<bool> exchange(beast::tcp_stream* stream, beast::flat_buffer* buffer);
+    asio::awaitable<answer> ask(const http::request<http::empty_body>* request, beast::tcp_stream* stream);
     asio::awaitable<void> say_goodbye(beast::tcp_stream* stream);
 
     asio::io_context& control_;
@@ -288,12 +330,9 @@ asio::awaitable<bool> http_endpoint::service::exchange(
         response = response_of(std::move(refused), 11, false, true);
     } else {
         const auto& request = parser.get();
-        const std::string_view target(request.target().data(), request.target().size());
         // A body is not read, so nothing after it can be either.
         const bool keep_alive = request.keep_alive() && parser.is_done();
-        error_code unknown;
-        const auto peer = stream->socket().remote_endpoint(unknown);
-        answer given = dispatch(providers_, request.method(), target, !unknown && from_this_machine(peer));
+        answer given = co_await ask(&request, stream);
         response = response_of(
             std::move(given), request.version(), keep_alive, request.method() != http::verb::head
         );
@@ -301,6 +340,35 @@ asio::awaitable<bool> http_endpoint::service::exchange(
     stream->expires_after(limits_.deadline);
     const auto written = co_await http::async_write(*stream, response, as_result);
     co_return !std::get<0>(written) && response.keep_alive();
+}
+
+asio::awaitable<answer> http_endpoint::service::ask(
+    const http::request<http::empty_body>* request, beast::tcp_stream* stream
+) {
+    error_code unknown;
+    const auto peer = stream->socket().remote_endpoint(unknown);
+    const http_request plain = plain_request(*request, peer, !unknown);
+    const http::verb method = request->method();
+    const bool understood = method == http::verb::get || method == http::verb::head || plain.post;
+    if (providers_.others && understood && !is_open(plain.path) && plain.path != "/quit") {
+        const auto waiting = std::make_shared<expected_answer>(control_);
+        waiting->timer.expires_after(limits_.deadline);
+        const bool taken = providers_.others(plain, [waiting](http_reply reply) {
+            waiting->reply = std::move(reply);
+            waiting->timer.cancel();
+        });
+        if (taken) {
+            if (!waiting->reply) co_await waiting->timer.async_wait(as_result);
+            answer late{http::status::service_unavailable, "No answer in time.\n"};
+            if (!waiting->reply) co_return late;
+            answer given{static_cast<http::status>(waiting->reply->status), std::move(waiting->reply->body)};
+            given.content_type = waiting->reply->content_type;
+            given.challenge = waiting->reply->challenge;
+            co_return given;
+        }
+    }
+    const std::string_view target(request->target().data(), request->target().size());
+    co_return dispatch(providers_, method, target, plain.from_here);
 }
 
 /// Closes in order: what the client still sends is taken for a while, or the reset it would cause could

@@ -1,6 +1,7 @@
 #pragma once
-// What an orchestrator and Prometheus ask of pgmend: GET /metrics, /live and /ready. A small HTTP/1.1 server
-// on the control thread; workers are not involved, so a slow scrape disturbs no query.
+// What an orchestrator and Prometheus ask of pgmend: GET /metrics, /startup, /live and /ready, which are open
+// to everybody; other paths are given on. A small HTTP/1.1 server on the control thread: a slow scrape
+// disturbs no query.
 
 #include <boost/system/error_code.hpp>
 
@@ -11,6 +12,8 @@
 #include <memory>
 #include <string>
 #include <vector>
+
+#include "proxy/process/http_exchange.hpp"
 
 namespace boost::asio {
 class io_context;
@@ -26,10 +29,13 @@ struct health_answer {
 
 /// Where the answers come from; called on the control thread for every request. One that throws is a 500.
 struct http_providers {
-    std::function<std::string()> metrics;  ///< Prometheus' text format 0.0.4
-    std::function<health_answer()> live;   ///< every worker's loop turned lately; never depends on a server
-    std::function<health_answer()> ready;  ///< clients should be sent here; not while draining
-    std::function<void()> quit;            ///< POST /quit from this machine; empty: it is not there
+    std::function<std::string()> metrics;    ///< Prometheus' text format 0.0.4
+    std::function<health_answer()> startup;  ///< clients are let in; never waits for a server
+    std::function<health_answer()> live;     ///< every worker's loop turned lately; never depends on a server
+    std::function<health_answer()> ready;    ///< clients should be sent here; not while draining
+    std::function<void()> quit;              ///< POST /quit from this machine; empty: it is not there
+    /// Any other path. Answers later, or is false when it knows no such path; empty: there are no others.
+    std::function<bool(const http_request&, http_answer)> others;
 };
 
 struct http_limits {

@@ -6,17 +6,12 @@
 
 namespace pgmend::proxy {
 
-/// Seconds since 1970, for dates that people read.
-inline std::int64_t wall_seconds() {
-    const auto since = std::chrono::system_clock::now().time_since_epoch();
-    return std::chrono::duration_cast<std::chrono::seconds>(since).count();
-}
-
-/// The same in milliseconds.
+/// Since 1970, for dates that people read.
 inline std::int64_t wall_milliseconds() {
     const auto since = std::chrono::system_clock::now().time_since_epoch();
     return std::chrono::duration_cast<std::chrono::milliseconds>(since).count();
 }
+inline std::int64_t wall_seconds() { return wall_milliseconds() / 1000; }
 
 inline std::chrono::steady_clock::time_point steady_now() { return std::chrono::steady_clock::now(); }
 

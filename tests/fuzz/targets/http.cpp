@@ -52,7 +52,7 @@ public:
 private:
     static proxy::http_providers providers() {
         const auto well = [] { return proxy::health_answer{true, "well"}; };
-        return {.metrics = [] { return std::string("x 1\n"); }, .live = well, .ready = well};
+        return {.metrics = [] { return std::string("x 1\n"); }, .startup = well, .live = well, .ready = well};
     }
     static proxy::http_limits limits() { return {.connections = 8, .request_bytes = 1024}; }
 

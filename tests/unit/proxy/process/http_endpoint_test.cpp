@@ -26,6 +26,10 @@ std::atomic<bool> alive{true};
 http_providers providers() {
     return {
         .metrics = [] { return std::string("# TYPE x counter\nx 1\n"); },
+        .startup =
+            [] {
+                return health_answer{true, "started"};
+            },
         .live =
             [] {
                 return health_answer{alive, alive ? "alive" : "worker 0 has not turned for 7 s"};
@@ -386,4 +390,49 @@ TEST_CASE("http_endpoint: it may go before its coroutines have begun, and they b
     client one(endpoint->port());
     one.send(get("/live"));
     control.poll();
+}
+
+TEST_CASE("http: other paths are given on, and are answered when their answer has come", "[proxy]") {
+    http_providers wider = providers();
+    std::vector<http_answer> waiting;
+    std::atomic<bool> arrived{false};
+    wider.others = [&waiting, &arrived](const http_request& request, http_answer answer) {
+        if (request.path == "/later") {
+            waiting.push_back(std::move(answer));
+            arrived = true;
+        } else if (request.path == "/release") {
+            for (const http_answer& each : waiting)
+                each({200, request.query, "application/json"});
+            answer({401, "{}", "application/json", "Basic realm=x"});
+        } else {
+            return false;
+        }
+        return request.from_here;
+    };
+    served endpoint{{}, "127.0.0.1", std::move(wider)};
+    REQUIRE(!endpoint.error);
+    client late{endpoint.port};
+    late.send(get("/later"));
+    while (!arrived)
+        std::this_thread::yield();
+    client other{endpoint.port};
+    CHECK(other.ask(get("/startup")).is("200"));
+    CHECK(other.ask(get("/nowhere")).is("404"));
+    const reply refused = other.ask(get("/release?a=b"));
+    CHECK(refused.is("401"));
+    CHECK(refused.head.find("WWW-Authenticate: Basic realm=x") != std::string::npos);
+    const reply answered = late.receive();
+    CHECK(answered.is("200"));
+    CHECK(answered.body == "a=b");
+    CHECK(answered.head.find("application/json") != std::string::npos);
+}
+
+TEST_CASE("http: an answer that does not come is a 503", "[proxy]") {
+    http_providers silent = providers();
+    silent.others = [](const http_request&, const http_answer&) { return true; };
+    http_limits limits;
+    limits.deadline = std::chrono::milliseconds{200};
+    served endpoint{limits, "127.0.0.1", std::move(silent)};
+    client one{endpoint.port};
+    CHECK(one.ask(get("/api/pools")).is("503"));
 }

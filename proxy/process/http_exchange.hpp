@@ -1,0 +1,31 @@
+#pragma once
+// A request to our HTTP port and its answer, without the protocol around them: between http_endpoint, which
+// speaks HTTP, and those who answer.
+
+#include <functional>
+#include <string>
+
+namespace pgmend::proxy {
+
+struct http_request {
+    std::string path;
+    std::string query;          ///< behind the '?', as it came
+    bool post = false;          ///< else GET or HEAD
+    bool from_here = false;     ///< by loopback
+    std::string peer;           ///< its address, without port
+    std::string authorization;  ///< the header; empty: none
+    std::string host;           ///< the header
+    std::string origin;         ///< the header, which browsers send
+};
+
+struct http_reply {
+    unsigned status = 200;
+    std::string body;
+    std::string content_type = "application/json";
+    std::string challenge = {};  ///< WWW-Authenticate, of a 401
+};
+
+/// Takes the answer, once, on the control thread; it may be forgotten instead.
+using http_answer = std::function<void(http_reply)>;
+
+}  // namespace pgmend::proxy

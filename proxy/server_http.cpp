@@ -1,0 +1,75 @@
+// What the server tells over HTTP, and where it takes it from.
+
+#include <algorithm>
+#include <functional>
+
+#include "proxy/process/real_clock.hpp"
+#include "proxy/server.hpp"
+
+namespace pgmend::proxy {
+
+namespace {
+
+constexpr auto live_within = std::chrono::seconds{5};  // a loop ticks once a second even when idle
+
+}  // namespace
+
+http_providers server::providers() {
+    http_providers all;
+    all.metrics = [this] { return metrics_.render(); };
+    all.startup = [this] { return health_answer{started_, started_ ? "started" : "starting"}; };
+    all.live = [this] { return live(); };
+    all.ready = [this] { return ready(); };
+    if (settings_->http.quit() == config::quit_from::loopback) {
+        all.quit = [this] {
+            if (stage_ < stage::draining) drain();
+        };
+    }
+    all.others = [this](const http_request& request, http_answer answer) {
+        return started_ && api_.handle(request, std::move(answer));
+    };
+    return all;
+}
+
+api_sources server::sources_of_api() {
+    api_sources all;
+    all.facts = [this](facts_wanted wanted, std::function<void(admin_facts)> done) {
+        desk_.facts(wanted, std::move(done));
+    };
+    all.events = [this](std::size_t most, std::function<void(std::vector<healing_event>)> done) {
+        desk_.events(most, std::move(done));
+    };
+    all.checks = [this]() -> const health::check_history& { return checks_; };
+    all.check_now = [this] { monitor_->look_now(); };
+    all.settings = [this] { return settings_; };
+    all.secrets = [this] { return files_.facts().secrets; };
+    all.complete = [this](health_view& view) {
+        view.memory_limit = memory_.limit();
+        view.memory_pressed = memory_.pressed()->load(std::memory_order_relaxed);
+        view.draining = stage_ != stage::serving;
+    };
+    return all;
+}
+
+health_answer server::live() {
+    const auto now = steady_now();
+    std::vector<std::uint64_t> turns;
+    for (const auto& worker : workers_) {
+        turns.push_back(worker->turns());
+    }
+    const bool moved = turns_seen_.size() != turns.size() ||
+                       std::equal(turns.begin(), turns.end(), turns_seen_.begin(), std::greater<>{});
+    if (moved) {
+        turns_seen_ = std::move(turns);
+        turns_at_ = now;
+    }
+    if (now - turns_at_ > live_within) return {false, "a worker does not answer\n"};
+    return {true, "live\n"};
+}
+
+health_answer server::ready() const {
+    if (stage_ != stage::serving) return {false, "draining\n"};
+    return {true, "ready\n"};
+}
+
+}  // namespace pgmend::proxy

@@ -1,0 +1,160 @@
+#include "proxy/admin/health_report.hpp"
+
+#include <catch2/catch.hpp>
+
+#include "proxy/admin/table_json.hpp"
+
+using namespace pgmend::proxy;
+using namespace std::chrono_literals;
+namespace config = pgmend::config;
+namespace health = pgmend::health;
+using health::node_condition;
+using health::node_role;
+
+namespace {
+
+/// Two servers that are well, and a worker without clients.
+struct world {
+    world() {
+        auto made = std::make_shared<config::settings>();
+        made->upstream.servers.set({{"one", "", 5432}, {"two", "", 5433}});
+        made->listen.max_clients.set(10);
+        made->pool.wait_timeout.set(60s);
+        facts.settings = made;
+        facts.workers.emplace_back().pools.emplace_back();
+        picture.nodes.resize(2);
+        picture.nodes[0].condition = picture.nodes[1].condition = node_condition::up;
+        picture.nodes[0].role = node_role::primary;
+        picture.nodes[1].role = node_role::standby;
+        picture.memory.primary = 0;
+        health::observation seen;
+        seen.result = health::probe_result::ok;
+        checks.add(0, seen, now);
+    }
+    health_view view() {
+        facts.topology = std::make_shared<const health::topology>(picture);
+        return {facts, checks, now, 1'795'000'000'000, 1'000'000, pressed, draining};
+    }
+    health_report report() { return assess_health(view()); }
+    const component_health& part(const health_report& all, std::string_view name) {
+        for (const component_health& one : all.components)
+            if (one.name == name) return one;
+        FAIL("no component " << name);
+        return all.components[0];
+    }
+
+    admin_facts facts;
+    health::topology picture;
+    health::check_history checks{2, 1000};
+    config::time_point now = config::time_point{} + 1h;
+    bool pressed = false;
+    bool draining = false;
+};
+
+}  // namespace
+
+TEST_CASE("health: all is well", "[proxy]") {
+    world w;
+    const health_report all = w.report();
+    CHECK(all.state == health_state::healthy);
+    CHECK(all.score == 100);
+    CHECK(all.components.size() == 6);
+}
+
+TEST_CASE("health: a standby that is down makes it worse, no primary makes it critical", "[proxy]") {
+    world w;
+    w.picture.nodes[1].condition = node_condition::down;
+    health_report all = w.report();
+    CHECK(all.state == health_state::degraded);
+    CHECK(w.part(all, "server:two:5433").state == health_state::critical);
+    CHECK(w.part(all, "topology").reason == "1 of 2 servers are up");
+    w.picture.memory.primary.reset();
+    w.picture.nodes[0].condition = node_condition::down;
+    all = w.report();
+    CHECK(all.state == health_state::critical);
+    CHECK(w.part(all, "topology").reason.starts_with("there is no primary"));
+    CHECK(!w.part(all, "topology").advice.empty());
+    CHECK(all.score == 0);
+}
+
+TEST_CASE("health: less than 95 % of the checks answered is critical for their server", "[proxy]") {
+    world w;
+    health::observation seen;
+    for (int i = 0; i < 100; ++i) {
+        seen.result = i % 10 == 0 ? health::probe_result::timeout : health::probe_result::ok;
+        seen.message = i % 10 == 0 ? "no answer" : "";
+        w.checks.add(0, seen, w.now);
+    }
+    const health_report all = w.report();
+    CHECK(w.part(all, "server:one:5432").state == health_state::critical);
+    CHECK(w.part(all, "server:one:5432").reason == "90 % of its last 100 checks were answered: no answer");
+    CHECK(all.state == health_state::degraded);
+}
+
+TEST_CASE("health: waiting, a crowd and little memory are told with what to do", "[proxy]") {
+    world w;
+    w.facts.workers[0].pools[0].longest_wait = 2s;
+    CHECK(w.part(w.report(), "pools").state == health_state::degraded);
+    w.facts.workers[0].pools[0].longest_wait = 31s;
+    CHECK(w.part(w.report(), "pools").state == health_state::critical);
+    CHECK(w.report().state == health_state::critical);
+    w.facts.workers[0].memory.sessions = 8;
+    CHECK(w.part(w.report(), "clients").reason == "8 of 10 clients");
+    w.facts.workers[0].memory.sessions = 10;
+    CHECK(w.part(w.report(), "clients").state == health_state::critical);
+    w.pressed = true;
+    CHECK(w.part(w.report(), "memory").state == health_state::critical);
+}
+
+TEST_CASE("health: as JSON, with figures, history and acts for who asks for them", "[proxy]") {
+    world w;
+    health::observation seen;
+    seen.result = health::probe_result::refused;
+    seen.message = "said \"no\"";
+    w.checks.add(1, seen, w.now - 1500ms);
+    healing_event act;
+    act.at = w.now - 2s;
+    act.cause = "57P01";
+    const health_view view = w.view();
+    const health_report all = assess_health(view);
+    const std::string brief = json_text(json_report(all, view, {}, {act}));
+    CHECK(brief.find("history") == std::string::npos);
+    CHECK(brief.find("actions") == std::string::npos);
+    const auto told = json_report(all, view, {true, true, 5}, {act});
+    const auto& server = told.at("components").at("server:two:5433").as_object();
+    CHECK(server.at("failures_in_a_row").to_number<int>() == 1);
+    CHECK(server.at("history").as_array().size() == 1);
+    CHECK(server.at("history").at(0).at("at").as_string() == "2026-11-18T11:06:38.500Z");
+    CHECK(server.at("history").at(0).at("message").as_string() == "said \"no\"");
+    CHECK(told.at("actions").at(0).at("cause").as_string() == "57P01");
+}
+
+TEST_CASE("json: cells have the types of their columns, and every topic with rows is found", "[proxy]") {
+    constexpr std::array columns{
+        table_column{"name"}, table_column{"small", cell_type::int4},
+        table_column{"large", cell_type::numeric}};
+    const auto rows =
+        json_rows(columns, {{"7", "8", "18446744073709551615"}, {std::nullopt, std::nullopt, "x"}});
+    CHECK(rows.at(0).at("name").as_string() == "7");
+    CHECK(rows.at(0).at("small").as_int64() == 8);
+    CHECK(rows.at(0).at("large").as_uint64() == 18446744073709551615U);
+    CHECK(rows.at(1).at("name").is_null());
+    CHECK(rows.at(1).at("large").as_string() == "x");
+    CHECK(topic_named("POOLS") == show_topic::pools);
+    CHECK(topic_named("stats_totals") == show_topic::stats_totals);
+    CHECK(!topic_named("help"));
+    CHECK(!topic_named("pool"));
+    for (const show_word& each : show_words())
+        CHECK((each.topic == show_topic::help || topic_named(each.word) == each.topic));
+}
+
+TEST_CASE("health: before the first look it is not said that there is no primary", "[proxy]") {
+    world w;
+    w.checks = health::check_history{2, 10};
+    w.picture.memory.primary.reset();
+    w.picture.nodes[0] = w.picture.nodes[1] = {};
+    const health_report all = w.report();
+    CHECK(all.state == health_state::degraded);
+    CHECK(w.part(all, "topology").reason == "no server has been asked yet");
+    CHECK(w.part(all, "server:one:5432").reason == "it has not been reached yet");
+}
