@@ -1,6 +1,8 @@
 #include "proxy/program.hpp"
 
 #include <cstdio>
+#include <fstream>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -8,7 +10,9 @@
 #include "config/loader.hpp"
 #include "config/log.hpp"
 #include "config/manual.hpp"
+#include "config/pgbouncer_policy.hpp"
 #include "config/reference.hpp"
+#include "config/schema.hpp"
 #include "proxy/login/live_files.hpp"
 #include "proxy/process/health_check.hpp"
 #include "proxy/process/program_manual.hpp"
@@ -20,8 +24,8 @@ namespace {
 
 constexpr std::string_view usage =
     "Usage: pgmend [--config FILE] [--check | --health-check | --print-config | --print-reference | "
-    "--print-man PAGE |\n"
-    "              --version | --help]\n"
+    "--print-schema |\n"
+    "              --print-man PAGE | --from-pgbouncer FILE | --version | --help]\n"
     "\n"
     "A self-healing proxy for PostgreSQL. DATABASE_URL alone is enough to run.\n"
     "\n"
@@ -30,12 +34,25 @@ constexpr std::string_view usage =
     "  --health-check      ask the pgmend that runs with the same settings whether it is alive\n"
     "  --print-config      print every setting with its value and where that comes from\n"
     "  --print-reference   print the documentation of all settings (Markdown)\n"
+    "  --print-schema      print a JSON Schema of the YAML file, for editors\n"
+    "  --from-pgbouncer FILE  print the settings that a pgbouncer.ini comes to, and what has no equivalent\n"
     "  --print-man PAGE    print a manual page: pgmend.1 or pgmend.yaml.5\n"
     "  --version           print the version\n"
     "\n"
     "Every setting is also an environment variable: pool.size is PGMEND_POOL_SIZE.\n";
 
-enum class action { serve, check, health_check, print_config, print_reference, print_man, version, help };
+enum class action {
+    serve,
+    check,
+    health_check,
+    print_config,
+    print_reference,
+    print_schema,
+    print_man,
+    from_pgbouncer,
+    version,
+    help
+};
 
 struct options {
     action what = action::serve;
@@ -67,6 +84,15 @@ options parse(std::span<char* const> arguments) {
                 return parsed;
             }
             parsed.page = arguments[i];
+        } else if (word == "--from-pgbouncer") {
+            parsed.what = action::from_pgbouncer;
+            if (++i == arguments.size()) {
+                parsed.error = "--from-pgbouncer needs a file";
+                return parsed;
+            }
+            parsed.file = arguments[i];
+        } else if (word == "--print-schema") {
+            parsed.what = action::print_schema;
         } else if (word == "--print-config") {
             parsed.what = action::print_config;
         } else if (word == "--print-reference") {
@@ -137,6 +163,24 @@ int print_man(const std::string& page) {
     return 0;
 }
 
+/// The policy goes to standard output, what has no equivalent to standard error as well.
+int convert(const std::string& file) {
+    std::ifstream stream(file, std::ios::binary);
+    const std::string text{std::istreambuf_iterator<char>(stream), {}};
+    if (!stream) {
+        complain(file + ": cannot be read");
+        return 1;
+    }
+    const config::pgbouncer_policy made = config::policy_from_pgbouncer(text);
+    for (const auto& error : made.errors)
+        complain(file + ": " + error);
+    if (!made.errors.empty()) return 1;
+    print(made.yaml);
+    for (const auto& each : made.missing)
+        complain("no equivalent: " + each);
+    return 0;
+}
+
 }  // namespace
 
 int run_program(std::span<char* const> arguments) {
@@ -155,8 +199,13 @@ int run_program(std::span<char* const> arguments) {
         case action::print_reference:
             print(config::print_reference());
             return 0;
+        case action::print_schema:
+            print(config::print_schema());
+            return 0;
         case action::print_man:
             return print_man(wanted.page);
+        case action::from_pgbouncer:
+            return convert(*wanted.file);
         case action::serve:
         case action::check:
         case action::health_check:
