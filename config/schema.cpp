@@ -40,6 +40,10 @@ constexpr std::string_view rule_schema =
     R"("address": {"$ref": "#/$defs/words"}, "method": {"$ref": "#/$defs/words"}, )"
     R"("map": {"$ref": "#/$defs/words"}, "clientcert": {"$ref": "#/$defs/words"}, )"
     R"("clientname": {"$ref": "#/$defs/words"}}}]}})";
+constexpr std::string_view session_schema =
+    R"({"type": "array", "items": {"type": "object", "additionalProperties": false, "required": ["session_state"], )"
+    R"("properties": {"database": {"type": ["string", "number"]}, "user": {"type": ["string", "number"]}, )"
+    R"("session_state": {"enum": ["virtual", "pin", "off"]}}}})";
 constexpr std::string_view definitions =
     R"(  "$defs": {"words": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}},
 )";
@@ -59,7 +63,8 @@ constexpr std::array kinds{
     kind{"a list of password, md5", R"({"type": "string"})"},
     kind{"a list of host:port", server_schema},
     kind{"a list of {name: text", user_schema},
-    kind{"a list of lines of pg_hba.conf", rule_schema}};
+    kind{"a list of lines of pg_hba.conf", rule_schema},
+    kind{"a list of {database: text", session_schema}};
 
 std::string quoted(std::string_view text) {
     std::string result = "\"";
