@@ -300,8 +300,8 @@ void server_pool::back_to_ledger(server_connection& server) {
     if (ledger_.put_back(server, now)) {
         if (!scheduled()) plan_tick();
         // Each release passes here: where the timer is early enough, nothing is to do.
-        const auto due = check_due(server);
-        if (due < config::time_point::max() && (!scheduled() || due < when))
+        if (const auto due = check_due(server);
+            due < config::time_point::max() && (!scheduled() || due < when))
             context_.env.schedule(*this, std::max(due, now));
         return;
     }

@@ -270,13 +270,13 @@ bool client_session::at_safe_point() const noexcept {
 bool client_session::after_progress() {
     if (own_over_ && !own_query_over()) return false;
     // pool.session_state: off. What the request has left, unknown and unpinned, is gone before the next one.
-    const bool left = phase_ == session_phase::active && server_ != nullptr && facts_.unverified() &&
-                      facts_.pins.empty() && !facts_.in_doubt() && at_safe_point();
+    const bool left = !in_.empty() && phase_ == session_phase::active && server_ != nullptr &&
+                      facts_.leaves_something() && at_safe_point();
     if ((phase_ == session_phase::idle || phase_ == session_phase::active) && !in_.empty() &&
         !too_many_owed_ && !left) {
         if (!consume_requests()) return false;
     }
-    if (left && !in_.empty()) gate_.set(client_readable);
+    if (left) gate_.set(client_readable);
     if (phase_ == session_phase::active && server_ != nullptr && at_safe_point()) return request_done();
     return true;
 }

@@ -90,6 +90,8 @@ public:
     bool parses_like_others() const noexcept { return !in_doubt() && !local_settings_; }
     /// The request is over, and with it what held for its transaction.
     void request_over() noexcept { local_settings_ = false; }
+    /// While sessions are not followed: the request has changed its session, which ends with it.
+    bool leaves_something() const noexcept { return left_something_; }
     /// The server was given back.
     void server_left() noexcept { left_something_ = false; }
     /// Whether something may be left in the server's session that this object does not know.
@@ -164,9 +166,10 @@ private:
     bool local_settings_ = false;
     bool had_temporary_objects_ = false;
     bool foreign_sequences_ = false;
-    bool keeps_server_ = false;
-    bool forgets_ = false;
-    bool left_something_ = false;  ///< while it forgets: the server is cleaned at the end of the request
+    // Bits: an idle client is to be small.
+    bool keeps_server_ : 1 = false;
+    bool forgets_ : 1 = false;
+    bool left_something_ : 1 = false;  ///< while it forgets: the server is cleaned at the end of the request
 };
 
 }  // namespace pgmend::proxy
