@@ -375,6 +375,7 @@ void request_relay::note(
     const protocol::statement_traits& traits, std::string_view text, std::uint64_t shape
 ) {
     context_.metrics.queries.add();
+    ends_ = protocol::transaction_end::unknown;
     server_->ran.add(shape);
     if (!context_.suspects.empty() && facts_.pins.empty() && context_.suspects.suspected(shape)) {
         facts_.suspect();
@@ -385,12 +386,12 @@ void request_relay::note(
                                 protocol::transaction_control::prepared |
                                 protocol::transaction_control::hidden)) {
         commit_sent_ = true;
-    }
-    ends_ = protocol::transaction_end::unknown;
-    if (!traits.multiple &&
-        has(traits.control, protocol::transaction_control::commit | protocol::transaction_control::prepare)) {
-        ends_ = has(traits.control, protocol::transaction_control::chain) ? protocol::transaction_end::chained
-                                                                          : protocol::transaction_end::idle;
+        if (!traits.multiple && has(traits.control, protocol::transaction_control::commit |
+                                                        protocol::transaction_control::prepare)) {
+            ends_ = has(traits.control, protocol::transaction_control::chain)
+                        ? protocol::transaction_end::chained
+                        : protocol::transaction_end::idle;
+        }
     }
     if (survives_errors(traits)) may_survive_ = true;
     if (has(traits.effects, session_effect::outside_effects)) outside_effects_ = true;

@@ -73,13 +73,22 @@ void client_session::error(std::string_view sqlstate, std::string_view message, 
 }
 
 void client_session::command_complete(std::string_view tag) {
-    if (tag == "DEALLOCATE ALL" || tag == "DISCARD ALL") requests_.all_deallocated();
-    if (tag == "DEALLOCATE") requests_.deallocated();
+    answered_end_ = protocol::transaction_end::unknown;
+    switch (tag.empty() ? '\0' : tag.front()) {
+        case 'D':
+            if (tag == "DEALLOCATE ALL" || tag == "DISCARD ALL") requests_.all_deallocated();
+            if (tag == "DEALLOCATE") requests_.deallocated();
+            break;
+        case 'C':
+        case 'P':
+            if (tag != "COMMIT" && tag != "PREPARE TRANSACTION") break;
+            committed_ = true;
+            if (!server_->owed.empty()) answered_end_ = server_->owed.front().ends;
+            break;
+        default:
+            break;
+    }
     if (listening_) note_tag(tag);
-    const bool commit = tag == "COMMIT" || tag == "PREPARE TRANSACTION";
-    answered_end_ =
-        commit && !server_->owed.empty() ? server_->owed.front().ends : protocol::transaction_end::unknown;
-    committed_ = committed_ || commit;
     if (!request_failed_) {
         facts_.completed(tag, {server_->settings, server_->reported_at_login}, worker_.parameters());
     }
