@@ -36,9 +36,6 @@ api_sources server::sources_of_api() {
     all.facts = [this](facts_wanted wanted, std::function<void(admin_facts)> done) {
         desk_.facts(wanted, std::move(done));
     };
-    all.events = [this](std::size_t most, std::function<void(std::vector<healing_event>)> done) {
-        desk_.events(most, std::move(done));
-    };
     all.checks = [this]() -> const health::check_history& { return checks_; };
     all.check_now = [this] { monitor_->look_now(); };
     all.settings = [this] { return settings_; };

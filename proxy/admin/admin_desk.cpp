@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <iterator>
 
 #include <boost/asio/post.hpp>
 
@@ -121,32 +120,6 @@ void admin_desk::facts(facts_wanted wanted, std::function<void(admin_facts)> don
     gather(wanted, [this, done = std::move(done)](std::vector<worker_facts> workers) {
         done(facts_with(std::move(workers)));
     });
-}
-
-void admin_desk::events(std::size_t most, std::function<void(std::vector<healing_event>)> done) {
-    struct collection {
-        std::vector<healing_event> events;
-        std::size_t missing;
-        std::function<void(std::vector<healing_event>)> done;
-    };
-    auto all = std::make_shared<collection>();
-    all->missing = workers_.size();
-    all->done = std::move(done);
-    for (worker* each : workers_) {
-        each->post([this, all, most](worker_core& core) {
-            auto events = std::make_shared<std::vector<healing_event>>(core.ledger().latest(most));
-            boost::asio::post(control_, [all, events, most] {
-                std::ranges::move(*events, std::back_inserter(all->events));
-                if (--all->missing != 0) return;
-                std::ranges::stable_sort(all->events, {}, &healing_event::at);
-                const std::size_t surplus = all->events.size() - std::min(most, all->events.size());
-                all->events.erase(
-                    all->events.begin(), all->events.begin() + static_cast<std::ptrdiff_t>(surplus)
-                );
-                all->done(std::move(all->events));
-            });
-        });
-    }
 }
 
 admin_facts admin_desk::facts_with(std::vector<worker_facts> workers) {

@@ -44,8 +44,6 @@ public:
     void adopt(std::shared_ptr<const config::settings> settings) { settings_ = std::move(settings); }
     /// What SHOW is made of, for others than the console. The answer comes later, on the control thread.
     void facts(facts_wanted wanted, std::function<void(admin_facts)> done);
-    /// At most `most` of the latest acts of healing of all workers, the oldest first.
-    void events(std::size_t most, std::function<void(std::vector<healing_event>)> done);
     /// For workers' consoles; any thread may call it.
     console_port port();
 

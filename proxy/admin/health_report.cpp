@@ -288,6 +288,17 @@ json::object json_report(
     return all;
 }
 
+std::vector<healing_event> latest_acts(const admin_facts& facts, std::size_t most) {
+    std::vector<healing_event> all;
+    for (const worker_facts& worker : facts.workers) {
+        for (const healing_facts& each : worker.healings)
+            all.push_back(each.event);
+    }
+    std::ranges::stable_sort(all, {}, &healing_event::at);
+    all.erase(all.begin(), all.end() - static_cast<std::ptrdiff_t>(std::min(most, all.size())));
+    return all;
+}
+
 json::object json_event(const healing_event& event, config::time_point now, std::int64_t now_ms) {
     json::object one{
         {"at", date_of(event.at, now, now_ms)},

@@ -51,6 +51,8 @@ struct health_report {
 };
 
 health_report assess_health(const health_view& view);
+/// At most `most` of the latest acts of healing of all workers, the oldest first.
+std::vector<healing_event> latest_acts(const admin_facts& facts, std::size_t most);
 /// As it is sent. `acts` are the latest of the ledger, for the detailed report.
 boost::json::object json_report(
     const health_report& report, const health_view& view, const health_wish& wish,

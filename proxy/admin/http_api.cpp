@@ -50,6 +50,7 @@ std::optional<std::size_t> limit_of(std::string_view query, std::size_t otherwis
     return number;
 }
 
+constexpr facts_wanted with_acts{.healings = true};
 const std::string bad_limit = "limit is a number up to " + std::to_string(most_entries) + ".";
 
 }  // namespace
@@ -122,24 +123,21 @@ void http_api::show_table(const http_request& request, http_answer answer) {
 void http_api::show_events(const http_request& request, http_answer answer) {
     const auto limit = limit_of(request.query, most_entries);
     if (!limit) return answer(failure(400, bad_limit));
-    sources_.events(*limit, [answer = std::move(answer)](std::vector<healing_event> events) {
+    sources_.facts(with_acts, [limit = *limit, answer = std::move(answer)](const admin_facts& facts) {
         json::array all;
-        for (const healing_event& each : events)
+        for (const healing_event& each : latest_acts(facts, limit))
             all.push_back(json_event(each, steady_now(), wall_milliseconds()));
         answer({200, json_text({{"events", std::move(all)}})});
     });
 }
 
 void http_api::show_health(const health_wish& wish, http_answer answer) {
-    sources_.facts({}, [this, wish, answer = std::move(answer)](admin_facts facts) {
-        auto kept = std::make_shared<admin_facts>(std::move(facts));
-        sources_.events(acts_in_report, [this, wish, kept, answer](const std::vector<healing_event>& acts) {
-            health_view view{*kept, sources_.checks(), steady_now(), wall_milliseconds()};
-            sources_.complete(view);
-            const health_report report = assess_health(view);
-            const unsigned status = report.state == health_state::critical ? 503 : 200;
-            answer({status, json_text(json_report(report, view, wish, acts))});
-        });
+    sources_.facts(with_acts, [this, wish, answer = std::move(answer)](const admin_facts& facts) {
+        health_view view{facts, sources_.checks(), steady_now(), wall_milliseconds()};
+        sources_.complete(view);
+        const health_report report = assess_health(view);
+        const unsigned status = report.state == health_state::critical ? 503 : 200;
+        answer({status, json_text(json_report(report, view, wish, latest_acts(facts, acts_in_report)))});
     });
 }
 

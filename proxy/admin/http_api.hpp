@@ -20,7 +20,6 @@ namespace pgmend::proxy {
 /// Where the answers come from. Results come later, on the control thread, or not at all.
 struct api_sources {
     std::function<void(facts_wanted, std::function<void(admin_facts)>)> facts;
-    std::function<void(std::size_t most, std::function<void(std::vector<healing_event>)>)> events;
     std::function<const health::check_history&()> checks;
     std::function<void()> check_now;  ///< looks at every server at once
     std::function<std::shared_ptr<const config::settings>()> settings;

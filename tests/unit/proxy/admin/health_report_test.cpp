@@ -158,3 +158,18 @@ TEST_CASE("health: before the first look it is not said that there is no primary
     CHECK(w.part(all, "topology").reason == "no server has been asked yet");
     CHECK(w.part(all, "server:one:5432").reason == "it has not been reached yet");
 }
+
+TEST_CASE("health: the latest acts of all workers are told by time", "[proxy]") {
+    world w;
+    w.facts.workers.resize(2);
+    for (int i = 0; i < 6; ++i) {
+        healing_facts act;
+        act.event.at = w.now + i * 1s;
+        act.event.number = static_cast<std::uint64_t>(i);
+        w.facts.workers[static_cast<std::size_t>(i % 2)].healings.push_back(std::move(act));
+    }
+    const auto latest = latest_acts(w.facts, 3);
+    REQUIRE(latest.size() == 3);
+    CHECK((latest[0].number == 3 && latest[1].number == 4 && latest[2].number == 5));
+    CHECK(latest_acts(w.facts, 100).size() == 6);
+}
