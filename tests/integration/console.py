@@ -252,7 +252,7 @@ def wrong(t):
         ("gibberish and more", "42601", "SHOW HELP"), ("PAUSE app app", "42601", "PAUSE"),
         ("DISABLE", "42601", "database"), ("PAUSE 'unterminated", "42601", "Close"), ("SUSPEND", "0A000", "PAUSE"),
         ("SHOW FDS", "0A000", "SHOW SOCKETS"), ("SELECT 1 + 1", "0A000", "SHOW HELP"), ("KILL_CLIENT x", "22023", "SHOW"),
-        ("KILL_CLIENT 999999", "42704", "SHOW CLIENTS"), ("PAUSE nowhere", "3D000", "SHOW DATABASES"),
+        ("KILL_CLIENT 999999", "42704", "SHOW CLIENTS"), ("PAUSE never_heard_of", "3D000", "SHOW DATABASES"),
         ("RESUME", "55000", None), ("RESUME app", "55000", None), ("SET nonsense = 1", "42704", None),
         ("SET pool.sise = 1", "42704", "pool.size"), ("KILL pgbouncer", "55000", None), ("SHUTDOWN NOW", "42601", "WAIT"),
     ]:
