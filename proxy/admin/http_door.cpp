@@ -15,20 +15,6 @@ namespace {
 constexpr std::size_t remembered = 16;
 constexpr std::string_view scheme = "Basic ";
 
-/// The name of a Host or Origin header, without scheme and port.
-std::string_view name_in(std::string_view header) noexcept {
-    if (const auto at = header.find("://"); at != header.npos) header.remove_prefix(at + 3);
-    if (header.starts_with('[')) return header.substr(0, header.find(']') + 1);
-    return header.substr(0, header.find(':'));
-}
-
-/// A page of some other site, open in a browser on this machine, can send requests to loopback: by the name
-/// that it was called by, it is known.
-bool called_local(std::string_view header) noexcept {
-    const std::string_view name = name_in(header);
-    return name == "localhost" || name == "[::1]" || name.starts_with("127.");
-}
-
 bool same_scheme(std::string_view header) noexcept {
     return header.size() > scheme.size() &&
            std::ranges::equal(
@@ -65,10 +51,9 @@ http_verdict http_door::enter(
     const http_request& request, const config::settings& settings,
     const std::shared_ptr<const secret_book>& secrets, config::time_point now
 ) {
-    if (!request.origin.empty() && name_in(request.origin) != name_in(request.host))
-        return refused(403, "This request comes from a page of another site.");
+    if (of_another_site(request)) return refused(403, "This request comes from a page of another site.");
     if (request.authorization.empty()) {
-        if (request.from_here && called_local(request.host)) return {admin_role::admin, 200, {}, {}};
+        if (asked_from_here(request)) return {admin_role::admin, 200, {}, {}};
         return refused(401, "Users of admin.users and admin.stats_users may come in, with their password.");
     }
     if (secrets != book_) {

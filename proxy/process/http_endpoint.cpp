@@ -75,9 +75,9 @@ answer quit(const http_providers& providers, http::verb method, bool from_here) 
     return {http::status::ok, "draining\n"};
 }
 
-answer dispatch(const http_providers& providers, http::verb method, std::string_view target, bool from_here) {
-    const std::string_view path = target.substr(0, target.find('?'));
-    if (path == "/quit") return quit(providers, method, from_here);
+answer dispatch(const http_providers& providers, http::verb method, const http_request& request) {
+    const std::string_view path = request.path;
+    if (path == "/quit") return quit(providers, method, asked_from_here(request));
     if (!is_open(path))
         return {
             http::status::not_found,
@@ -118,11 +118,23 @@ http::status refusal_of(error_code error) {
     return malformed && !gone ? http::status::bad_request : http::status::unknown;
 }
 
-/// Loopback, also where IPv4 comes by an IPv6 socket.
+/// The usual address of loopback, also where IPv4 comes by an IPv6 socket. Its other ones are what proxies of
+/// a pod's network hand on requests from elsewhere by.
 bool from_this_machine(const tcp::endpoint& peer) {
     const auto address = peer.address();
-    if (address.is_v4() || !address.to_v6().is_v4_mapped()) return address.is_loopback();
-    return asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).is_loopback();
+    if (address.is_v6() && !address.to_v6().is_v4_mapped()) return address.is_loopback();
+    const auto v4 =
+        address.is_v4() ? address.to_v4() : asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6());
+    return v4 == asio::ip::address_v4::loopback();
+}
+
+/// Another proxy has put in that it hands this request on.
+bool handed_on(const http::request<http::empty_body>& request) {
+    static constexpr std::array<std::string_view, 6> marks{
+        "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via"};
+    return std::ranges::any_of(marks, [&request](std::string_view mark) {
+        return request.find({mark.data(), mark.size()}) != request.end();
+    });
 }
 
 std::string header_of(const http::request<http::empty_body>& request, http::field field) {
@@ -139,7 +151,7 @@ http_request plain_request(
     plain.path = target.substr(0, mark);
     if (mark < target.size()) plain.query = target.substr(mark + 1);
     plain.post = request.method() == http::verb::post;
-    plain.from_here = known && from_this_machine(peer);
+    plain.from_here = known && from_this_machine(peer) && !handed_on(request);
     plain.peer = peer.address().to_string();
     plain.authorization = header_of(request, http::field::authorization);
     plain.host = header_of(request, http::field::host);
@@ -353,9 +365,12 @@ asio::awaitable<answer> http_endpoint::service::ask(
     if (providers_.others && understood && !is_open(plain.path) && plain.path != "/quit") {
         const auto waiting = std::make_shared<expected_answer>(control_);
         waiting->timer.expires_after(limits_.deadline);
-        const bool taken = providers_.others(plain, [waiting](http_reply reply) {
-            waiting->reply = std::move(reply);
-            waiting->timer.cancel();
+        // Who is to answer may hold this longer than there is a loop to wait on.
+        const bool taken = providers_.others(plain, [wanted = std::weak_ptr(waiting)](http_reply reply) {
+            const auto still_wanted = wanted.lock();
+            if (!still_wanted) return;
+            still_wanted->reply = std::move(reply);
+            still_wanted->timer.cancel();
         });
         if (taken) {
             if (!waiting->reply) co_await waiting->timer.async_wait(as_result);
@@ -367,8 +382,7 @@ asio::awaitable<answer> http_endpoint::service::ask(
             co_return given;
         }
     }
-    const std::string_view target(request->target().data(), request->target().size());
-    co_return dispatch(providers_, method, target, plain.from_here);
+    co_return dispatch(providers_, method, plain);
 }
 
 /// Closes in order: what the client still sends is taken for a while, or the reset it would cause could

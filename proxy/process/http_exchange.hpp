@@ -11,12 +11,19 @@ struct http_request {
     std::string path;
     std::string query;          ///< behind the '?', as it came
     bool post = false;          ///< else GET or HEAD
-    bool from_here = false;     ///< by loopback
+    bool from_here = false;     ///< by loopback, and no other proxy says that it stands between
     std::string peer;           ///< its address, without port
     std::string authorization;  ///< the header; empty: none
     std::string host;           ///< the header
     std::string origin;         ///< the header, which browsers send
 };
+
+/// Whether the request comes from a page of another site, as far as browsers tell.
+bool of_another_site(const http_request& request) noexcept;
+
+/// Whether somebody on this machine asks this machine. A page open in a browser here can send requests to
+/// loopback too: it is known by the name that it has to call us by.
+bool asked_from_here(const http_request& request) noexcept;
 
 struct http_reply {
     unsigned status = 200;

@@ -65,10 +65,15 @@ TEST_CASE(
     house h;
     for (const char* host : {"127.0.0.1:9632", "localhost:1", "[::1]:9632", "localhost"})
         CHECK(h.enter(from("127.0.0.1", true, host)).role == admin_role::admin);
-    CHECK(h.enter(from("127.0.0.1", true, "evil.example")).status == 401);
+    for (const char* host : {"evil.example", "127.evil.example:9632", "127.0.0.1.evil.example", "10.0.0.1"}) {
+        CAPTURE(host);
+        CHECK(h.enter(from("127.0.0.1", true, host)).status == 401);
+    }
     CHECK(h.enter(from("127.0.0.1", true, "")).status == 401);
     http_request page = from("127.0.0.1", true);
     page.origin = "https://evil.example";
+    CHECK(h.enter(page).status == 403);
+    page.origin = "http://127.0.0.1:3000";
     CHECK(h.enter(page).status == 403);
     page.origin = "http://127.0.0.1:9632";
     CHECK(h.enter(page).status == 200);
