@@ -74,7 +74,7 @@ server::server(std::shared_ptr<const config::settings> settings, config::load_so
       poll_(control_),
       files_(
           control_, settings_, [this](const live_facts& facts) { spread(facts); },
-          sources_.file ? sources_.file->string() : std::string(), [this] { reload(); }
+          sources_.file ? sources_.file->string() : std::string(), [this] { return reload().empty(); }
       ),
       cgroup_(config::read_cgroup_limits(settings_->machine.cgroup_root())),
       memory_(control_, settings_->machine.memory(), cgroup_, *health_cells_),

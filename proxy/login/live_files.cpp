@@ -159,7 +159,7 @@ bool live_files::changed_and_whole() {
 std::string live_files::open() {
     changed_and_whole();
     unsettled_ = false;
-    policy_taken_ = look_at(policy_);
+    policy_taken_ = policy_read_ = look_at(policy_);
     const auto problems = read_live_facts(*settings_, facts_);
     if (!problems.empty()) return problems.front();
     // Keys that clients leave behind are no use to libpq, which health checks go by.
@@ -202,6 +202,8 @@ std::vector<std::string> live_files::adopt(std::shared_ptr<const config::setting
     paths_ = std::move(paths);
     seen_ = std::move(seen);
     policy_taken_ = policy_read_;
+    // There may be other files to look at, and another interval.
+    if (started_) plan();
     return {};
 }
 
@@ -213,10 +215,14 @@ std::vector<live_files::fingerprint> live_files::look_at_all(const std::vector<s
 }
 
 void live_files::start() {
-    if (!paths_.empty()) plan();
+    started_ = true;
+    plan();
 }
 
-void live_files::stop() { timer_.cancel(); }
+void live_files::stop() {
+    started_ = false;
+    timer_.cancel();
+}
 
 void live_files::plan() {
     timer_.expires_after(unsettled_ ? settling_time : settings_->files.check_interval());
@@ -224,14 +230,12 @@ void live_files::plan() {
         if (error) return;
         if (changed_and_whole()) {
             // A policy that is not good must not keep certificates from being renewed.
-            if (const fingerprint policy = look_at(policy_); policy != policy_taken_) {
-                policy_taken_ = policy;
-                policy_changed_();
-            } else {
-                read_again();
-            }
+            const fingerprint policy = look_at(policy_);
+            const bool other = policy != policy_taken_;
+            policy_taken_ = policy;
+            if (!other || !policy_changed_()) read_again();
         }
-        plan();
+        if (started_) plan();
     });
 }
 

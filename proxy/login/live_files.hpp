@@ -33,7 +33,8 @@ std::vector<std::string> read_live_facts(const config::settings& settings, live_
 class live_files {
 public:
     using listener = std::function<void(const live_facts&)>;
-    using policy_listener = std::function<void()>;
+    /// Loads the settings again; false: they are not good, and nothing has changed.
+    using policy_listener = std::function<bool()>;
 
     live_files(
         boost::asio::io_context& control, std::shared_ptr<const config::settings> settings, listener changed,
@@ -83,6 +84,7 @@ private:
     fingerprint policy_read_;
     std::vector<std::string> paths_;
     std::vector<fingerprint> seen_;
+    bool started_ = false;
     bool unsettled_ = false;  ///< changed at the last look: its writer may not be done
 };
 
