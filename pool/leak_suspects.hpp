@@ -20,7 +20,11 @@ public:
         at_ = (at_ + 1) % shapes_.size();
         shapes_[at_] = shape;
     }
-    void clear() noexcept { shapes_.fill(0); }
+    void clear() noexcept {
+        shapes_.fill(0);
+        suspect_ = 0;
+        several_ = false;
+    }
     const std::array<std::uint64_t, 16>& all() const noexcept { return shapes_; }
     /// It is a suspect, and the server will be asked when its request is over.
     void suspect(std::uint64_t shape) noexcept {

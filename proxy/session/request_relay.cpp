@@ -379,7 +379,7 @@ void request_relay::note(
     server_->ran.add(shape);
     if (!context_.suspects.empty() && facts_.pins.empty() && context_.suspects.suspected(shape)) {
         facts_.suspect();
-        server_->ran.suspect(shape);
+        if (facts_.looks_into_suspicions()) server_->ran.suspect(shape);
     }
     if (may_write(traits)) may_have_written_ = true;
     if (has(traits.control, protocol::transaction_control::commit | protocol::transaction_control::prepare |

@@ -76,7 +76,15 @@ public:
     /// pool.session_state: off.
     void forget_requests() noexcept { forgets_ = true; }
     /// A statement is under way that may leave something nobody knows of: the server is asked.
-    void suspect() noexcept { review_pins_ = !forgets_; }
+    void suspect() noexcept {
+        if (forgets_) {
+            left_something_ = true;
+        } else {
+            review_pins_ = true;
+        }
+    }
+    /// Whether a suspicion is looked into: what is thrown away with the request is not.
+    bool looks_into_suspicions() const noexcept { return !forgets_; }
     /// The client has a server; `foreign`: somebody else had it since, and may have used sequences.
     void server_taken(bool foreign) noexcept { foreign_sequences_ = foreign; }
     /// Whether what sequences gave others must be forgotten before this statement. Told once.
@@ -87,7 +95,7 @@ public:
     bool in_doubt() const noexcept { return review_pins_ || !touched_.empty(); }
     /// Whether a Parse now means what it means to others with the same settings: not while some may hold for
     /// the transaction alone.
-    bool parses_like_others() const noexcept { return !in_doubt() && !local_settings_; }
+    bool parses_like_others() const noexcept { return !in_doubt() && !local_settings_ && !left_something_; }
     /// The request is over, and with it what held for its transaction.
     void request_over() noexcept { local_settings_ = false; }
     /// While sessions are not followed: the request has changed its session, which ends with it.
