@@ -156,6 +156,7 @@ private:
             case backend_message::close_complete:
                 return complete(header, reply_kind::close);
             case backend_message::portal_suspended:
+                if (forwarding()) sink_.ended_without_tag();
                 return complete(header, reply_kind::execute);
             case backend_message::no_data:
                 if (for_us(attention::description)) described(protocol::no_result_digest);
@@ -164,6 +165,7 @@ private:
                 if (front_is(reply_kind::describe)) return complete(header, reply_kind::describe);
                 break;
             case backend_message::empty_query_response:
+                if (forwarding()) sink_.ended_without_tag();
                 if (front_is(reply_kind::execute)) return complete(header, reply_kind::execute);
                 break;
             case backend_message::copy_in_response:
@@ -311,7 +313,8 @@ private:
     /// Whether the message in `body_` says that the server goes, and the sink takes it.
     bool leaves(bool is_error) {
         const protocol::error_view said = protocol::read_error(body_);
-        if (is_error && !said.fatal()) return false;
+        // PostgreSQL itself warns; a function's notice may have any code.
+        if (is_error ? !said.fatal() : said.severity != "WARNING") return false;
         const bool going = said.sqlstate == protocol::sqlstate::admin_shutdown ||
                            said.sqlstate == protocol::sqlstate::crash_shutdown ||
                            said.sqlstate == protocol::sqlstate::cannot_connect_now;

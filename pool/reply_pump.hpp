@@ -31,6 +31,8 @@ public:
     virtual bool stale_plan(const protocol::statement_ref& statement, bool untold) = 0;
     /// CommandComplete of something the client ran.
     virtual void command_complete(std::string_view tag) = 0;
+    /// Something the client ran ended otherwise: suspended, or empty.
+    virtual void ended_without_tag() {}
     /// ReadyForQuery; `server.status` is up to date.
     virtual void ready() = 0;
     /// A notification: whether it goes on to the client.

@@ -73,14 +73,15 @@ bool client_session::progress(pool::event_mask bits) {
     if (phase_ == session_phase::closing) return step_closing(bits);
     if (phase_ == session_phase::blind) return step_blind(bits);
     if ((bits & terminated) != 0) return terminated_by_order();
-    constexpr pool::event_mask usual = client_readable | server_readable;
-    if ((bits & ~usual) != 0 && !unusual_progress(bits)) return false;
-    if (listening_ && (bits & ~usual) != 0 && !hear(bits)) return false;
-    if ((bits & server_readable) != 0 && server_ != nullptr && !read_server()) return false;
+    // What a server that was replaced still says is no answer.
     if ((bits & server_unfit) != 0 && server_ != nullptr && worker_.cluster().must_leave(server_->where) &&
         !lost_server()) {
         return false;
     }
+    constexpr pool::event_mask usual = client_readable | server_readable;
+    if ((bits & ~usual) != 0 && !unusual_progress(bits)) return false;
+    if (listening_ && (bits & ~usual) != 0 && !hear(bits)) return false;
+    if ((bits & server_readable) != 0 && server_ != nullptr && !read_server()) return false;
     if ((bits & client_readable) != 0 && !read_client()) return false;
     if (!after_progress()) return false;
     if ((bits & drained) != 0) {
@@ -222,9 +223,11 @@ bool client_session::read_server() {
     const pool::io_result result = server_->in.fill(*server_->io, server_want_);
     if (result.status == io_status::would_block) return true;
     if (result.status != io_status::ok) {
-        // An end of the request that has been read already is still true.
+        // An end of the request that has been read already is still true; and what comes behind it may have
+        // told of the loss itself.
+        const pool::server_connection* server = server_;
         if (listening_ && !release_ready()) return false;
-        return lost_server();
+        return server_ != server || lost_server();
     }
     if (server_->heard != nullptr) {
         server_->heard->store(worker_.env().now().time_since_epoch().count(), std::memory_order_relaxed);

@@ -85,6 +85,7 @@ public:
     bool farewell(std::string_view sqlstate, std::string_view message, bool is_error) override;
     bool stale_plan(const protocol::statement_ref& statement, bool untold) override;
     void command_complete(std::string_view tag) override;
+    void ended_without_tag() override { answered_end_ = protocol::transaction_end::unknown; }
     void ready() override;
     void undone(protocol::owed_reply& reply) override;
     bool notification(protocol::byte_view body) override;
@@ -206,6 +207,8 @@ private:
     void forget_server();
     bool must_tell_lost_block();
     bool tell_lost_block();
+    /// A database whose servers go whenever they are set up ends with an error.
+    static constexpr std::uint8_t most_setups_lost = 20;
     bool settle_commit();
     void note_committed() noexcept;
     void forget_answers() noexcept {
@@ -265,7 +268,8 @@ private:
     bool own_ran_out_of_time_ = false;
     std::uint8_t own_repeats_ = 0;
     bool request_failed_ = false;
-    bool committed_ = false;  ///< a transaction was, since ReadyForQuery
+    std::uint8_t setups_lost_ = 0;  ///< servers that went while they were set up for this request
+    bool committed_ = false;        ///< a transaction was, since ReadyForQuery
     /// What the last CommandComplete was of.
     protocol::transaction_end answered_end_ = protocol::transaction_end::unknown;
     bool server_said_goodbye_ = false;

@@ -24,7 +24,10 @@ struct loss {
     protocol::transaction_status status = protocol::transaction_status::idle;  ///< as last reported
     bool may_have_written = false;
     bool commit_sent = false;
-    bool committed = false;    ///< one has been answered, but not ReadyForQuery behind it
+    bool wrote_outside = false;  ///< and something of that outside a block, as the client sent it
+    bool went_back = false;      ///< to a savepoint, so that a block known as failed may have been committed
+    bool block_open = false;     ///< the client, by what it has sent, is in a block
+    bool committed = false;      ///< one has been answered, but not ReadyForQuery behind it
     bool may_survive = false;  ///< holds what a FATAL does not undo: it commits by itself, or acts elsewhere
     bool outside_effects = false;  ///< it may have ended the server's session itself
     std::uint32_t attempts = 0;    ///< times this request was sent again already
@@ -46,8 +49,13 @@ constexpr const auto& label_words(recovery) { return recovery_words; }
 struct recovery_step {
     recovery what;
     recovery_reason why;
+    bool block_left =
+        false;  ///< the client is in a block that is gone: what it sends is refused until it ends it
 };
 
 recovery_step plan_recovery(const loss& facts) noexcept;
+
+/// Whether a write or a commit that was under way may have taken effect, or not.
+bool committed_perhaps(const loss& facts) noexcept;
 
 }  // namespace pgmend::proxy

@@ -46,6 +46,16 @@ bool only(std::string_view allowed, protocol::byte_view messages) noexcept {
     return messages.empty();
 }
 
+/// Whether a Bind or Describe is about the unnamed statement.
+bool of_unnamed(protocol::byte_view message) noexcept {
+    protocol::byte_reader reader{message.subspan(protocol::frame_header_size)};
+    if (static_cast<char>(message[0]) == 'B') {
+        reader.cstring();
+        return reader.cstring().empty() && !reader.failed();
+    }
+    return static_cast<char>(reader.u8()) == 'S' && reader.cstring().empty() && !reader.failed();
+}
+
 struct asked {
     bool names =
         false;  ///< names of prepared statements are made or given up: what was answered of that is done
@@ -55,11 +65,21 @@ struct asked {
 asked what_was_asked(protocol::byte_view messages) noexcept {
     constexpr std::size_t header = protocol::frame_header_size;
     asked found;
+    // An unnamed statement from before the request, which a Parse of the request takes the place of.
+    bool uses_older = false;
+    bool parsed = false;
     while (messages.size() > header) {
         const char type = static_cast<char>(messages[0]);
-        found.names = found.names || type == 'C' || (type == 'P' && messages[header] != std::byte{0});
-        found.simple = found.simple || type == 'Q' || type == 'F';
         const std::size_t size = protocol::load_u32(messages.data() + 1) + std::size_t{1};
+        const auto message = messages.first(std::min(size, messages.size()));
+        if (type == 'B' || type == 'D') uses_older = uses_older || (!parsed && of_unnamed(message));
+        if (type == 'P') {
+            const bool unnamed = messages[header] == std::byte{0};
+            found.names = found.names || !unnamed || uses_older;
+            parsed = parsed || unnamed;
+        }
+        found.names = found.names || type == 'C';
+        found.simple = found.simple || type == 'Q' || type == 'F';
         if (size >= messages.size()) break;
         messages = messages.subspan(size);
     }
@@ -140,11 +160,30 @@ void request_relay::rewind(pool::server_connection& server, pool::reply_sink& si
 
 protocol::statement_kind request_relay::kind_in_front(std::span<const std::byte> data) const {
     constexpr std::size_t header = protocol::frame_header_size;
-    if (data.size() < header || static_cast<char>(data[0]) != 'Q') return protocol::statement_kind::unknown;
+    if (data.size() < header) return protocol::statement_kind::unknown;
+    const char type = static_cast<char>(data[0]);
     const std::size_t size = protocol::load_u32(data.data() + 1) + std::size_t{1};
-    if (size <= header || data.size() < size) return protocol::statement_kind::unknown;
-    const auto text = protocol::as_text(protocol::byte_view{data}.subspan(header, size - header - 1));
+    if ((type != 'Q' && type != 'P') || size <= header || data.size() < size)
+        return protocol::statement_kind::unknown;
+    protocol::byte_reader reader{protocol::byte_view{data}.subspan(header, size - header)};
+    if (type == 'P') reader.cstring();
+    const std::string_view text = reader.cstring();
+    if (reader.failed()) return protocol::statement_kind::unknown;
     return context_.classifier.classify(text, scan()).kind;
+}
+
+bool request_relay::begins_block(std::span<const std::byte> data) const {
+    if (kind_in_front(data) != protocol::statement_kind::begin) return false;
+    constexpr std::size_t header = protocol::frame_header_size;
+    const bool simple = static_cast<char>(data[0]) == 'Q';
+    while (data.size() >= header) {
+        const char type = static_cast<char>(data[0]);
+        const std::size_t size = protocol::load_u32(data.data() + 1) + std::size_t{1};
+        if (size >= data.size()) return false;
+        data = data.subspan(size);
+        if (simple || type == 'S') return true;
+    }
+    return false;
 }
 
 }  // namespace pgmend::proxy

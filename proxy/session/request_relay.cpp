@@ -108,6 +108,9 @@ request_step request_relay::read(
     to_client_ = &to_client;
     long_frames_.clear();
     undecided_ = false;
+    if (server != nullptr && server->owed.empty()) {
+        block_open_ = server->status != protocol::transaction_status::idle;
+    }
     const request_step step = read_messages();
     close_run();
     return step;
@@ -270,6 +273,7 @@ request_relay::outcome request_relay::message() {
                 size_ >= header_bytes + 4 ? protocol::load_u32(data_.data() + at_ + header_bytes) : 0;
             if (!is_large_object_function(function)) facts_.pins.add(pin_reason::unknown);
             may_have_written_ = may_survive_ = true;
+            wrote_outside_ = wrote_outside_ || !block_open_;
             return forward(reply_kind::function_call);
         }
         case frontend_message::terminate:
@@ -371,6 +375,27 @@ bool request_relay::judge_suspect(pool::server_connection& server, bool left) {
     return left;
 }
 
+/// What the client believes of its transaction, by what it has sent: answers may be far behind.
+void request_relay::note_blocks(const protocol::statement_traits& traits) noexcept {
+    using protocol::transaction_control;
+    const bool inside = block_open_;
+    const auto control = traits.control;
+    const bool ends =
+        has(control,
+            transaction_control::commit | transaction_control::rollback | transaction_control::prepare);
+    if (control == transaction_control::none) {
+        if (!inside && may_write(traits)) wrote_outside_ = true;
+        return;
+    }
+    // Of several statements in one text it is not known which of them stand in a block.
+    const bool mixed =
+        traits.multiple || has(control, transaction_control::hidden | transaction_control::prepared);
+    if (mixed && (!inside || ends)) wrote_outside_ = true;
+    if (has(control, transaction_control::savepoint)) went_back_ = true;
+    if (ends) block_open_ = has(control, transaction_control::chain);
+    if (!ends && has(control, transaction_control::begin)) block_open_ = true;
+}
+
 void request_relay::note(
     const protocol::statement_traits& traits, std::string_view text, std::uint64_t shape
 ) {
@@ -381,6 +406,7 @@ void request_relay::note(
         facts_.suspect();
         if (facts_.looks_into_suspicions()) server_->ran.suspect(shape);
     }
+    note_blocks(traits);
     if (may_write(traits)) may_have_written_ = true;
     if (has(traits.control, protocol::transaction_control::commit | protocol::transaction_control::prepare |
                                 protocol::transaction_control::prepared |

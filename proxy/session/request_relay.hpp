@@ -124,11 +124,20 @@ public:
     // What the request may have done so far, by what was sent of it.
     bool may_have_written() const noexcept { return may_have_written_; }
     bool commit_sent() const noexcept { return commit_sent_; }
+    /// A write was sent outside a transaction block: it commits by itself.
+    bool wrote_outside() const noexcept { return wrote_outside_; }
+    /// A failed block was gone back in to a savepoint, so that its COMMIT may be one.
+    bool went_back() const noexcept { return went_back_; }
+    /// Whether the client, by what it has sent, is inside a transaction block.
+    bool block_open(const pool::server_connection& server) const noexcept {
+        return server.owed.empty() ? server.status != protocol::transaction_status::idle : block_open_;
+    }
     /// It holds something that an error does not undo: it may commit by itself, or acts elsewhere.
     bool may_survive() const noexcept { return may_survive_; }
     bool outside_effects() const noexcept { return outside_effects_; }
     void request_over() noexcept {
         may_have_written_ = commit_sent_ = may_survive_ = outside_effects_ = false;
+        wrote_outside_ = went_back_ = block_open_ = false;
     }
     /// The server is lost, and the last thing it answered was the end of a transaction (`transaction_end`).
     /// Takes ReadyForQuery for answered where nothing else is owed before it; says in `ready_owed` whether
@@ -164,6 +173,8 @@ public:
     /// The server was asked what the request has left in it. Returns whether its statement is the one that
     /// leaks, for the first time.
     bool judge_suspect(pool::server_connection& server, bool left);
+    /// Whether the message in front begins a transaction block and more is here behind it than its Sync.
+    bool begins_block(std::span<const std::byte> data) const;
     /// What the request did to the catalog, told once.
     enum class catalog_change : std::uint8_t {
         none,
@@ -274,6 +285,10 @@ private:
     bool undecided_ = false;  ///< a message waits until an earlier group has told what a name stands for
     bool may_have_written_ = false;
     bool commit_sent_ = false;
+    bool wrote_outside_ = false;
+    bool went_back_ = false;
+    bool block_open_ = false;  ///< by what was sent, while something is owed
+    void note_blocks(const protocol::statement_traits& traits) noexcept;
     protocol::transaction_end ends_ = protocol::transaction_end::unknown;  ///< of the statement noted last
     bool may_survive_ = false;
     bool outside_effects_ = false;

@@ -60,10 +60,15 @@ loss client_session::loss_facts() {
     facts.may_have_written = requests_.may_have_written();
     facts.commit_sent = requests_.commit_sent();
     facts.committed = committed_;
+    facts.wrote_outside = requests_.wrote_outside();
+    facts.went_back = requests_.went_back();
+    facts.block_open = requests_.block_open(*server_);
     facts.may_survive = requests_.may_survive();
     facts.outside_effects = requests_.outside_effects();
     // What a stale plan has kept from running was undone by its error.
-    if (phase_ == session_phase::replanning) facts.may_have_written = facts.commit_sent = false;
+    if (phase_ == session_phase::replanning) {
+        facts.may_have_written = facts.commit_sent = facts.wrote_outside = facts.block_open = false;
+    }
     const health::retry_schedule fresh{worker_.retry_limits(), {}};
     const health::retry_schedule& again = mishap_ && mishap_->again ? *mishap_->again : fresh;
     facts.attempts = again.attempts();
@@ -134,7 +139,9 @@ bool client_session::lost_server() {
                             phase_ == session_phase::failing;
     survey_.reset();
     if (answered_end_ != protocol::transaction_end::unknown && !settle_commit()) return false;
-    if (ours_alone && taken_for_request_ && facts_.pins.empty() && server_->owed.size() <= 1) {
+    if (ours_alone && taken_for_request_ && facts_.pins.empty() && server_->owed.size() <= 1 &&
+        setups_lost_ < most_setups_lost) {
+        ++setups_lost_;
         // Nothing of the client's has reached this server: another one will do.
         note_recovery({recovery::send_again, recovery_reason::nothing_sent});
         last_words();
@@ -158,11 +165,13 @@ bool client_session::lost_server() {
     }
     if (step.what == recovery::end_session) return end_lost_session(step);
     if (step.what == recovery::send_again) return send_again(*server_);
-    if (step.what == recovery::fail_block) {
+    if (step.block_left) {
         const bool failed = request_failed_ || facts.status == transaction_status::failed;
         requests_.set_block(failed ? lost_block::failed_untold : lost_block::untold);
     }
-    const auto left = requests_.lose(*server_, *this, request_failed_);
+    auto left = requests_.lose(*server_, *this, request_failed_);
+    // Its answer and its end were kept back while the statement was planned anew.
+    if (phase_ == session_phase::replanning && left.ends.empty()) left.ends.push_back(true);
     return answer_lost(left, step);
 }
 
@@ -171,6 +180,8 @@ bool client_session::lost_server() {
 /// answer. What comes now is a loss between two requests. False when the session is over.
 bool client_session::settle_commit() {
     bool ready_owed = false;
+    // What a server says that was replaced is not shown as success.
+    if (worker_.cluster().must_leave(server_->where)) return true;
     if (server_->body_left != 0 || !requests_.end_answered_group(*server_, ready_owed)) return true;
     const bool chained = answered_end_ == protocol::transaction_end::chained;
     server_->status = chained ? transaction_status::in_block : transaction_status::idle;
@@ -261,7 +272,7 @@ bool client_session::end_lost_session(const recovery_step& step) {
 /// The truth about what was in flight, and a ReadyForQuery for each that is owed.
 bool client_session::answer_lost(const request_relay::unanswered& left, const recovery_step& step) {
     const auto words = last_words();
-    const bool in_block = step.what == recovery::fail_block;
+    const bool in_block = step.block_left;
     const bool unknown = step.what == recovery::outcome_unknown;
     const std::string where = server_->where.to_string();
     forget_server();

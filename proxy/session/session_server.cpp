@@ -139,6 +139,7 @@ void client_session::tell_parameters() {
 
 /// The request is over and everything of it has been answered.
 bool client_session::request_done() {
+    setups_lost_ = 0;
     requests_.request_over();
     facts_.request_over();
     requests_.statements().prune();
@@ -308,6 +309,9 @@ bool client_session::refuse_front(const refusal& why) {
     std::vector<std::byte> frames;
     protocol::message_writer writer{frames};
     writer.error({.sqlstate = why.sqlstate, .message = why.message, .detail = why.detail});
+    // What stands behind a BEGIN that could not be carried out was meant for its block, and must not run
+    // outside it.
+    if (requests_.begins_block(in_.bytes())) requests_.set_block(request_relay::lost_block::told);
     bool needs_ready = false;
     const std::size_t consumed = requests_.refuse_front(in_.bytes(), needs_ready);
     const bool in_block = requests_.block() != request_relay::lost_block::none;
@@ -326,8 +330,17 @@ bool client_session::refuse_cancelled() {
 }
 
 bool client_session::terminated_by_order() {
-    // What runs is not wanted any more, and its cleaning would wait for it.
+    // What runs is not wanted any more, and its cleaning would wait for it. A commit that waits for its
+    // standby may be done by that.
+    const bool unknown = server_ != nullptr && committed_perhaps(loss_facts());
     if (server_ != nullptr && !server_->owed.empty()) pool_->cancel(*server_);
+    if (unknown) {
+        return fail(
+            protocol::sqlstate::transaction_resolution_unknown,
+            "terminating connection due to administrator command",
+            "Whether the last statement or commit took effect is not known."
+        );
+    }
     return fail(protocol::sqlstate::admin_shutdown, "terminating connection due to administrator command");
 }
 

@@ -30,6 +30,7 @@ TEST_CASE("recovery plan: what becomes of a client whose server was lost") {
     const loss read = under_way();
     const loss write = with(under_way(), &loss::may_have_written);
     const loss commit = in_block(with(write, &loss::commit_sent));
+    const loss outside = with(write, &loss::wrote_outside);
     struct example {
         const char* what;
         loss facts;
@@ -44,13 +45,13 @@ TEST_CASE("recovery plan: what becomes of a client whose server was lost") {
          why::not_recorded},
         {"a read sent often enough", with(read, &loss::may_retry, false), recovery::fail_request,
          why::retries_exhausted},
-        {"a write", write, recovery::outcome_unknown, why::write_in_flight},
-        {"a write the server said no to", with(write, &loss::refused), recovery::send_again,
+        {"a write", outside, recovery::outcome_unknown, why::write_in_flight},
+        {"a write the server said no to", with(outside, &loss::refused), recovery::send_again,
          why::not_executed},
-        {"the same, a part of it shown", with(with(write, &loss::refused), &loss::shown),
+        {"the same, a part of it shown", with(with(outside, &loss::refused), &loss::shown),
          recovery::fail_request, why::already_shown},
         {"a write that commits by itself, and the server said no",
-         with(with(write, &loss::refused), &loss::may_survive), recovery::outcome_unknown,
+         with(with(outside, &loss::refused), &loss::may_survive), recovery::outcome_unknown,
          why::write_in_flight},
         {"a statement that may have ended the session itself",
          with(with(write, &loss::refused), &loss::outside_effects), recovery::end_session, why::own_wish},
@@ -71,8 +72,21 @@ TEST_CASE("recovery plan: what becomes of a client whose server was lost") {
          recovery::fail_request, why::block_lost},
         {"a failed block", in_block(with(write, &loss::shown), transaction_status::failed),
          recovery::fail_block, why::block_lost},
+        {"a failed block that went back to a savepoint before its commit",
+         in_block(
+             with(with(with(write, &loss::commit_sent), &loss::went_back), &loss::shown),
+             transaction_status::failed
+         ),
+         recovery::outcome_unknown, why::commit_in_flight},
+        {"a write behind the end of a block", in_block(with(outside, &loss::shown)),
+         recovery::outcome_unknown, why::commit_in_flight},
+        {"a write in a block whose BEGIN is unanswered",
+         with(with(write, &loss::block_open), &loss::recorded, false), recovery::fail_block, why::block_lost},
+        {"a block begun behind a commit, and the server said no",
+         with(with(with(commit, &loss::shown), &loss::refused), &loss::block_open), recovery::fail_block,
+         why::block_lost},
         {"a session that cannot move", with(read, &loss::pinned), recovery::end_session, why::pinned},
-        {"and that was writing", with(write, &loss::pinned), recovery::end_session, why::write_in_flight},
+        {"and that was writing", with(outside, &loss::pinned), recovery::end_session, why::write_in_flight},
         {"the middle of a message", with(write, &loss::inside_message), recovery::cut, why::inside_message},
     };
     for (const auto& [what, facts, wanted, reason] : examples) {
@@ -87,7 +101,8 @@ TEST_CASE("recovery plan: over all facts, nothing runs twice, and nothing is cal
     bool loss::*const flags[]{&loss::pinned,           &loss::inside_message, &loss::in_flight,
                               &loss::refused,          &loss::shown,          &loss::recorded,
                               &loss::may_have_written, &loss::commit_sent,    &loss::may_survive,
-                              &loss::outside_effects,  &loss::may_retry};
+                              &loss::outside_effects,  &loss::may_retry,      &loss::committed,
+                              &loss::wrote_outside,    &loss::went_back,      &loss::block_open};
     constexpr transaction_status states[]{
         transaction_status::idle, transaction_status::in_block, transaction_status::failed};
     for (unsigned bits = 0; bits < 1U << std::size(flags); ++bits) {
@@ -104,20 +119,26 @@ TEST_CASE("recovery plan: over all facts, nothing runs twice, and nothing is cal
                 // carried out never run again.
                 REQUIRE_FALSE(facts.shown);
                 REQUIRE(status == transaction_status::idle);
-                REQUIRE((!facts.may_have_written || (facts.refused && !facts.may_survive)));
+                REQUIRE((!facts.may_have_written || (facts.refused && !facts.may_survive && !facts.committed))
+                );
                 REQUIRE((facts.recorded && facts.may_retry && !facts.pinned));
             }
-            const bool committed_perhaps = facts.in_flight && facts.may_have_written &&
-                                           (status == transaction_status::idle ||
-                                            (status == transaction_status::in_block && facts.commit_sent)) &&
-                                           (!facts.refused || facts.may_survive);
-            if (committed_perhaps) {
+            const bool commits =
+                facts.commit_sent && (status != transaction_status::failed || facts.went_back);
+            const bool perhaps = facts.in_flight && facts.may_have_written &&
+                                 (facts.wrote_outside || commits) &&
+                                 (!facts.refused || facts.may_survive || facts.committed);
+            REQUIRE(committed_perhaps(facts) == perhaps);
+            if (perhaps) {
                 const bool admitted = step.what == recovery::outcome_unknown || step.what == recovery::cut ||
                                       step.what == recovery::end_session;
                 REQUIRE(admitted);
             }
-            if (step.what == recovery::outcome_unknown) REQUIRE(committed_perhaps);
-            if (step.what == recovery::fail_block) REQUIRE(status != transaction_status::idle);
+            if (step.what == recovery::outcome_unknown) REQUIRE(perhaps);
+            // Who is in a block stays in one until he ends it; who is not gets none.
+            const bool inside = status != transaction_status::idle || facts.block_open;
+            if (step.what == recovery::fail_block) REQUIRE(step.block_left);
+            if (step.block_left) REQUIRE(inside);
         }
     }
 }

@@ -205,6 +205,11 @@ TEST_CASE("request loss: the beginning of an answer is unsaid where nothing in i
     CHECK_FALSE(unsaid(copy_in_response(), unnamed));
     CHECK_FALSE(unsaid(rows, unnamed, 10));
     CHECK_FALSE(unsaid(parse_complete(), close('S', "mine") + unnamed));
+    // The first Bind would find the statement of the Parse behind it.
+    const std::string older =
+        bind("", "") + execute() + parse("", "select 2") + bind("", "") + execute() + sync();
+    CHECK_FALSE(unsaid(bind_complete() + complete("INSERT 0 1") + parse_complete(), older));
+    CHECK(unsaid(parse_complete() + bind_complete(), parse("", "select 1") + older));
 }
 
 }  // namespace pgmend::test
