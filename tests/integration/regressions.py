@@ -139,3 +139,25 @@ def impatient(t):
                 pass
             who.query(f"SET statement_timeout = '{limit}'")
         same(patient.rows("SHOW statement_timeout"), [["0"]])
+
+
+@test("regressions: what stands behind a BEGIN that got no server does not run outside its block", subjects=("pgmend",),
+      settings={"pool": {"size": 1, "wait_timeout": "300ms"}})
+def refused_begin(t):
+    t.admin("SET ROLE app; DROP TABLE IF EXISTS refused_begin; CREATE TABLE refused_begin (a int)")
+    insert = "INSERT INTO refused_begin VALUES (1)"
+    holder, client = t.wire(), t.wire()
+    holder.query("BEGIN")
+    for begin in (wire.query("BEGIN"), wire.run("BEGIN") + wire.SYNC):
+        found = answers(client, begin + wire.run(insert) + wire.SYNC, 1)
+        same((wire.sqlstates(found), wire.statuses(found)), (["53300"], "E"))
+        holder.query("ROLLBACK")
+        found = client.ready()
+        same((wire.sqlstates(found), wire.statuses(found)), (["25P02"], "E"))
+        same(wire.statuses(client.query("ROLLBACK")), "I")
+        holder.query("BEGIN")
+    # Nothing behind it: it is a BEGIN that failed, and no block.
+    found = client.query("BEGIN")
+    same((wire.sqlstates(found), wire.statuses(found)), (["53300"], "I"))
+    holder.query("ROLLBACK")
+    same(t.admin("SELECT count(*) FROM refused_begin"), [(0,)])

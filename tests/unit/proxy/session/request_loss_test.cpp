@@ -171,6 +171,35 @@ TEST_CASE("request loss: what a request may have done is told by its statements"
     }
 }
 
+TEST_CASE("request loss: whether a block is open, and what was written outside one, follows what was sent") {
+    const std::string insert = query("insert into t values (1)");
+    const std::vector<std::tuple<std::string, bool, bool, bool>> examples{
+        {query("select 1"), false, false, false},
+        {insert, true, false, false},
+        {query("begin") + insert, false, false, true},
+        {query("begin") + insert + query("commit"), false, false, false},
+        {query("begin") + insert + query("commit and chain") + insert, false, false, true},
+        {query("rollback") + insert, true, false, false},
+        {query("begin") + query("rollback") + insert, true, false, false},
+        {query("rollback; insert into t values (1)"), true, false, false},
+        {query("begin") + query("rollback to s") + query("commit"), false, true, false},
+        {query("begin") + query("select 1; insert into t values (1)"), false, false, true},
+        {query("do $$ begin commit; end $$"), true, false, false},
+        {parse("", "begin") + bind("", "") + execute() + parse("", "insert into t values (1)") +
+             bind("", "") + execute() + sync(),
+         false, false, true},
+        {function_call(764), true, false, false},
+    };
+    for (const auto& [said, outside, back, open] : examples) {
+        CAPTURE(said);
+        lost_client lost{said};
+        const auto& relay = lost.client.relay;
+        CHECK(relay.wrote_outside() == outside);
+        CHECK(relay.went_back() == back);
+        CHECK(relay.block_open(*lost.server) == open);
+    }
+}
+
 TEST_CASE("request loss: the beginning of an answer is unsaid where nothing in it is final or told once") {
     const auto unsaid = [](const std::string& answer, const std::string& asked, std::size_t limit = 1000) {
         pool::gather flight{};
