@@ -125,6 +125,7 @@ private:
         if (server_.owed.empty() || server_.owed.front().kind != expected) return false;
         owed_reply& reply = server_.owed.front();
         if (reply.action == reply_action::substitute) return false;  // it was bound to fail
+        if (expected == reply_kind::execute && header.type != 'C' && forwarding()) sink_.ended_without_tag();
         advance(header, forwarding());
         if (expected == reply_kind::parse) confirm(reply);
         if (reply.evicted != 0) server_.statements.closed(reply.evicted);
@@ -156,7 +157,6 @@ private:
             case backend_message::close_complete:
                 return complete(header, reply_kind::close);
             case backend_message::portal_suspended:
-                if (forwarding()) sink_.ended_without_tag();
                 return complete(header, reply_kind::execute);
             case backend_message::no_data:
                 if (for_us(attention::description)) described(protocol::no_result_digest);
@@ -165,7 +165,6 @@ private:
                 if (front_is(reply_kind::describe)) return complete(header, reply_kind::describe);
                 break;
             case backend_message::empty_query_response:
-                if (forwarding()) sink_.ended_without_tag();
                 if (front_is(reply_kind::execute)) return complete(header, reply_kind::execute);
                 break;
             case backend_message::copy_in_response:
@@ -266,8 +265,7 @@ private:
         }
     }
 
-    /// The server says that a statement of a client's is not there, or not what it was, before the client has
-    /// been told anything of the flight: whoever holds the server may send all of it again.
+    /// A client's statement is not there, or not what it was: nothing told yet, all may be sent again.
     bool stale_plan(const protocol::error_view& error) {
         const owed_reply& reply = server_.owed.front();
         const bool by_name = reply.kind == reply_kind::bind || reply.kind == reply_kind::describe;
@@ -312,7 +310,7 @@ private:
 
     /// Whether the message in `body_` says that the server goes, and the sink takes it.
     bool leaves(bool is_error) {
-        const protocol::error_view said = protocol::read_error(body_);
+        const auto said = protocol::read_error(body_);
         // PostgreSQL itself warns; a function's notice may have any code.
         if (is_error ? !said.fatal() : said.severity != "WARNING") return false;
         const bool going = said.sqlstate == protocol::sqlstate::admin_shutdown ||
@@ -343,8 +341,7 @@ private:
             return true;
         }
         sink_.error(error.sqlstate, error.message, error.fatal(), own);
-        // Our own words only where the server said what we made it say; anything else (25P02, FATAL) is its
-        // own.
+        // Our words only where the server said what we made it say; 25P02 or FATAL are its own.
         bool substitute = action == reply_action::substitute && error.sqlstate == "26000";
         if (substitute) {
             close_run();

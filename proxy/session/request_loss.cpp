@@ -101,6 +101,27 @@ bool may_be_unsaid(const pool::gather& answer, const pool::request_record& reque
     return request.whole();
 }
 
+/// What the client believes of its transaction, by what it has sent: answers may be far behind.
+void request_relay::note_blocks(const protocol::statement_traits& traits, bool writes) noexcept {
+    using protocol::transaction_control;
+    const bool inside = block_open_;
+    const auto control = traits.control;
+    const bool ends = protocol::has(
+        control, transaction_control::commit | transaction_control::rollback | transaction_control::prepare
+    );
+    if (control == transaction_control::none) {
+        if (!inside && writes) wrote_outside_ = true;
+        return;
+    }
+    // Of several statements in one text it is not known which of them stand in a block.
+    const bool mixed = traits.multiple ||
+                       protocol::has(control, transaction_control::hidden | transaction_control::prepared);
+    if (mixed && (!inside || ends)) wrote_outside_ = true;
+    if (protocol::has(control, transaction_control::savepoint)) went_back_ = true;
+    if (ends) block_open_ = protocol::has(control, transaction_control::chain);
+    if (!ends && protocol::has(control, transaction_control::begin)) block_open_ = true;
+}
+
 bool request_relay::end_answered_group(pool::server_connection& server, bool& ready_owed) {
     ready_owed = !server.owed.empty();
     if (!ready_owed) return server.owed.end_group();

@@ -375,27 +375,6 @@ bool request_relay::judge_suspect(pool::server_connection& server, bool left) {
     return left;
 }
 
-/// What the client believes of its transaction, by what it has sent: answers may be far behind.
-void request_relay::note_blocks(const protocol::statement_traits& traits) noexcept {
-    using protocol::transaction_control;
-    const bool inside = block_open_;
-    const auto control = traits.control;
-    const bool ends =
-        has(control,
-            transaction_control::commit | transaction_control::rollback | transaction_control::prepare);
-    if (control == transaction_control::none) {
-        if (!inside && may_write(traits)) wrote_outside_ = true;
-        return;
-    }
-    // Of several statements in one text it is not known which of them stand in a block.
-    const bool mixed =
-        traits.multiple || has(control, transaction_control::hidden | transaction_control::prepared);
-    if (mixed && (!inside || ends)) wrote_outside_ = true;
-    if (has(control, transaction_control::savepoint)) went_back_ = true;
-    if (ends) block_open_ = has(control, transaction_control::chain);
-    if (!ends && has(control, transaction_control::begin)) block_open_ = true;
-}
-
 void request_relay::note(
     const protocol::statement_traits& traits, std::string_view text, std::uint64_t shape
 ) {
@@ -406,8 +385,9 @@ void request_relay::note(
         facts_.suspect();
         if (facts_.looks_into_suspicions()) server_->ran.suspect(shape);
     }
-    note_blocks(traits);
-    if (may_write(traits)) may_have_written_ = true;
+    const bool writes = may_write(traits);
+    note_blocks(traits, writes);
+    if (writes) may_have_written_ = true;
     if (has(traits.control, protocol::transaction_control::commit | protocol::transaction_control::prepare |
                                 protocol::transaction_control::prepared |
                                 protocol::transaction_control::hidden)) {
