@@ -102,17 +102,13 @@ bool may_be_unsaid(const pool::gather& answer, const pool::request_record& reque
 }
 
 /// What the client believes of its transaction, by what it has sent: answers may be far behind.
-void request_relay::note_blocks(const protocol::statement_traits& traits, bool writes) noexcept {
+void request_relay::note_blocks(const protocol::statement_traits& traits) noexcept {
     using protocol::transaction_control;
     const bool inside = block_open_;
     const auto control = traits.control;
     const bool ends = protocol::has(
         control, transaction_control::commit | transaction_control::rollback | transaction_control::prepare
     );
-    if (control == transaction_control::none) {
-        if (!inside && writes) wrote_outside_ = true;
-        return;
-    }
     // Of several statements in one text it is not known which of them stand in a block.
     const bool mixed = traits.multiple ||
                        protocol::has(control, transaction_control::hidden | transaction_control::prepared);

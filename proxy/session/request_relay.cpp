@@ -386,8 +386,11 @@ void request_relay::note(
         if (facts_.looks_into_suspicions()) server_->ran.suspect(shape);
     }
     const bool writes = may_write(traits);
-    note_blocks(traits, writes);
-    if (writes) may_have_written_ = true;
+    if (writes) {
+        may_have_written_ = true;
+        wrote_outside_ = wrote_outside_ || !block_open_;
+    }
+    if (traits.control != protocol::transaction_control::none) note_blocks(traits);
     if (has(traits.control, protocol::transaction_control::commit | protocol::transaction_control::prepare |
                                 protocol::transaction_control::prepared |
                                 protocol::transaction_control::hidden)) {

@@ -288,7 +288,7 @@ private:
     bool wrote_outside_ = false;
     bool went_back_ = false;
     bool block_open_ = false;  ///< by what was sent, while something is owed
-    void note_blocks(const protocol::statement_traits& traits, bool writes) noexcept;
+    void note_blocks(const protocol::statement_traits& traits) noexcept;
     protocol::transaction_end ends_ = protocol::transaction_end::unknown;  ///< of the statement noted last
     bool may_survive_ = false;
     bool outside_effects_ = false;
