@@ -167,7 +167,10 @@ def prepared_under_ddl(t):
             if wire.sqlstates(answer):
                 # ActiveRecord's own: outside a transaction it forgets the statement and asks again.
                 check(wire.sqlstates(answer) in (["0A000"], ["26000"]), f"{wire.sqlstates(answer)}")
-                unhealed.append(wire.sqlstates(answer))
+                # A first Parse is answered by what a server has already; its Describe then meets the old plan in the middle
+                # of its answer, behind the parameters, and the error is PostgreSQL's own.
+                if not message:
+                    unhealed.append((name, wire.sqlstates(answer), "".join(wire.kinds(answer))))
                 client.query(f"DEALLOCATE {name}")
                 named.discard(name)
                 return run(name, sql, values)
