@@ -259,6 +259,8 @@ void client_session::give_back(bool client_gone) {
         server.hold_ready = false;
         if (listening_) listening_->own_server_pid = 0;
         if (std::exchange(counted_active_, false)) worker_.metrics().clients_active.sub();
+        // What it kept from going on, a cancel under way, keeps nobody who has left it.
+        if (std::exchange(too_many_owed_, false) && !in_.empty()) gate_.set(client_readable);
         const bool own_under_way = phase_ == session_phase::surveying || phase_ == session_phase::restoring ||
                                    phase_ == session_phase::reviewing;
         const bool catalog_moved = requests_.catalog() != nullptr &&
