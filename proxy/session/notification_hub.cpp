@@ -99,6 +99,7 @@ void notification_hub::say(std::string_view text, subscription* asker) {
 void notification_hub::answer(subscription* asker) noexcept {
     if (asker == nullptr) return;
     --asker->asked_;
+    asker->answered_on_ = connection_;
     asker->gate_.set(asker->events_.answered);
 }
 
@@ -165,6 +166,7 @@ pool::detached notification_hub::run(pool::server_connection& server) {
         pool::event_gate gate{worker_.env()};
         server_ = &server;
         gate_ = &gate;
+        ++connection_;
         server.io->watch(gate, {readable, writable});
         server.io->arm(pool::interest::read);
         // Whoever asked meanwhile is answered when all channels are listened to.
@@ -296,7 +298,8 @@ void notification_hub::lost() {
     const bool close = worker_.settings().listen.on_loss() == config::listener_loss::close;
     for (subscription* who = subscribers_.front(); who != nullptr;
          who = pool::intrusive_list<subscription>::next(*who)) {
-        if (who->expects_mark) begin(*who);  // the mark may be among what was missed
+        // The mark may be among what was missed. Who still has its own server to hear it from begins anew.
+        if (who->expects_mark && who->handing_over != subscription::step::mark) begin(*who);
         const auto hears = [](const auto& one) { return one.second; };
         if (close && std::any_of(who->channels.begin(), who->channels.end(), hears))
             who->gate_.set(who->events_.lost);

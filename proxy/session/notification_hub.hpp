@@ -44,6 +44,7 @@ public:
     bool refused = false;             ///< this client keeps its servers: the handing over went wrong
     bool waits = false;               ///< for the hub, before the server can hand over
     bool marked = false;              ///< the server has told of the mark
+    bool left_out = false;            ///< and of something behind it, which is the hub's to tell
     bool expects_mark = false;        ///< the hub has not met it yet
     bool lost = false;                ///< notifications may have been missed: the client must go
     enum class fence : std::uint8_t { none, waiting, passed };
@@ -77,6 +78,7 @@ private:
     std::vector<std::byte> taken_;
     std::string token_;
     std::size_t asked_ = 0;
+    std::uint64_t answered_on_ = 0;  ///< the connection that answered last, listening to all channels by then
     bool overflowed_ = false;
     bool counted_ = false;
 };
@@ -95,6 +97,10 @@ public:
     /// `answered` follows when all that was notified before has come.
     void fence(subscription& who);
     void unsubscribe(subscription& who, std::string_view channel);
+    /// Whether what this client was answered last still holds: the same connection is there.
+    bool listens_for(const subscription& who) const noexcept {
+        return server_ != nullptr && who.answered_on_ == connection_;
+    }
     /// What is known of the servers has changed.
     void reconsider();
     void stop();
@@ -132,6 +138,7 @@ private:
     std::deque<subscription*> asked_;
     pool::server_connection* server_ = nullptr;
     pool::event_gate* gate_ = nullptr;  ///< of the connection's coroutine
+    std::uint64_t connection_ = 0;      ///< the present one's number
     bool waiting_ = false;              ///< for a connection
     bool stopping_ = false;
 };

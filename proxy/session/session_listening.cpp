@@ -83,8 +83,10 @@ void client_session::handing_over_goes_on() {
                 hub().subscribe(*listening_, heard);
                 return;
             }
+            if (!hub().listens_for(*listening_)) return hub().fence(*listening_);
             listening_->handing_over = step::mark;
             listening_->marked = false;
+            listening_->left_out = false;
             listening_->expects_mark = true;
             const std::string mark = protocol::quote_identifier(notification_hub::mark_channel);
             own_query(
@@ -94,6 +96,13 @@ void client_session::handing_over_goes_on() {
             return;
         }
         case step::mark:
+            if (listening_->expects_mark && !hub().listens_for(*listening_)) {
+                // Nobody hears the mark. The server still listens: once more, unless something was left to
+                // the hub already.
+                listening_->expects_mark = false;
+                listening_->lost = listening_->left_out;
+                return hub().fence(*listening_);
+            }
             listening_->handing_over = step::forget;
             own_query(forget_all, session_phase::handing_over);
             return;
@@ -211,7 +220,10 @@ bool client_session::notification(protocol::byte_view body) {
         listening_->marked = true;
         return false;
     }
-    if (phase_ == session_phase::handing_over && listening_->marked) return false;
+    if (phase_ == session_phase::handing_over && listening_->marked) {
+        listening_->left_out = true;
+        return false;
+    }
     return !listening_->hears(name);
 }
 
