@@ -53,6 +53,21 @@ bool names_somebody_else(const std::string& body, const std::string& tag) {
     return false;
 }
 
+/// `rows` after the commit that made `after` of `before`.
+std::map<std::string, std::string> with_commit(
+    std::map<std::string, std::string> rows, const std::map<std::string, std::string>& before,
+    const std::map<std::string, std::string>& after
+) {
+    for (const auto& [key, value] : before) {
+        if (!after.contains(key)) rows.erase(key);
+    }
+    for (const auto& [key, value] : after) {
+        const auto old = before.find(key);
+        if (old == before.end() || old->second != value) rows[key] = value;
+    }
+    return rows;
+}
+
 }  // namespace
 
 reply_checker::reply_checker(judge& court, std::string tag, const std::vector<name_value>& parameters)
@@ -155,8 +170,11 @@ answer reply_checker::mismatch(const message& what, bool faults_began) {
         if (faults_began && explained_by_faults(fields.code)) {
             if (fields.severity == "FATAL") return answer::farewell;
             degraded_ = true;
-            const bool one_in_question = owed_ready_ == 1 && history_.size() - 1 == acknowledged_ + 1;
-            told_not_done_ = one_in_question && fields.code != "08007";
+            const auto ready = std::find_if(owed_.begin(), owed_.end(), [](const expected& one) {
+                return one.what.type == 'Z';
+            });
+            failed_until_ = ready != owed_.end() ? ready->commits : history_.size() - 1;
+            told_not_done_ = failed_until_ == acknowledged_ + 1 && fields.code != "08007";
             return answer::excused;
         }
         if (fields.code == "57014") return wrong(oracle::foreign_cancel, what);
@@ -206,10 +224,18 @@ std::string reply_checker::owed() const {
 }
 
 std::vector<std::map<std::string, std::string>> reply_checker::possible_rows() const {
-    const std::size_t last = told_not_done_ ? acknowledged_ : history_.size() - 1;
-    return {
-        history_.begin() + static_cast<std::ptrdiff_t>(acknowledged_),
-        history_.begin() + static_cast<std::ptrdiff_t>(last + 1)};
+    const auto place = [this](std::size_t commit) {
+        return history_.begin() + static_cast<std::ptrdiff_t>(commit);
+    };
+    const std::size_t in_order = degraded_ ? failed_until_ : history_.size() - 1;
+    std::vector<rows> possible(place(acknowledged_), place(told_not_done_ ? acknowledged_ : in_order) + 1);
+    // What was sent behind a group that failed runs without it, or fails too: each by itself.
+    for (std::size_t commit = in_order + 1; commit < history_.size(); ++commit) {
+        for (std::size_t left = possible.size(), i = 0; i < left; ++i) {
+            possible.push_back(with_commit(possible[i], history_[commit - 1], history_[commit]));
+        }
+    }
+    return possible;
 }
 
 }  // namespace pgmend::sim

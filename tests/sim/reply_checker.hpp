@@ -41,9 +41,10 @@ public:
     /// A short account of what is still owed, for the report of a client that waits.
     std::string owed() const;
 
+    using rows = std::map<std::string, std::string>;
     /// Rows this connection's keys may have in the end: exactly one, unless an end came between sending and
     /// answer.
-    std::vector<std::map<std::string, std::string>> possible_rows() const;
+    std::vector<rows> possible_rows() const;
     const std::string& tag() const noexcept { return tag_; }
     /// BackendKeyData as received; empty before.
     const std::string& cancel_key() const noexcept { return cancel_key_; }
@@ -62,10 +63,11 @@ private:
     judge& court_;
     std::string tag_;
     sim_database rows_;
-    std::vector<std::size_t> commit_places_;                   ///< in the reference's output of this turn
-    std::vector<std::map<std::string, std::string>> history_;  ///< rows after each commit
+    std::vector<std::size_t> commit_places_;  ///< in the reference's output of this turn
+    std::vector<rows> history_;               ///< after each commit
     std::size_t acknowledged_ = 0;
-    bool told_not_done_ = false;
+    std::size_t failed_until_ = 0;  ///< commits before the end of the group in which an error was told
+    bool told_not_done_ = false;    ///< and the one among them has not been done
     backend_model reference_;
     std::deque<expected> owed_;
     std::size_t owed_ready_ = 0;
