@@ -163,7 +163,7 @@ def one_story(t):
 @test("retries: the first is at once, the next ones after a pause, and a cancel ends one that pauses", subjects=PGMEND,
       seconds=60)
 def pauses(t):
-    subject = t.own("pauses", settings={"retry": {"delay_min": "1500ms", "delay_max": "2s"}})
+    subject = t.own("pauses", settings={"retry": {"delay_min": "4s", "delay_max": "5s"}})
     watch = console(t, on=subject)
     t.admin("SET ROLE app; DROP TABLE IF EXISTS lost_twice; CREATE TABLE lost_twice (a int)")
     holder = t.wire(direct=True)
@@ -187,7 +187,7 @@ def pauses(t):
     _, thread, answer, lost = lost_twice()
     time.sleep(0.5)  # into the pause
     same((running(), answer), ([], []), "it waits")
-    check(time.monotonic() - lost < 1.4, "this was asked within the pause")
+    check(time.monotonic() - lost < 3.9, "this was asked within the pause")
     poll(running, "it is sent again", 10)
     holder.query("COMMIT")
     thread.join(30)
@@ -206,7 +206,7 @@ def pauses(t):
     thread.join(5)
     took = time.monotonic() - lost
     same(wire.sqlstates(answer[0]), ["57014"])
-    check(took < 1.4, f"cancelled within the pause: after {took:.2f} s")
+    check(took < 3.9, f"cancelled within the pause: after {took:.2f} s")
     same(client.rows("SELECT 3"), [["3"]])
     gone, _, _, _ = lost_twice()
     with contextlib.suppress(OSError):
