@@ -15,11 +15,12 @@ struct admin_settings : section {
     setting<std::string> users{
         this, "admin.users", "", reload_class::new_sessions,
         "Users who may do anything on the console (the database `pgmend`, or `pgbouncer`), with commas "
-        "between them. They prove who they are as everywhere else. Where this and `admin.stats_users` are "
+        "between them, and may ask everything over HTTP. They prove who they are as everywhere else, over "
+        "HTTP by their password. Where this and `admin.stats_users` are "
         "empty, `upstream.user` may, from the same machine alone."};
     setting<std::string> stats_users{
         this, "admin.stats_users", "", reload_class::new_sessions,
-        "Users who may look at everything there and change nothing, such as an exporter's."};
+        "Users who may look at everything there, and over HTTP, and change nothing, such as an exporter's."};
     setting<std::uint32_t> max_consoles{
         this,
         "admin.max_consoles",

@@ -194,7 +194,9 @@ struct ledger_settings : section {
         1000,
         between(0, 1'000'000),
         reload_class::restart,
-        "Acts of healing that are remembered to be shown, the latest ones; all are counted and logged."};
+        "Acts of healing that are remembered to be shown, the latest ones; all are counted and logged. As "
+        "many health "
+        "checks are remembered of each server."};
 };
 
 }  // namespace pgmend::config

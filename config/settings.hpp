@@ -97,22 +97,25 @@ struct file_settings : section {
         1s,
         between(50ms, 1h),
         reload_class::live,
-        "How often certificates, password files and rules are looked at for changes. A file that is not good "
-        "is "
-        "not taken: what was read before stays in force."};
+        "How often the policy, certificates, password files and rules are looked at for changes. A file that "
+        "is not "
+        "good is not taken: what was read before stays in force."};
 };
 
 struct http_settings : section {
     using section::section;
     setting<std::string> host{
-        this, "http.host", "127.0.0.1", reload_class::restart, "Address of /metrics, /live and /ready."};
+        this, "http.host", "127.0.0.1", reload_class::restart,
+        "Address of the HTTP port. Elsewhere than on loopback, /health and /api ask for a password of "
+        "admin.users or admin.stats_users, which comes in clear text. A proxy on this machine that hands "
+        "requests on has to say so (X-Forwarded-For), or they count as this machine's own."};
     setting<std::uint16_t> port{
         this,
         "http.port",
         9632,
         between(0, 65535),
         reload_class::restart,
-        "Port of /metrics, /live and /ready. 0 takes any free port."};
+        "Port of /metrics, /startup, /live, /ready, /health and /api. 0 takes any free port."};
     setting<quit_from> quit{
         this, "http.quit", quit_from::nobody, reload_class::restart,
         "Who may end pgmend with `POST /quit`, as SIGTERM does: for a Job whose application is done."};
