@@ -435,6 +435,7 @@ void server_pool::reconfigure(
     pool_ledger::actions actions;
     ledger_.set_limits(options.limits, context_.env.now(), actions);
     carry_out(actions);
+    inspect_idle();  // by the new interval
 }
 
 void server_pool::recycle() {
