@@ -281,7 +281,10 @@ bool client_session::after_progress() {
     }
     if (left) gate_.set(client_readable);
     if (phase_ == session_phase::active && server_ != nullptr && at_safe_point()) return request_done();
-    return true;
+    // A request that ended with its server, or without one, ends the client's stay as any other does.
+    const bool free =
+        phase_ == session_phase::idle && server_ == nullptr && in_.empty() && !requests_.mid_request();
+    return !draining_ || !free || terminated_by_order();
 }
 
 void client_session::count_pins() noexcept {

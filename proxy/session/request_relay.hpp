@@ -105,6 +105,10 @@ public:
         if (undecided_ || server.owed.copying_in()) return true;
         return barrier_ == barrier::now ? server.owed.empty() : !server.owed.full();
     }
+    /// Whether the rest of a request that was refused is still to come, or a block is still to be ended.
+    bool mid_request() const noexcept {
+        return body_left_ != 0 || skip_to_sync_ || lost_block_ != lost_block::none;
+    }
     /// Whether the client stopped inside a message that has been forwarded in part.
     bool mid_message() const noexcept { return body_left_ != 0 && !body_discard_; }
     std::string_view violation() const noexcept { return violation_; }
