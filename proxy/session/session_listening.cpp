@@ -100,7 +100,7 @@ void client_session::handing_over_goes_on() {
                 // Nobody hears the mark. The server still listens: once more, unless something was left to
                 // the hub already.
                 listening_->expects_mark = false;
-                listening_->lost = listening_->left_out;
+                listening_->lost = listening_->lost || listening_->left_out;
                 return hub().fence(*listening_);
             }
             listening_->handing_over = step::forget;
