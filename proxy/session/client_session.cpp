@@ -287,14 +287,24 @@ bool client_session::after_progress() {
     return !draining_ || !free || terminated_by_order();
 }
 
+/// Of each reason once: some clients are pinned with every other transaction.
+void client_session::tell_of_pin(pin_reason reason) noexcept {
+    const bool by_policy = reason == pin_reason::session_mode || reason == pin_reason::replication;
+    if (by_policy || told_pins_.has(reason)) return;
+    told_pins_.add(reason);
+    log::info("client_pinned", {{"client", peer_}, {"reason", label_word(reason)}});
+}
+
 void client_session::count_pins() noexcept {
     if (facts_.pins == counted_pins_) return;
     for (const auto reason : all_pin_reasons) {
         if (facts_.pins.has(reason) && !counted_pins_.has(reason)) {
             worker_.metrics().pins.add(reason);
             worker_.metrics().pins_made.add(reason);
+            tell_of_pin(reason);
         } else if (!facts_.pins.has(reason) && counted_pins_.has(reason)) {
             worker_.metrics().pins.sub(reason);
+            log::debug("client_unpinned", {{"client", peer_}, {"reason", label_word(reason)}});
         }
     }
     counted_pins_ = facts_.pins;

@@ -179,6 +179,7 @@ private:
     void tell_parameters();
     void give_back(bool client_gone);
     void count_pins() noexcept;
+    void tell_of_pin(pin_reason reason) noexcept;
 
     // session_listening.cpp
     bool hand_channels_over();
@@ -255,6 +256,7 @@ private:
     std::uint32_t want_ = 0;           ///< size of the client's message that is waited for
     std::uint32_t server_want_ = 0;    ///< and of the server's
     pin_set counted_pins_;
+    pin_set told_pins_;           ///< by the log
     std::uint32_t taken_in_ = 0;  ///< the catalog's epoch when the server was taken
     session_phase phase_ = session_phase::login;
     request_relay::catalog_change catalog_change_ = request_relay::catalog_change::none;

@@ -412,6 +412,7 @@ def found_leaks(t):
         owner.query("SELECT quiet_thing()")
         poll(lambda: 'leaking_statement' in t.subject.log.read_text(), "the statement is told by name")
         check("SELECT quiet_thing ( )" in t.subject.log.read_text(), "in words")
+        poll(lambda: re.search("client_pinned client=.* reason=advisory_lock", t.subject.log.read_text()), "and so is the pin")
         poll(lambda: 'pgmend_pins_total{reason="advisory_lock"} 1' in t.subject.http("/metrics")[1], "kept by evidence")
         owner.query("SELECT pg_advisory_unlock(424242)")
         same(other.rows("SELECT 1"), [["1"]], "and the server is free again")
