@@ -102,14 +102,14 @@ void session_facts::doubt_reset() {
         case certain_reset::none:
             return;
         case certain_reset::one:
-            touched_.insert_or_assign(*reset_name_, true);
+            touched_.insert_or_assign(*reset_name_, touch::reset);
             return;
         case certain_reset::all:
         case certain_reset::everything:
             review_pins_ = review_pins_ || !pins.empty();
             for (const auto* set : {settings, startup}) {
                 for (const auto& [name, value] : set->values) {
-                    touched_.insert_or_assign(name, true);
+                    touched_.insert_or_assign(name, touch::reset);
                 }
             }
             return;
@@ -172,7 +172,7 @@ void session_facts::note_changes(const protocol::statement_traits& traits, std::
                     review_pins_ = true;
                     break;
                 }
-                touched_.insert_or_assign(change.name, false);
+                touched_.insert_or_assign(change.name, touch::set);
                 break;
             case session_change_kind::reset_parameter:
                 if (change.is_local) break;
@@ -180,7 +180,7 @@ void session_facts::note_changes(const protocol::statement_traits& traits, std::
                     reset_ = certain_reset::one;
                     reset_name_ = std::make_unique<std::string>(change.name);
                 } else {
-                    touched_.insert_or_assign(change.name, true);
+                    touched_.insert_or_assign(change.name, touch::reset);
                 }
                 break;
             case session_change_kind::reset_all:
@@ -192,7 +192,7 @@ void session_facts::note_changes(const protocol::statement_traits& traits, std::
                 }
                 for (const auto* set : {settings, startup}) {
                     for (const auto& [name, value] : set->values) {
-                        touched_.insert_or_assign(name, true);
+                        touched_.insert_or_assign(name, touch::reset);
                     }
                 }
                 break;
@@ -252,9 +252,12 @@ std::string session_facts::review_query(std::string_view login_user) const {
     // limit, if that is asked for, has to be read before it is put out of force.
     std::string values;
     bool asks_for_limit = false;
-    for (const auto& [name, reset] : touched_) {
+    for (const auto& [name, how] : touched_) {
         values += values.empty() ? "SELECT " : ",";
         values += "pg_catalog.current_setting(" + protocol::quote_literal(name) + ",true)";
+        if (how == touch::reported)
+            values += ",EXISTS(SELECT 1 FROM pg_catalog.pg_settings WHERE source='session' AND name=" +
+                      protocol::quote_literal(name) + ')';
         asks_for_limit = asks_for_limit || protocol::names_statement_timeout(name);
     }
     std::string query{asks_for_limit ? std::string_view{} : protocol::unlimited};
@@ -272,7 +275,7 @@ void session_facts::note_reported(std::string_view name) {
     if (forgets_) {
         left_something_ = true;
     } else if (reset_ == certain_reset::none && completed_ == certain_reset::none)
-        touched_.try_emplace(std::string{name}, false);
+        touched_.try_emplace(std::string{name}, touch::reported);
 }
 
 std::string_view session_facts::reported(std::string_view name, std::string_view value) const noexcept {
@@ -280,7 +283,7 @@ std::string_view session_facts::reported(std::string_view name, std::string_view
     const auto touched = touched_.find(name);
     const bool certain = completed_ == certain_reset::all || completed_ == certain_reset::everything ||
                          (completed_ == certain_reset::one && *reset_name_ == name);
-    const bool reset = certain || (touched != touched_.end() && touched->second);
+    const bool reset = certain || (touched != touched_.end() && touched->second == touch::reset);
     const std::string* own = startup->find(name);
     return reset && own != nullptr ? *own : value;
 }
@@ -289,26 +292,33 @@ void session_facts::reviewed(
     const std::vector<std::optional<std::string>>& columns, const server_view& server,
     protocol::parameter_store& store
 ) {
-    if (columns.size() != touched_.size() + (review_pins_ ? reviewable.size() : 0)) {
+    const std::size_t values =
+        touched_.size() +
+        static_cast<std::size_t>(std::count_if(touched_.begin(), touched_.end(), [](const auto& one) {
+            return one.second == touch::reported;
+        }));
+    if (columns.size() != values + (review_pins_ ? reviewable.size() : 0)) {
         review_failed();
         return;
     }
     for (std::size_t i = 0; review_pins_ && i < reviewable.size(); ++i) {
-        if (columns[touched_.size() + i] == "t") {
+        if (columns[values + i] == "t") {
             pins.add(reviewable[i]);
         } else {
             pins.remove(reviewable[i]);
         }
     }
-    had_temporary_objects_ = had_temporary_objects_ || (review_pins_ && columns[touched_.size()] == "t");
+    had_temporary_objects_ = had_temporary_objects_ || (review_pins_ && columns[values] == "t");
     std::size_t at = 0;
-    for (const auto& [name, reset] : touched_) {
+    for (const auto& [name, how] : touched_) {
         const std::string* value = columns[at] ? &*columns[at] : nullptr;
         ++at;
+        // By the server's configuration: true there, and no more this client's than anybody's.
+        if (how == touch::reported && columns[at++] != "t") value = nullptr;
         server.settings = store.with(server.settings, name, value);
         const std::string* neutral = server.reported_at_login->find(name);
-        const bool back_to_neutral =
-            reset && name == application_name && neutral != nullptr && value != nullptr && *neutral == *value;
+        const bool back_to_neutral = how == touch::reset && name == application_name && neutral != nullptr &&
+                                     value != nullptr && *neutral == *value;
         settings = store.with(settings, name, back_to_neutral ? startup->find(name) : value);
     }
     touched_.clear();

@@ -137,7 +137,8 @@ public:
     void failed() noexcept { reset_ = certain_reset::none; }
     /// ReadyForQuery.
     void ready() noexcept { completed_ = certain_reset::none; }
-    /// A server reported a parameter during the client's request: somebody set it, if only a trigger.
+    /// A server reported a parameter during the client's request: somebody set it, if only a trigger, or the
+    /// server's configuration has changed meanwhile.
     void note_reported(std::string_view name);
     /// What the client is to be told where a server reports `value`: RESET takes application_name to the
     /// server's default, which is not this client's.
@@ -162,9 +163,13 @@ private:
     void note_unlistens(std::string_view text);
     void note_sequences(const protocol::statement_traits& traits, std::string_view text);
 
-    /// Parameters whose value is not known for certain, and whether the last statement that named one was a
-    /// reset.
-    std::map<std::string, bool, std::less<>> touched_;
+    /// Parameters whose value is not known for certain.
+    enum class touch : std::uint8_t {
+        set,
+        reset,     ///< by the last statement that named it
+        reported,  ///< no statement named it: the server is asked who set it
+    };
+    std::map<std::string, touch, std::less<>> touched_;
     std::unique_ptr<std::string> reset_name_;    ///< set while one of the two below is `one`
     certain_reset reset_ = certain_reset::none;  ///< sent, not answered yet
     certain_reset completed_ =

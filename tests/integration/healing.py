@@ -160,6 +160,38 @@ def held_and_drained(t):
     same(subject.process.wait(20), 0, "it ends long before drain_timeout")
 
 
+@test("healing: what a server's own configuration says is nobody's setting, and nobody keeps it when it has gone",
+      subjects=PGMEND, seconds=60)
+def configured(t):
+    cluster = Cluster(t, standbys=0)
+    subject = t.own("configured", url=cluster.url(), pool_size=2)
+    cluster.sql("CREATE FUNCTION hides() RETURNS void LANGUAGE sql AS $$SELECT set_config('TimeZone', 'Asia/Tokyo', false)$$")
+    clients = [t.wire(on=subject) for _ in range(3)]
+    own = clients[0]
+    own.query("SELECT hides()")
+    own.query("SET IntervalStyle = 'iso_8601'")
+
+    def turn(value):
+        cluster.sql(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
+        cluster.sql("SELECT pg_reload_conf()")
+        for client in clients:
+            told = []
+
+            def meets():
+                answer = client.query("SHOW default_transaction_read_only")
+                told.extend(body.split(b"\0")[:2] for kind, body in answer if kind == "S")
+                return wire.rows_of(answer) == [[value]]
+
+            poll(meets, "everybody meets it")
+            same(told[-1:], [[b"default_transaction_read_only", value.encode()]], "and is told")
+
+    for value in ("on", "off", "on", "off"):
+        turn(value)
+    # What a session has set itself, hidden or not, is still its own.
+    same((own.value("SHOW TimeZone"), own.value("SHOW IntervalStyle")), ("Asia/Tokyo", "iso_8601"))
+    same(clients[1].value("SHOW TimeZone") == "Asia/Tokyo", False)
+
+
 @test("healing: a login waits for a server when none has told yet what to greet it with", subjects=PGMEND,
       seconds=60)
 def login_held(t):
@@ -265,9 +297,9 @@ class Naive:
 
 
 @contextlib.contextmanager
-def naive_clients(t, subject, kinds=("read", "write", "block"), each=6):
+def naive_clients(t, subject, kinds=("read", "write", "block"), each=6, pause=0.005):
     """Works until the block ends; then every client is asked what it saw."""
-    clients = [Naive(t, subject, kind, number) for number, kind in enumerate(kinds * each, start=1)]
+    clients = [Naive(t, subject, kind, number, pause) for number, kind in enumerate(kinds * each, start=1)]
     for client in clients:
         client.thread.start()
     try:

@@ -40,7 +40,7 @@ struct session {
     /// The answer to the review: the values of the parameters in question, then, if asked, which pins hold.
     void answer(std::vector<pin_reason> holds, std::vector<column> values = {}) {
         std::vector<column> columns = std::move(values);
-        if (facts.review_query("me").find("EXISTS") == std::string::npos) {
+        if (facts.review_query("me").find("pg_my_temp_schema") == std::string::npos) {
             facts.reviewed(columns, view(), store);
             return;
         }
@@ -397,7 +397,22 @@ TEST_CASE("session facts: a parameter reported out of nowhere is asked for") {
     session s;
     s.facts.note_reported("TimeZone");
     CHECK(s.facts.in_doubt());
-    CHECK(s.facts.review_query("me").ends_with("current_setting('TimeZone',true);"));
+    CHECK(s.facts.review_query("me").ends_with(
+        "SELECT pg_catalog.current_setting('TimeZone',true),EXISTS(SELECT 1 FROM pg_catalog.pg_settings "
+        "WHERE source='session' AND name='TimeZone');"
+    ));
+    SECTION("its session set it: a trigger, say") {
+        s.answer({}, {"Asia/Tokyo", "t"});
+        REQUIRE(s.facts.settings->find("TimeZone") != nullptr);
+        CHECK(*s.facts.settings->find("TimeZone") == "Asia/Tokyo");
+        CHECK(s.server == s.facts.settings);
+    }
+    SECTION("the server's configuration has changed: that is everybody's, and goes as it came") {
+        s.answer({}, {"Asia/Tokyo", "f"});
+        CHECK(s.facts.settings->find("TimeZone") == nullptr);
+        CHECK(s.server->find("TimeZone") == nullptr);
+        CHECK_FALSE(s.facts.in_doubt());
+    }
     session none;
     for (const std::string_view name : {"in_hot_standby", "is_superuser", "server_version"}) {
         none.facts.note_reported(name);
