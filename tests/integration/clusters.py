@@ -54,8 +54,10 @@ class Cluster:
                 server.process.send_signal(signal.SIGCONT)
             server.stop(signal.SIGQUIT)
 
-    def url(self, user="app", database="app"):
-        hosts = ",".join(f"{server.host}:{server.port}" for server in self.servers)
+    def url(self, user="app", database="app", ports=None):
+        """`ports`: of gates before the servers, in their order."""
+        ports = ports or [server.port for server in self.servers]
+        hosts = ",".join(f"{server.host}:{port}" for server, port in zip(self.servers, ports))
         return f"postgres://{user}:{PASSWORDS[user]}@{hosts}/{database}"
 
     def sql(self, statement, on=None, database="app"):

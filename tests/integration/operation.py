@@ -15,6 +15,7 @@ import harness
 import wire
 from harness import PASSWORDS, POSTGRES_BIN, check, clean_environment, free_port, poll, same, tail
 from registry import register
+from tcp_gate import TcpGate
 
 TESTS = []
 test = register(TESTS)
@@ -368,7 +369,7 @@ def late_server(t):
         with contextlib.suppress(Exception):
             waiter["rows"] = t.wire(on=subject, timeout=30).rows("SELECT 1")
 
-    gate = Gate(port, (t.postgres.host, t.postgres.port))
+    gate = TcpGate((t.postgres.host, t.postgres.port), port)
     thread = threading.Thread(target=wait)
     try:
         thread.start()
@@ -400,40 +401,6 @@ def no_server(t):
         codes = ["closed"]
     check(codes and codes[0][:2] in ("08", "57", "53"), f"{codes}")
     check(time.monotonic() - begun < 10, "in time")
-
-
-class Gate:
-    """A TCP forwarder whose port is closed until it is opened."""
-
-    def __init__(self, port, target):
-        self.port, self.target, self.sockets = port, target, []
-
-    def open(self):
-        self.listener = socket.create_server(("127.0.0.1", self.port))
-        self.sockets.append(self.listener)
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self.listener.accept()
-                server = socket.create_connection(self.target)
-                self.sockets += [client, server]
-                for source, sink in ((client, server), (server, client)):
-                    threading.Thread(target=self.forward, args=(source, sink), daemon=True).start()
-
-    @staticmethod
-    def forward(source, sink):
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-
-    def close(self):
-        for each in self.sockets:
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
 
 
 @test("idle servers are closed after idle_timeout, and opened again when needed", subjects=PGMEND,

@@ -1,0 +1,139 @@
+"""The network between pgmend and a server, which a test can close, slow down, silence and cut."""
+
+import asyncio
+import contextlib
+import random
+import socket
+import struct
+import threading
+
+
+class Link:
+    """One connection through the gate."""
+
+    def __init__(self, client, server):
+        self.writers = (client, server)
+        self.left = None  # bytes of the server's that still go through, before the end
+
+    def reset(self):
+        """Both ends meet ECONNRESET."""
+        for writer in self.writers:
+            with contextlib.suppress(OSError, AttributeError):
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+
+
+class TcpGate:
+    """Forwards from a port of its own to `target`, from open() on. Everything else may be called from any thread."""
+
+    def __init__(self, target, port=0):
+        self.target, self.port, self.links = target, port, set()
+        self.delay = 0.0  # seconds, each way
+        self.loop = asyncio.new_event_loop()
+        self.passable = asyncio.Event()
+        self.passable.set()
+        self.server = None
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+
+    def call(self, function, *arguments):
+        async def act():
+            return function(*arguments)
+
+        return asyncio.run_coroutine_threadsafe(act(), self.loop).result(20)
+
+    def open(self):
+        starting = asyncio.start_server(self.accept, "127.0.0.1", self.port)
+        self.server = asyncio.run_coroutine_threadsafe(starting, self.loop).result(20)
+        self.port = self.server.sockets[0].getsockname()[1]
+
+    def silence(self):
+        """Nothing goes through any more, and nobody is told: what was sent arrives when it is over."""
+        self.call(self.passable.clear)
+
+    def speak(self):
+        self.call(self.passable.set)
+
+    def reset_one(self):
+        if links := self.call(lambda: list(self.links)):
+            self.call(random.choice(links).reset)
+
+    def cut_one(self, most=300):
+        """A connection ends inside what the server says next."""
+        if links := self.call(lambda: [link for link in self.links if link.left is None]):
+            random.choice(links).left = random.randrange(most)
+
+    def close(self):
+        def end():
+            if self.server is not None:
+                self.server.close()
+            for link in list(self.links):
+                link.reset()
+            for task in asyncio.all_tasks(self.loop):
+                if task is not asyncio.current_task():
+                    task.cancel()
+
+        self.call(end)
+        # What was cancelled ends before the loop does.
+        ending = asyncio.run_coroutine_threadsafe(self.ended(), self.loop)
+        with contextlib.suppress(Exception):
+            ending.result(20)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(20)
+
+    async def ended(self):
+        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        await asyncio.gather(*others, return_exceptions=True)
+
+    async def accept(self, reader, writer):
+        try:
+            server_reader, server_writer = await asyncio.open_connection(*self.target)
+        except OSError:
+            writer.transport.abort()
+            return
+        link = Link(writer, server_writer)
+        self.links.add(link)
+        try:
+            await asyncio.gather(self.forward(reader, server_writer, None), self.forward(server_reader, writer, link))
+        except OSError:
+            link.reset()
+        finally:
+            self.links.discard(link)
+            for each in link.writers:
+                each.close()
+
+    async def forward(self, reader, writer, link):
+        """With the time of each piece, so that a delay does not hold up what follows."""
+        pieces = asyncio.Queue(1000)
+
+        async def read():
+            while True:
+                try:
+                    data = await reader.read(65536)
+                except OSError:
+                    data = None
+                await pieces.put((self.loop.time() + self.delay, data))
+                if not data:
+                    return
+
+        reading = asyncio.ensure_future(read())
+        try:
+            while True:
+                at, data = await pieces.get()
+                await asyncio.sleep(max(0.0, at - self.loop.time()))
+                await self.passable.wait()
+                if data is None:
+                    raise ConnectionResetError
+                if not data:
+                    writer.write_eof()
+                    return
+                if link is not None and link.left is not None:
+                    data, link.left = data[:link.left], link.left - len(data)
+                writer.write(data)
+                await writer.drain()
+                if link is not None and link.left is not None and link.left <= 0:
+                    raise ConnectionResetError
+        finally:
+            reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError, OSError):
+                await reading
