@@ -55,6 +55,7 @@ private:
         std::size_t commits;  ///< known to be done when this message is seen
     };
     void run_reference();
+    std::vector<rows> rows_without_failed_group(std::size_t groups) const;
     void skip_asynchronous();
     answer mismatch(const message& what, bool faults_began);
     answer wrong(oracle which, const message& what);
@@ -66,8 +67,16 @@ private:
     std::vector<std::size_t> commit_places_;  ///< in the reference's output of this turn
     std::vector<rows> history_;               ///< after each commit
     std::size_t acknowledged_ = 0;
-    std::size_t failed_until_ = 0;  ///< commits before the end of the group in which an error was told
-    bool told_not_done_ = false;    ///< and the one among them has not been done
+    bool told_not_done_ = false;  ///< the one commit of the group in which an error was told
+    /// What the reference was sent, and whether that was cancelled.
+    struct sent_message {
+        message what;
+        bool cancelled;
+    };
+    std::vector<sent_message> log_;
+    bool logged_in_ = false;
+    std::size_t failed_group_ = 0;  ///< groups that were answered in full before the one that failed
+    const std::map<std::string, std::string> defaults_;
     backend_model reference_;
     std::deque<expected> owed_;
     std::size_t owed_ready_ = 0;
