@@ -268,6 +268,19 @@ std::optional<ip_address> parse_address(std::string_view text) {
     return address;
 }
 
+std::optional<address_range> parse_address_range(std::string_view text) {
+    const std::size_t slash = text.find('/');
+    const auto first = parse_address(text.substr(0, slash));
+    if (!first) return std::nullopt;
+    std::uint64_t length = first->bits;
+    if (slash != text.npos) {
+        const auto given = parse_count(text.substr(slash + 1));
+        if (!given.value || *given.value > first->bits) return std::nullopt;
+        length = *given.value;
+    }
+    return address_range{*first, mask_of(first->bits, static_cast<unsigned>(length))};
+}
+
 bool address_range::contains(const ip_address& address) const noexcept {
     if (address.bits != first.bits) return false;
     for (std::size_t i = 0; i < address.bits / 8; ++i) {

@@ -30,7 +30,10 @@ struct address_range {
     ip_address first;
     ip_address mask;
     bool contains(const ip_address& address) const noexcept;
+    bool operator==(const address_range&) const = default;
 };
+/// An address, or a network as `10.0.0.0/8`.
+std::optional<address_range> parse_address_range(std::string_view text);
 
 enum class connection_kind : std::uint8_t {
     local,      ///< Unix socket

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "config/metric.hpp"
+#include "config/modes.hpp"
 #include "config/process_stats.hpp"
 
 namespace pgmend::config::metrics {
@@ -26,12 +27,14 @@ enum class refusal : std::uint8_t {
     rule,          ///< no rule lets it in, or one rejects it
     disabled,      ///< an administrator has disabled the database
     memory,        ///< the process uses nearly all the memory it may
+    limit,         ///< as many clients of its user, database, address or application as allowed
+    waiters,       ///< as many clients of its pool wait as may
 };
-inline constexpr std::array<words, 10> refusal_words{
-    "client_limit", "wait_timeout", "draining", "protocol", "tls_required",
-    "descriptors",  "login_limit",  "rule",     "disabled", "memory"};
+inline constexpr std::array<words, 12> refusal_words{
+    "client_limit", "wait_timeout", "draining", "protocol", "tls_required", "descriptors",
+    "login_limit",  "rule",         "disabled", "memory",   "limit",        "waiters"};
 constexpr const auto& label_words(refusal) { return refusal_words; }
-static_assert(label_word(refusal::memory) == "memory");
+static_assert(label_word(refusal::waiters) == "waiters");
 
 /// How a client's login ended.
 enum class login_result : std::uint8_t {
@@ -293,6 +296,8 @@ struct alignas(64) cells : metric_set {
     gauge clients_waiting{this, "pgmend_clients_waiting", "Clients whose request waits for a server connection."};
     counter clients_accepted{this, "pgmend_clients_accepted_total", "Client connections accepted."};
     counter_by<refusal> clients_refused{this, "pgmend_clients_refused_total", "reason", "Clients turned away, by why."};
+    counter_by<limit_scope> limited_clients{this, "pgmend_limited_clients_total", "per", "Clients turned away by a limit on those of one user, database, address or application, by which of them."};
+    counter_by<limit_scope> limited_requests{this, "pgmend_limited_requests_total", "per", "Requests refused by a limit on their rate, by what it counts."};
     counter_by<login_result> client_logins{this, "pgmend_client_logins_total", "result", "Logins of clients that ended, by how."};
 
     gauge_by<server_state> servers{this, "pgmend_servers", "state", "Server connections by what they are doing."};

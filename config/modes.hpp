@@ -2,6 +2,7 @@
 // The enumerations a setting can have, each with the words that are written in the configuration.
 
 #include <array>
+#include <cstdint>
 #include <string_view>
 
 namespace pgmend::config {
@@ -151,5 +152,19 @@ enum class log_format { text, json };
 constexpr auto words(log_format) {
     return std::array{word<log_format>{log_format::text, "text"}, word<log_format>{log_format::json, "json"}};
 }
+
+/// What a limit counts by itself.
+enum class limit_scope : std::uint8_t { user, database, address, application_name, together };
+constexpr auto words(limit_scope) {
+    return std::array{
+        word<limit_scope>{limit_scope::user, "user"}, word<limit_scope>{limit_scope::database, "database"},
+        word<limit_scope>{limit_scope::address, "address"},
+        word<limit_scope>{limit_scope::application_name, "application_name"},
+        word<limit_scope>{limit_scope::together, "together"}};
+}
+inline constexpr std::array<std::string_view, 5> limit_scope_words{
+    "user", "database", "address", "application_name", "together"};
+constexpr const auto& label_words(limit_scope) { return limit_scope_words; }
+static_assert(limit_scope_words[static_cast<std::size_t>(limit_scope::together)] == "together");
 
 }  // namespace pgmend::config

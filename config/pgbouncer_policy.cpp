@@ -29,6 +29,8 @@ constexpr std::array direct_names{
     direct_name{"unix_socket_dir", "listen.unix_socket_dir", form::text, "/tmp"},
     direct_name{"unix_socket_mode", "listen.unix_socket_mode", form::text, {}},
     direct_name{"max_client_conn", "listen.max_clients", form::number, "100"},
+    direct_name{"max_db_client_connections", "limits.database_clients", form::number, {}},
+    direct_name{"max_user_client_connections", "limits.user_clients", form::number, {}},
     direct_name{"client_login_timeout", "listen.login_timeout", form::seconds, {}},
     direct_name{"default_pool_size", "pool.size", form::number, {}},
     direct_name{"min_pool_size", "pool.min_size", form::number, {}},

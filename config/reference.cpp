@@ -24,6 +24,9 @@ constexpr std::array samples = {
     sample{"upstream.servers", "[\"127.0.0.1:5432\", \"[::1]:5432\", \"/var/run/postgresql:5432\"]"},
     sample{"users", "[{name: app, password: secret}]"},
     sample{"pool.session_rules", "[{database: reports, user: reader, session_state: pin}]"},
+    sample{
+        "limits.rules",
+        "[{user: batch, clients: 10, requests: strict}, {per: address, requests: 50/s burst 100}]"},
     sample{"auth.hba", "[\"host all all 127.0.0.1/32 scram-sha-256\", {type: local, method: trust}]"}};
 
 constexpr std::string_view example_head =

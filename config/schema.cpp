@@ -44,6 +44,24 @@ constexpr std::string_view session_schema =
     R"({"type": "array", "items": {"type": "object", "additionalProperties": false, "required": ["session_state"], )"
     R"("properties": {"database": {"type": ["string", "number"]}, "user": {"type": ["string", "number"]}, )"
     R"("session_state": {"enum": ["virtual", "pin", "off"]}}}})";
+constexpr std::string_view count_schema =
+    R"({"anyOf": [{"type": "integer", "minimum": 0, "maximum": 1000000}, )"
+    R"({"type": "string", "pattern": "^[0-9]+$"}]})";
+constexpr std::string_view rate_schema =
+    R"({"type": "string", "pattern": "^(none|(strict|normal|loose|hourly|[1-9][0-9]*/(s|min|h))( burst [1-9][0-9]*)?)$"})";
+
+/// A list of limits.rules.
+std::string limit_schema() {
+    const std::string text = R"({"type": ["string", "number"]})";
+    const std::string count(count_schema);
+    return R"({"type": "array", "items": {"type": "object", "additionalProperties": false, "properties": {)"
+           R"("user": )" +
+           text + R"(, "database": )" + text + R"(, "address": {"type": "string"}, "application_name": )" +
+           text +
+           R"(, "per": {"enum": ["user", "database", "address", "application_name", "together"]}, "clients": )" +
+           count + R"(, "requests": )" + std::string(rate_schema) + R"(, "waiting": )" + count + "}}}";
+}
+
 constexpr std::string_view definitions =
     R"(  "$defs": {"words": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}},
 )";
@@ -62,6 +80,7 @@ constexpr std::array kinds{
     kind{"a PostgreSQL connection URL", R"({"type": "string"})"},
     kind{"a list of password, md5", R"({"type": "string"})"},
     kind{"a list of host:port", server_schema},
+    kind{"none, strict", rate_schema},
     kind{"a list of {name: text", user_schema},
     kind{"a list of lines of pg_hba.conf", rule_schema},
     kind{"a list of {database: text", session_schema}};
@@ -136,6 +155,7 @@ std::string schema_of(const setting_base& setting) {
     if (const auto words = after(allowed, "one of ")) return one_of(*words);
     if (const auto range = after(allowed, "auto, or a whole number "))
         return R"({"anyOf": [{"const": "auto"}, )" + whole_number(*range) + "]}";
+    if (allowed.starts_with("a list of {user: text")) return limit_schema();
     const auto* known =
         std::ranges::find_if(kinds, [&allowed](const kind& each) { return allowed.starts_with(each.words); });
     return known == kinds.end() ? std::string() : std::string(known->schema);

@@ -12,6 +12,7 @@
 #include "config/auto_values.hpp"
 #include "config/connection_url.hpp"
 #include "config/hba_rules.hpp"
+#include "config/limit_rules.hpp"
 #include "config/modes.hpp"
 #include "config/registry.hpp"
 #include "config/session_rules.hpp"
@@ -282,6 +283,37 @@ struct codec<session_rule_list> {
     static std::string print(const session_rule_list& value) { return print_session_rules(value); }
     static std::string allowed() {
         return "a list of {database: text, user: text, session_state: virtual, pin or off}";
+    }
+};
+
+template <>
+struct codec<request_rate> : scalar_codec {
+    static parsed<request_rate> parse(std::string_view text) { return parse_request_rate(text); }
+    static std::string print(const request_rate& value) { return print_request_rate(value); }
+    static std::string allowed() {
+        return "none, strict (10/min), normal (100/min), loose (1000/min), hourly (1000/h), or a rate such "
+               "as "
+               "50/s, 600/min or 5000/h; how many may come at once with ` burst 20` behind it, else as many "
+               "as "
+               "the rate's number";
+    }
+};
+
+template <>
+struct codec<limit_rule_list> {
+    static constexpr bool list = true;
+    static constexpr bool structured = true;
+    static constexpr bool redacts = false;
+    static bool read(
+        const document_node& node, std::string_view key, limit_rule_list& into, problems& found
+    ) {
+        return read_limit_rules(node, key, into, found);
+    }
+    static std::string print(const limit_rule_list& value) { return print_limit_rules(value); }
+    static std::string allowed() {
+        return "a list of {user: text, database: text, address: text, application_name: text, per: user, "
+               "database, address, application_name or together, clients: number, requests: rate, waiting: "
+               "number}";
     }
 };
 

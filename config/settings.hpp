@@ -1,8 +1,8 @@
 #pragma once
-// The declaration of every setting (with admin_, auth_, health_, lifecycle_ and tls_settings.hpp): one
-// member, one place. From it come the YAML key, the environment variable, parsing, validation, the generated
-// documents and --print-config. A snapshot is a `std::shared_ptr<const settings>`: built by the loader, then
-// shared by all threads and never changed.
+// The declaration of every setting (with admin_, auth_, health_, lifecycle_, limit_ and tls_settings.hpp):
+// one member, one place. From it come the YAML key, the environment variable, parsing, validation, the
+// generated documents and --print-config. A snapshot is a `std::shared_ptr<const settings>`: built by the
+// loader, then shared by all threads and never changed.
 
 #include <cstdint>
 #include <string>
@@ -11,6 +11,7 @@
 #include "config/auth_settings.hpp"
 #include "config/health_settings.hpp"
 #include "config/lifecycle_settings.hpp"
+#include "config/limit_settings.hpp"
 #include "config/setting.hpp"
 #include "config/tls_settings.hpp"
 
@@ -304,46 +305,6 @@ struct pool_settings : section {
         between(1ms, 1h),
         reload_class::live,
         "Longest pause after failed attempts to connect."};
-};
-
-struct limit_settings : section {
-    using section::section;
-    setting<std::uint32_t> client_prepared_statements{
-        this,
-        "limits.client_prepared_statements",
-        10'000,
-        between(1, 1'000'000),
-        reload_class::live,
-        "Named prepared statements of one client; one more is refused with 54000."};
-    setting<byte_size> held_message{
-        this,
-        "limits.held_message",
-        mib(1),
-        between(kib(16), gib(1)),
-        reload_class::live,
-        "Longest message that is held whole, where one has to be. Others are streamed and may be of any "
-        "size."};
-    setting<std::uint32_t> owed_replies{
-        this,
-        "limits.owed_replies",
-        65'536,
-        between(16, 16'777'216),
-        reload_class::live,
-        "Replies one client's pipeline may be waiting for; beyond it, the client is not read any further."};
-    setting<std::uint32_t> statement_cache{
-        this,
-        "limits.statement_cache",
-        10'000,
-        between(16, 10'000'000),
-        reload_class::restart,
-        "Texts of statements whose properties are remembered by a worker."};
-    setting<byte_size> classify_text{
-        this,
-        "limits.classify_text",
-        kib(64),
-        between(kib(1), mib(16)),
-        reload_class::live,
-        "Longest statement whose text is looked at; a longer one is treated with all caution."};
 };
 
 struct catalog_settings : section {

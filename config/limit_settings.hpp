@@ -1,0 +1,138 @@
+#pragma once
+// How much clients may have, ask for and keep: limits of clients and requests, and of what is held for them.
+// Part of settings.hpp.
+
+#include <cstdint>
+
+#include "config/setting.hpp"
+
+namespace pgmend::config {
+
+struct limit_settings : section {
+    using section::section;
+    setting<std::uint32_t> user_clients{
+        this,
+        "limits.user_clients",
+        0,
+        between(0, 1'000'000),
+        reload_class::live,
+        "Clients connected at one time for each user; one more is refused with 53300. 0: no limit."};
+    setting<std::uint32_t> database_clients{
+        this,
+        "limits.database_clients",
+        0,
+        between(0, 1'000'000),
+        reload_class::live,
+        "Clients connected at one time for each database; one more is refused with 53300. 0: no limit."};
+    setting<std::uint32_t> address_clients{
+        this,
+        "limits.address_clients",
+        0,
+        between(0, 1'000'000),
+        reload_class::live,
+        "Clients connected at one time for each address of clients (all Unix sockets are one); one more is "
+        "refused with 53300. 0: no limit."};
+    setting<std::uint32_t> application_clients{
+        this,
+        "limits.application_clients",
+        0,
+        between(0, 1'000'000),
+        reload_class::live,
+        "Clients connected at one time for each application_name that clients log in with; one more is "
+        "refused with 53300. 0: no limit."};
+    setting<request_rate> user_requests{
+        this,
+        "limits.user_requests",
+        {},
+        reload_class::live,
+        "Requests of each user; one more is refused with 53400, and its client stays. A request is a simple "
+        "Query, or what is sent up to a Sync; a transaction block counts once."};
+    setting<request_rate> database_requests{
+        this,
+        "limits.database_requests",
+        {},
+        reload_class::live,
+        "Requests of each database; one more is refused with 53400, and its client stays. See "
+        "limits.user_requests."};
+    setting<request_rate> address_requests{
+        this,
+        "limits.address_requests",
+        {},
+        reload_class::live,
+        "Requests of each address of clients (all Unix sockets are one); one more is refused with 53400, and "
+        "its client stays. See limits.user_requests."};
+    setting<request_rate> application_requests{
+        this,
+        "limits.application_requests",
+        {},
+        reload_class::live,
+        "Requests of each application_name that clients log in with; one more is refused with 53400, and its "
+        "client stays. See limits.user_requests."};
+    setting<std::uint32_t> waiting_clients{
+        this,
+        "limits.waiting_clients",
+        0,
+        between(0, 1'000'000),
+        reload_class::live,
+        "Clients of one database and user that may wait for a server connection; the request of one more is "
+        "refused with 53300 at once. 0: no limit. While no server can be reached, hold.max_waiters counts "
+        "instead."};
+    setting<limit_rule_list> rules{
+        this,
+        "limits.rules",
+        {},
+        reload_class::live,
+        "Other limits for certain users, databases, addresses (also as 10.0.0.0/8, or local) and "
+        "application_names. For each kind of limit, and for each `per`, the first rule that fits and speaks "
+        "of "
+        "it decides; then the settings above. `per` says what is counted by itself (together: all that the "
+        "rule "
+        "fits); left out, it is the one name that the rule gives. clients and waiting: 0 is no limit."};
+    setting<std::uint32_t> table_size{
+        this,
+        "limits.table_size",
+        10'000,
+        between(16, 1'000'000),
+        reload_class::live,
+        "Users, databases, addresses and application_names that are counted one by one. When there are more "
+        "at "
+        "one time, the further ones of a limit are counted together, as one."};
+    setting<std::uint32_t> client_prepared_statements{
+        this,
+        "limits.client_prepared_statements",
+        10'000,
+        between(1, 1'000'000),
+        reload_class::live,
+        "Named prepared statements of one client; one more is refused with 54000."};
+    setting<byte_size> held_message{
+        this,
+        "limits.held_message",
+        mib(1),
+        between(kib(16), gib(1)),
+        reload_class::live,
+        "Longest message that is held whole, where one has to be. Others are streamed and may be of any "
+        "size."};
+    setting<std::uint32_t> owed_replies{
+        this,
+        "limits.owed_replies",
+        65'536,
+        between(16, 16'777'216),
+        reload_class::live,
+        "Replies one client's pipeline may be waiting for; beyond it, the client is not read any further."};
+    setting<std::uint32_t> statement_cache{
+        this,
+        "limits.statement_cache",
+        10'000,
+        between(16, 10'000'000),
+        reload_class::restart,
+        "Texts of statements whose properties are remembered by a worker."};
+    setting<byte_size> classify_text{
+        this,
+        "limits.classify_text",
+        kib(64),
+        between(kib(1), mib(16)),
+        reload_class::live,
+        "Longest statement whose text is looked at; a longer one is treated with all caution."};
+};
+
+}  // namespace pgmend::config
