@@ -281,7 +281,8 @@ void pool_ledger::tick(config::time_point now, actions& out) {
     while (crowded()) {
         ledger_waiter& latest = *waiters_.back();
         intrusive_list<ledger_waiter>::remove(latest);
-        out.push_back({.kind = pool_action_kind::time_out, .waiter = &latest, .end = wait_end::crowded});
+        const wait_end end = holding() ? wait_end::crowded : wait_end::full;
+        out.push_back({.kind = pool_action_kind::time_out, .waiter = &latest, .end = end});
     }
     for (ledger_server* server = idle_.front(); server != nullptr;) {
         ledger_server* next = intrusive_list<ledger_server>::next(*server);

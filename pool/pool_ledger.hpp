@@ -26,6 +26,7 @@ struct pool_limits {
     config::duration wait_timeout = std::chrono::seconds{120};
     config::duration hold_timeout = std::chrono::seconds{60};  ///< instead, while there is no server
     std::size_t hold_max_waiters = 10'000;
+    std::size_t max_waiters = 0;                                ///< while there are servers; zero: any number
     config::duration idle_timeout = std::chrono::seconds{600};  ///< zero: never
     config::duration lifetime = std::chrono::seconds{3600};     ///< zero: never
     /// A waiter of another partition that has waited this long makes us give up a connection for it.
@@ -87,6 +88,7 @@ enum class wait_end : std::uint8_t {
     busy,     ///< every server was in use for too long
     held,     ///< there was no server for too long
     crowded,  ///< there is no server, and more wait than may
+    full,     ///< there are servers, and more wait than may
 };
 
 enum class close_reason : std::uint8_t {
@@ -203,7 +205,10 @@ private:
     void begin_hold(config::time_point now) noexcept;
     void end_hold(config::time_point now) noexcept;
     config::time_point deadline(const ledger_waiter& waiter) const noexcept;
-    bool crowded() const noexcept { return holding() && waiters_.size() > limits_.hold_max_waiters; }
+    bool crowded() const noexcept {
+        const std::size_t most = holding() ? limits_.hold_max_waiters : limits_.max_waiters;
+        return waiters_.size() > most && (holding() || most != 0);
+    }
     /// How many may be logging in at one time: one while logins fail, then twice as many after each that did
     /// not, so that a server that has just come back is not run over.
     std::size_t login_limit() const noexcept { return std::min(limits_.login_concurrency, careful_logins_); }

@@ -182,6 +182,12 @@ void server_pool::give_up(pool_waiter& waiter, wait_end why) {
         refusal.detail = std::to_string(ledger_.in_use()) + " of " + std::to_string(options_.limits.size) +
                          " server connections are in use, " + others;
         if (ledger_.paused()) refusal.detail = "The pool is paused (PAUSE on the console), " + others;
+    } else if (why == wait_end::full) {
+        refusal.crowded = true;
+        refusal.sqlstate = protocol::sqlstate::too_many_connections;
+        refusal.message = "too many clients wait for a server connection";
+        refusal.detail = "The limit is " + std::to_string(options_.limits.max_waiters) +
+                         " (limits.waiting_clients), " + others;
     } else {
         const bool crowded = why == wait_end::crowded;
         context_.metrics.holds.add(crowded ? metrics::hold_end::crowded : metrics::hold_end::timed_out);

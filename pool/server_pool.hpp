@@ -27,6 +27,7 @@ struct pool_refusal {
     std::string detail;
     protocol::byte_view error_frame;  ///< the server's own words, when it said any
     bool timed_out = false;
+    bool crowded = false;  ///< too many wait already, while there are servers
 };
 
 /// Somebody who waits for a server. Exactly one of the calls follows each acquire that returned null, unless

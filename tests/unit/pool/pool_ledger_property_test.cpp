@@ -197,6 +197,11 @@ private:
                         REQUIRE(ledger.holding());
                         REQUIRE(ledger.waiting() >= ledger.limits().hold_max_waiters);
                         break;
+                    case wait_end::full:
+                        REQUIRE_FALSE(ledger.holding());
+                        REQUIRE(ledger.limits().max_waiters != 0);
+                        REQUIRE(ledger.waiting() >= ledger.limits().max_waiters);
+                        break;
                 }
                 REQUIRE_FALSE(who.linked());
                 who.where = place::outside;

@@ -559,6 +559,32 @@ TEST_CASE("pool ledger: more than may be held are told so at once, the latest fi
     CHECK(b.ledger.next_tick() > b.now);
 }
 
+TEST_CASE(
+    "pool ledger: more than may wait are told so at once, the latest first; a hold has its own limit",
+    "[pool]"
+) {
+    pool_limits limits = of_size(1);
+    limits.max_waiters = 2;
+    books b{limits};
+    b.busy();
+    for (int i = 0; i < 3; ++i) {
+        b.acquire(b.waiter());
+    }
+    CHECK(b.ledger.next_tick() <= b.now);
+    b.tick();
+    REQUIRE(b.said() == "time_out");
+    CHECK(b.actions.front().waiter == &b.waiters.back());
+    CHECK(b.actions.front().end == wait_end::full);
+    CHECK(b.ledger.waiting() == 2);
+    CHECK(b.ledger.next_tick() > b.now);
+    b.actions.clear();
+    b.ledger.reconsider(false, b.now, b.actions);
+    b.acquire(b.waiter());
+    b.tick();
+    CHECK(b.said().empty());
+    CHECK(b.ledger.waiting() == 3);
+}
+
 TEST_CASE("pool ledger: a hold lasts while the monitor knows no server, whatever a login says", "[pool]") {
     books b{of_size(2)};
     ledger_server& server = b.busy();
