@@ -110,6 +110,7 @@ std::string server::open() {
     const auto workers = static_cast<unsigned>(std::min(threads, settings_->pool.size()));
     const std::string secret = random_secret();
     const auto schema_changes = std::make_shared<catalog_epoch>(0);
+    const auto limits = std::make_shared<limit_book>(*settings_);
     for (unsigned i = 0; i < workers; ++i) {
         auto cells = std::make_shared<config::metrics::cells>();
         metrics_.attach(cells);
@@ -119,6 +120,7 @@ std::string server::open() {
         options.workers = workers;
         options.process_secret = secret;
         options.schema_changes = schema_changes;
+        options.limits = limits;
         options.live = files_.facts();
         options.life = life_;
         options.memory_pressed = memory_.pressed();

@@ -34,7 +34,20 @@ std::size_t share_of(std::size_t whole, unsigned index, unsigned workers) {
     return whole / workers + (index < whole % workers ? 1 : 0);
 }
 
-pool::pool_options options_for(const worker_options& worker) {
+/// How many clients of a pool may wait on this worker; 0: any number.
+std::size_t waiting_limit(
+    const worker_options& worker, const std::string& database, const std::string& user
+) {
+    const auto& limits = worker.settings->limits;
+    const std::size_t whole =
+        config::waiting_limit_for(limits.rules(), database, user).value_or(limits.waiting_clients());
+    if (whole == 0) return 0;
+    return std::max<std::size_t>(share_of(whole, worker.index, worker.workers), 1);
+}
+
+pool::pool_options options_for(
+    const worker_options& worker, const std::string& database, const std::string& user
+) {
     pool::pool_options options;
     const config::settings& settings = *worker.settings;
     const auto& pool = settings.pool;
@@ -46,6 +59,7 @@ pool::pool_options options_for(const worker_options& worker) {
     options.limits.wait_timeout = pool.wait_timeout();
     options.limits.hold_timeout = settings.hold.timeout();
     options.limits.hold_max_waiters = settings.hold.max_waiters();
+    options.limits.max_waiters = waiting_limit(worker, database, user);
     options.limits.idle_timeout = pool.idle_timeout();
     options.limits.lifetime = pool.lifetime();
     options.cleanup_timeout = pool.cleanup_timeout();
@@ -98,6 +112,7 @@ worker_core::worker_core(
         }
     });
     if (!options_.schema_changes) options_.schema_changes = std::make_shared<catalog_epoch>(0);
+    if (!options_.limits) options_.limits = std::make_shared<limit_book>(*options_.settings);
     run = [](config::deferred_node& node) noexcept { static_cast<worker_core&>(node).bury(); };
 }
 
@@ -132,10 +147,15 @@ void worker_core::reconfigure(std::shared_ptr<const config::settings> settings, 
         catalog->set_options({now.catalog.refresh(), now.catalog.max_bytes().bytes});
     for (auto& [name, pool] : pools_) {
         const auto login = login_for(options_, logins_, name.first, name.second);
-        pool::pool_options options = options_for(options_);
+        pool::pool_options options = options_for(options_, name.first, name.second);
         if (name.second.ends_with(asking_mark)) options = auth_options();
         if (name.second.ends_with(listening_mark)) options = listen_options();
         pool->reconfigure(login.rules, login.timeout, options);
+    }
+    options_.limits->adopt(now);
+    for (client_session* session = sessions_.front(); session != nullptr;
+         session = pool::intrusive_list<client_session>::next(*session)) {
+        session->limits_changed();
     }
 }
 
@@ -315,7 +335,7 @@ pool::server_pool& worker_core::pool_for(const std::string& database, const std:
     auto& pool = pools_[{database, user}];
     if (!pool) {
         pool = std::make_unique<pool::server_pool>(
-            pool_context_, login_for(options_, logins_, database, user), options_for(options_)
+            pool_context_, login_for(options_, logins_, database, user), options_for(options_, database, user)
         );
         if (admin_.paused(database)) pool->pause();
     }
@@ -351,7 +371,8 @@ pool::server_pool& worker_core::listen_pool(const std::string& database, const s
 }
 
 pool::pool_options worker_core::listen_options() const {
-    pool::pool_options options = options_for(options_);
+    pool::pool_options options = options_for(options_, {}, {});
+    options.limits.max_waiters = 0;
     options.limits.size = 1;
     options.limits.min_size = options.limits.reserve_size = 0;
     return options;
@@ -359,7 +380,8 @@ pool::pool_options worker_core::listen_options() const {
 
 pool::pool_options worker_core::auth_options() const {
     const auto& query = options_.settings->auth.query;
-    pool::pool_options options = options_for(options_);
+    pool::pool_options options = options_for(options_, query.database(), query.user());
+    options.limits.max_waiters = 0;
     options.limits.size = query.connections();
     options.limits.min_size = options.limits.reserve_size = 0;
     options.limits.wait_timeout = query.timeout();

@@ -16,6 +16,7 @@
 #include "pool/server_pool.hpp"
 #include "proxy/admin/admin_port.hpp"
 #include "proxy/admin/worker_admin.hpp"
+#include "proxy/limits/limit_book.hpp"
 #include "proxy/login/auth_query.hpp"
 #include "proxy/login/live_files.hpp"
 #include "proxy/login/login_throttle.hpp"
@@ -42,6 +43,8 @@ struct worker_options {
     std::shared_ptr<catalog_epoch> schema_changes;
     /// Hands a cancel to another worker; may be empty with one worker.
     std::function<void(unsigned worker, std::uint32_t pid, std::vector<std::byte> key)> forward_cancel;
+    /// What clients may have and ask for, of all workers of one process; null: this worker is the only one.
+    std::shared_ptr<limit_book> limits;
     /// Takes what is asked on a console; empty: there is no console.
     console_port console;
 };
@@ -95,6 +98,7 @@ public:
     user_directory& users() noexcept { return users_; }
     const live_facts& live() const noexcept { return options_.live; }
     login_throttle& throttle() noexcept { return throttle_; }
+    limit_book& limits() noexcept { return *options_.limits; }
     /// A login begins; the oldest one has to go when there are too many.
     void login_begins(client_login& login);
     std::size_t held_message() const noexcept { return relay_.held_message; }

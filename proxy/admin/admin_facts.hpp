@@ -13,6 +13,7 @@
 #include "health/topology.hpp"
 #include "pool/stream.hpp"
 #include "pool/traffic_stats.hpp"
+#include "proxy/limits/limiter.hpp"
 #include "proxy/servers/server_breakers.hpp"
 #include "proxy/session/healing_ledger.hpp"
 #include "proxy/session/session_facts.hpp"
@@ -99,6 +100,7 @@ struct facts_wanted {
     bool clients = false;
     bool servers = false;
     bool healings = false;
+    bool limits = false;
 };
 
 struct healing_facts {
@@ -115,6 +117,7 @@ struct worker_facts {
     std::map<std::string, pool::traffic_stats> traffic;  ///< by database, since the start
     std::array<pin_count, config::metrics::pin_reason_words.size()> pins{};
     std::array<std::uint64_t, config::metrics::refusal_words.size()> refusals{};
+    std::vector<limit_facts> limits;  ///< of all workers: told by the first one
     memory_facts memory;
     std::size_t logins = 0;  ///< clients on their way in
     std::size_t consoles = 0;

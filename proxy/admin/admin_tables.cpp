@@ -83,8 +83,14 @@ table_rows user_rows(const admin_facts& facts) {
         }
     }
     table_rows rows;
-    for (const auto& [name, has] : users)
-        rows.push_back({name, "", "", std::nullopt, "0", number(has.servers), "0", number(has.clients)});
+    const auto& limits = facts.settings->limits;
+    for (const auto& [name, has] : users) {
+        const auto most =
+            config::client_limit_for(limits.rules(), config::limit_scope::user, name, limits.user_clients());
+        rows.push_back(
+            {name, "", "", std::nullopt, "0", number(has.servers), number(most), number(has.clients)}
+        );
+    }
     return rows;
 }
 
@@ -189,6 +195,19 @@ table_rows limit_rows(const admin_facts& facts) {
             {"held_requests", scope, pool[3], number(settings.hold.max_waiters()), std::nullopt,
              "hold.max_waiters"}
         );
+        const auto waiting = config::waiting_limit_for(settings.limits.rules(), *pool[0], *pool[1])
+                                 .value_or(settings.limits.waiting_clients());
+        if (waiting != 0)
+            rows.push_back(
+                {"waiting", scope, pool[3], number(waiting), std::nullopt, "limits.waiting_clients"}
+            );
+    }
+    for (const worker_facts& worker : facts.workers) {
+        for (const limit_facts& each : worker.limits)
+            rows.push_back(
+                {std::string(each.kind), each.subject, number(each.current), number(each.most),
+                 number(each.refused), each.setting}
+            );
     }
     return rows;
 }
@@ -245,6 +264,7 @@ facts_wanted needs_of(show_topic topic) noexcept {
     const bool sockets = topic == show_topic::sockets || topic == show_topic::active_sockets;
     facts_wanted wanted;
     wanted.healings = topic == show_topic::healings;
+    wanted.limits = topic == show_topic::limits;
     wanted.clients = sockets || topic == show_topic::clients;
     wanted.servers = wanted.clients || topic == show_topic::servers || topic == show_topic::topology;
     return wanted;

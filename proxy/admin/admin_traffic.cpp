@@ -306,12 +306,15 @@ table_rows database_rows(const admin_facts& facts) {
     table_rows rows;
     for (const auto& [name, counts] : databases) {
         const bool paused = facts.all_paused || has(facts.paused, name);
+        const auto most = config::client_limit_for(
+            settings.limits.rules(), config::limit_scope::database, name, settings.limits.database_clients()
+        );
         rows.push_back(
             {name, hosts, servers.empty() ? "0" : std::to_string(servers.front().port), name, std::nullopt,
              number(settings.pool.size()), number(settings.pool.min_size()),
              number(settings.pool.reserve_size()), std::to_string(lifetime.count()),
              settings.pool.mode.shown(), servers.size() > 1 ? cell("disable") : std::nullopt, "0",
-             number(counts.servers), "0", number(counts.clients), paused ? "1" : "0",
+             number(counts.servers), number(most), number(counts.clients), paused ? "1" : "0",
              has(facts.disabled, name) ? "1" : "0"}
         );
     }

@@ -10,6 +10,8 @@ namespace {
 
 /// Of each worker: a longer list would keep its clients waiting while it is made.
 constexpr std::size_t most_healings = 1000;
+/// The ones that refuse most come first.
+constexpr std::size_t most_limits = 1000;
 
 /// The auth query's own pools have a zero byte in their users' names.
 std::string shown_user(const std::string& user) {
@@ -172,6 +174,8 @@ worker_facts worker_admin::facts(const facts_wanted& wanted) const {
     facts.logins = worker_.logins_under_way_.size();
     facts.consoles = consoles_;
     facts.breakers = worker_.cluster_.breakers();
+    if (wanted.limits && worker_.options_.index == 0)
+        facts.limits = worker_.limits().facts(worker_.env_.now(), most_limits);
     if (wanted.healings) {
         const auto now = worker_.env_.now();
         for (healing_event& event : worker_.ledger_.latest(most_healings)) {

@@ -50,13 +50,7 @@ protocol::auth_error not_named(auth_method method, const std::string& user) {
 }  // namespace
 
 /// The client's host without its port; `[local]` for a Unix socket, as PostgreSQL says.
-std::string_view client_login::address() const {
-    if (session_.local_) return "[local]";
-    std::string_view text = session_.peer_;
-    text = text.substr(0, text.rfind(':'));
-    if (text.starts_with('[') && text.ends_with(']')) text = text.substr(1, text.size() - 2);
-    return text;
-}
+std::string_view client_login::address() const { return session_.local_ ? "[local]" : session_.address(); }
 
 pool::task<bool> client_login::authenticate() {
     access_ = worker_.live().access;

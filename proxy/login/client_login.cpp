@@ -56,7 +56,7 @@ pool::task<login_end> client_login::run() {
     if (!co_await authenticate()) co_return login_end{kind::refused};
     leave_the_line();
     if (for_console()) co_return console_end();
-    if (!may_use_database()) co_return login_end{kind::refused};
+    if (!may_use_database() || !within_limits()) co_return login_end{kind::refused};
     // From here on it is a server that is waited for, and the pool that sets the limits.
     deadline_.stop();
     session_.pool_ = &worker_.pool_for(database_, user_);
@@ -116,46 +116,6 @@ pool::task<login_end::kind> client_login::reach_startup() {
     remember(packet_.startup);
     session_.in_.consume(packet_.size);
     co_return kind::welcome;
-}
-
-/// Whether this client is let in at all, whoever it is; if not, it has been told why.
-bool client_login::may_enter() {
-    const auto& tls = worker_.live().towards_clients;
-    if (tls_ == nullptr && !session_.local_ && tls != nullptr && tls->mode() >= pool::tls_mode::require) {
-        worker_.metrics().clients_refused.add(metrics::refusal::tls_required);
-        refuse(
-            protocol::sqlstate::invalid_authorization, "TLS is required for this connection",
-            login_result::protocol
-        );
-        return false;
-    }
-    if (worker_.draining()) {
-        worker_.metrics().clients_refused.add(metrics::refusal::draining);
-        refuse(
-            protocol::sqlstate::cannot_connect_now, "the database system is shutting down",
-            login_result::unavailable
-        );
-        return false;
-    }
-    if (!for_console() && worker_.short_of_memory()) {
-        worker_.metrics().clients_refused.add(metrics::refusal::memory);
-        refuse(
-            protocol::sqlstate::out_of_memory, "too little memory is left for another client",
-            login_result::unavailable, "The limit is machine.memory, or that of pgmend's cgroup."
-        );
-        return false;
-    }
-    if (!for_console() && worker_.sessions() > worker_.max_sessions()) {
-        worker_.metrics().clients_refused.add(metrics::refusal::client_limit);
-        refuse(
-            protocol::sqlstate::too_many_connections, "sorry, too many clients already",
-            login_result::unavailable,
-            "The limit is " + std::to_string(worker_.settings().listen.max_clients()) +
-                " (listen.max_clients)."
-        );
-        return false;
-    }
-    return true;
 }
 
 void client_login::remember(const protocol::startup_message& startup) {
@@ -224,17 +184,6 @@ login_end client_login::console_end() {
         return {login_end::kind::console};
     }
     return {login_end::kind::refused};
-}
-
-/// DISABLE: PostgreSQL's own words for a database with ALLOW_CONNECTIONS false.
-bool client_login::may_use_database() {
-    if (!worker_.admin().disabled(database_)) return true;
-    worker_.metrics().clients_refused.add(metrics::refusal::disabled);
-    return refuse(
-        protocol::sqlstate::object_not_in_prerequisite_state,
-        "database \"" + database_ + "\" is not currently accepting connections", login_result::unavailable,
-        "An administrator has disabled it (DISABLE on the console)."
-    );
 }
 
 pool::task<client_login::got> client_login::read_first_packet() {
@@ -477,14 +426,15 @@ void client_login::welcome() {
 void client_login::send(const std::vector<std::byte>& bytes) { session_.send_made(bytes); }
 
 bool client_login::refuse(
-    std::string_view sqlstate, std::string_view message, login_result result, std::string_view detail
+    std::string_view sqlstate, std::string_view message, login_result result, std::string_view detail,
+    std::string_view hint
 ) {
     deadline_.stop();
     worker_.metrics().client_logins.add(result);
     log::info("client_refused", {{"client", session_.peer_}, {"sqlstate", sqlstate}, {"message", message}});
     std::vector<std::byte> frame;
     protocol::message_writer{frame}.error(
-        {.severity = "FATAL", .sqlstate = sqlstate, .message = message, .detail = detail}
+        {.severity = "FATAL", .sqlstate = sqlstate, .message = message, .detail = detail, .hint = hint}
     );
     send(frame);
     return false;

@@ -85,11 +85,14 @@ private:
     friend pool::task<login_end> log_in_client(client_session& session);
     /// False when an administrator keeps clients out of it; then the client was told.
     bool may_use_database();
+    /// False when its user, database, address or application has too many; then the client was told.
+    bool within_limits();
 
     void send(const std::vector<std::byte>& bytes);
     /// Tells the client; always false.
     bool refuse(
-        std::string_view sqlstate, std::string_view message, login_result result, std::string_view detail = {}
+        std::string_view sqlstate, std::string_view message, login_result result,
+        std::string_view detail = {}, std::string_view hint = {}
     );
     bool refuse(const protocol::auth_error& error, login_result result) {
         return refuse(error.sqlstate, error.message, result, error.detail);

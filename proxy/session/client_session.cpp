@@ -35,7 +35,10 @@ client_session::client_session(
     worker_.metrics().clients_connected.add();
 }
 
-client_session::~client_session() { worker_.metrics().clients_connected.sub(); }
+client_session::~client_session() {
+    worker_.limits().leave(std::move(limits_));
+    worker_.metrics().clients_connected.sub();
+}
 
 void client_session::start() { run(); }
 
@@ -136,14 +139,19 @@ bool client_session::consume_requests() {
     }
     if (refusal_ != nullptr && phase_ == session_phase::active && server_ != nullptr)
         return refuse_cancelled();
-    bool more = server_ != nullptr || !requests_.begins_request(in_.bytes()) || want_server();
+    bool more = server_ != nullptr || limits_ || !requests_.begins_request(in_.bytes()) || want_server();
     while (more && !in_.empty()) {
+        std::span<std::byte> bytes = in_.bytes();
+        if (limits_) {
+            if (!next_request(bytes)) return false;
+            if (bytes.empty()) break;
+        }
         const request_step step =
-            requests_.read(in_.bytes(), server_, worker_.flight_to_server(), worker_.flight_to_client());
+            requests_.read(bytes, server_, worker_.flight_to_server(), worker_.flight_to_client());
         if (!to_client()) return false;
         const bool sent = to_server();
         if (server_ != nullptr) server_->request.add(in_.bytes().first(step.consumed));
-        in_.consume(step.consumed);
+        consume(step.consumed);
         want_ = static_cast<std::uint32_t>(step.want);
         if (!sent) {
             in_.keep();
@@ -151,7 +159,7 @@ bool client_session::consume_requests() {
         }
         switch (step.result) {
             case request_result::need_more:
-                more = false;
+                more = step.consumed == bytes.size();  // it may have been one request of several
                 break;
             case request_result::flight_full:
                 more = !out_.blocked() && (server_ == nullptr || !server_->out.blocked());
@@ -179,6 +187,18 @@ bool client_session::consume_requests() {
     }
     in_.keep();
     return !requests_.take_flush() || server_ == nullptr || answer_ahead(server_->owed.full());
+}
+
+void client_session::consume(std::size_t count) {
+    if (limits_) limits_->gate.passed(in_.bytes().first(count));
+    in_.consume(count);
+}
+
+/// The request has to be carried out again, from the beginning.
+void client_session::read_again(const std::vector<std::byte>& request) {
+    in_.put_back(request);
+    if (limits_) limits_->gate.again(request.size());
+    want_ = 0;
 }
 
 /// Sends the answers that are ours to give and whose turn has come. With `awaited`, nothing more can be sent

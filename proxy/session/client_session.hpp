@@ -12,6 +12,7 @@
 #include "health/retry_schedule.hpp"
 #include "pool/reply_pump.hpp"
 #include "pool/server_pool.hpp"
+#include "proxy/limits/limit_book.hpp"
 #include "proxy/login/client_login.hpp"
 #include "proxy/session/notification_hub.hpp"
 #include "proxy/session/recovery_plan.hpp"
@@ -61,6 +62,8 @@ public:
     void terminate() noexcept { gate_.set(key_.pid == 0 ? killed : terminated); }
     /// What is known of the servers has changed.
     void reconsider();
+    /// The limits of the policy have.
+    void limits_changed();
 
     void collect_parameters(std::unordered_set<const protocol::parameter_set*>& live) const;
     session_phase phase() const noexcept { return phase_; }
@@ -125,6 +128,7 @@ private:
         std::string sqlstate;
         std::string message;
         std::string detail;
+        std::string hint;
         std::vector<std::byte> error_frame;
         bool keeps_client = false;  ///< only this request fails
     };
@@ -150,6 +154,8 @@ private:
 
     bool read_client();
     bool consume_requests();
+    void consume(std::size_t count);
+    void read_again(const std::vector<std::byte>& request);
     bool read_server();
     bool pump_server();
     bool after_progress();
@@ -180,6 +186,16 @@ private:
     void give_back(bool client_gone);
     void count_pins() noexcept;
     void tell_of_pin(pin_reason reason) noexcept;
+
+    // session_limits.cpp
+    std::string_view address() const;
+    client_identity identity() const;
+    bool next_request(std::span<std::byte>& bytes);
+    bool refuse_over_limit(const client_limits::overdrawn& why);
+    bool may_refuse_now();
+    bool throw_away();
+    protocol::transaction_status status_told() const noexcept;
+    bool enter_refused_block();
 
     // session_listening.cpp
     bool hand_channels_over();
@@ -244,7 +260,8 @@ private:
     std::unique_ptr<pool::server_connection> dedicated_;
     std::unique_ptr<pool::gate_timer> closing_timer_;
     std::unique_ptr<refusal> refusal_;
-    std::unique_ptr<mishap> mishap_;  ///< null unless a server was lost, or says that it goes
+    std::unique_ptr<mishap> mishap_;         ///< null unless a server was lost, or says that it goes
+    std::unique_ptr<client_limits> limits_;  ///< null: under no limit
     std::unique_ptr<catalog_survey> survey_;
     std::unique_ptr<subscription> listening_;  ///< null while the shared connection hears nothing for it
     std::unique_ptr<std::vector<std::optional<std::string>>> row_;  ///< the answer to our own query

@@ -111,6 +111,8 @@ public:
     }
     /// Whether the client stopped inside a message that has been forwarded in part.
     bool mid_message() const noexcept { return body_left_ != 0 && !body_discard_; }
+    /// Whether what comes next begins with a message.
+    bool at_message() const noexcept { return body_left_ == 0; }
     std::string_view violation() const noexcept { return violation_; }
     client_statements& statements() noexcept { return statements_; }
     /// Whether the client's group has a Flush that invented answers must obey.

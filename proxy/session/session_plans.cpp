@@ -81,8 +81,7 @@ bool client_session::plan_again() {
     facts_.rewound();
     const std::vector<std::byte> request = server_->request.take();
     server_->request.begin(worker_.settings().retry.max_bytes().bytes);
-    in_.put_back(request);
-    want_ = 0;
+    read_again(request);
     phase_ = session_phase::active;
     return consume_requests();
 }

@@ -211,8 +211,7 @@ bool client_session::send_again(pool::server_connection& server) {
     request_failed_ = false;
     forget_answers();
     forget_server();
-    in_.put_back(request);
-    want_ = 0;
+    read_again(request);
     phase_ = session_phase::idle;
     if (pause > pause.zero()) {
         phase_ = session_phase::pausing;
@@ -357,7 +356,7 @@ bool client_session::tell_lost_block() {
     if (needs_ready) {
         writer.ready_for_query(over ? transaction_status::idle : transaction_status::failed);
     }
-    in_.consume(consumed);
+    consume(consumed);
     worker_.metrics().errors.add();
     return send_made(frames);
 }

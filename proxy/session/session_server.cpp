@@ -288,7 +288,11 @@ void client_session::refused(const pool::pool_refusal& why) {
     refusal_->detail = why.detail;
     refusal_->error_frame.assign(why.error_frame.begin(), why.error_frame.end());
     refusal_->keeps_client = why.timed_out;
-    if (why.timed_out) worker_.metrics().clients_refused.add(metrics::refusal::wait_timeout);
+    if (why.timed_out) {
+        worker_.metrics().clients_refused.add(
+            why.crowded ? metrics::refusal::waiters : metrics::refusal::wait_timeout
+        );
+    }
     gate_.set(server_refused);
 }
 
@@ -310,7 +314,7 @@ bool client_session::request_refused() {
 bool client_session::refuse_front(const refusal& why) {
     std::vector<std::byte> frames;
     protocol::message_writer writer{frames};
-    writer.error({.sqlstate = why.sqlstate, .message = why.message, .detail = why.detail});
+    writer.error({.sqlstate = why.sqlstate, .message = why.message, .detail = why.detail, .hint = why.hint});
     // What stands behind a BEGIN that could not be carried out was meant for its block, and must not run
     // outside it.
     if (requests_.begins_block(in_.bytes())) requests_.set_block(request_relay::lost_block::told);
@@ -318,7 +322,7 @@ bool client_session::refuse_front(const refusal& why) {
     const std::size_t consumed = requests_.refuse_front(in_.bytes(), needs_ready);
     const bool in_block = requests_.block() != request_relay::lost_block::none;
     if (needs_ready) writer.ready_for_query(in_block ? transaction_status::failed : transaction_status::idle);
-    in_.consume(consumed);
+    consume(consumed);
     return send_made(frames);
 }
 

@@ -302,6 +302,35 @@ def crowd_uses(t, subject):
     return len(used) > 2
 
 
+def two_requests(t, subject):
+    client = t.wire(on=subject)
+    states = [wire.sqlstates(client.query("SELECT 1")) for _ in range(2)]
+    client.close()
+    return states
+
+
+def third_waits(t, subject):
+    """What a client is told when two wait already for the only server."""
+    clients = [t.wire(on=subject) for _ in range(4)]
+    clients[0].query("BEGIN")
+    desk = console(t, on=subject)
+    for number in (1, 2):
+        clients[number].send(wire.query("SELECT 1"))
+        poll(lambda: one(desk, "SHOW POOLS", user="app")["cl_waiting"] == str(number), "it waits")
+    limited = [row for row in table(desk, "SHOW LIMITS") if row["name"] == "waiting"]
+    clients[3].send(wire.query("SELECT 1"))
+    if not limited:
+        poll(lambda: one(desk, "SHOW POOLS", user="app")["cl_waiting"] == "3", "it waits as well")
+        clients[0].query("COMMIT")
+    states = wire.sqlstates(clients[3].ready())
+    clients[0].query("COMMIT")
+    for client in clients[1:3]:
+        client.ready()
+    for client in clients + [desk]:
+        client.close()
+    return states
+
+
 def crowd_of_twenty(t, subject):
     states = {refused(t, subject, keep=True) for _ in range(20)}
     for client in t.crowd:
@@ -334,12 +363,22 @@ EFFECTS = [
     ("pool.on_abandoned_transaction", "commit", leaves_in_a_block, 0, 1),
     ("pool.size", "2", crowd_uses, True, False),
     ("limits.client_prepared_statements", "2", own_statements, [], ["54000"]),
+    ("limits.user_clients", "5", crowd_of_twenty, set(), {"53300"}),
+    ("limits.database_clients", "5", crowd_of_twenty, set(), {"53300"}),
+    ("limits.address_clients", "5", crowd_of_twenty, set(), {"53300"}),
+    ("limits.application_clients", "5", crowd_of_twenty, set(), {"53300"}),
+    ("limits.user_requests", "1/h", two_requests, [[], []], [[], ["53400"]]),
+    ("limits.database_requests", "2/h burst 1", two_requests, [[], []], [[], ["53400"]]),
+    ("limits.address_requests", "hourly burst 1", two_requests, [[], []], [[], ["53400"]]),
+    ("limits.application_requests", "strict burst 1", two_requests, [[], []], [[], ["53400"]]),
+    ("limits.rules", "[{user: app, requests: 1/h}]", two_requests, [[], []], [[], ["53400"]]),
     ("log.level", "error", tells_of_consoles, True, False),
     ("auth.method", "trust", lambda t, on: refused(t, on, password="wrong"), "28P01", None),
 ]
 # The same with a pool of one.
 EFFECTS_OF_ONE = [
     ("pool.wait_timeout", "100ms", waits_in_vain, False, True),
+    ("limits.waiting_clients", "2", third_waits, [], ["53300"]),
     ("pool.mode", "session", backends_of_two, False, True),
 ]
 

@@ -1,0 +1,290 @@
+#include "proxy/limits/limiter.hpp"
+
+#include <algorithm>
+
+namespace pgmend::proxy {
+
+namespace {
+
+constexpr config::duration between_sweeps = std::chrono::seconds{1};
+/// No client's name has a zero byte in it.
+constexpr std::string_view shared_key{"\0", 1};
+
+std::string_view key_of(const client_identity& who, limit_scope scope) {
+    switch (scope) {
+        case limit_scope::user:
+            return who.user;
+        case limit_scope::database:
+            return who.database;
+        case limit_scope::address:
+            return who.address;
+        case limit_scope::application_name:
+            return who.application_name;
+        case limit_scope::together:
+            break;
+    }
+    return {};
+}
+
+bool fits(const limit_terms& terms, const client_identity& who) {
+    const auto name_fits = [](const std::string& wanted, std::string_view name) {
+        return wanted.empty() || wanted == name;
+    };
+    const config::limit_rule& rule = terms.rule;
+    if (!name_fits(rule.user, who.user) || !name_fits(rule.database, who.database) ||
+        !name_fits(rule.application_name, who.application_name))
+        return false;
+    if (rule.address.empty() || rule.address == who.address) return true;
+    const auto address = config::parse_address(who.address);
+    return terms.range && address && terms.range->contains(*address);
+}
+
+/// The rules of the policy, then its defaults as the last of them.
+std::vector<limit_terms> rules_of(const config::settings& settings) {
+    std::vector<limit_terms> all;
+    const auto& limits = settings.limits;
+    for (std::size_t i = 0; i < limits.rules().size(); ++i) {
+        limit_terms& terms = all.emplace_back();
+        terms.rule = limits.rules()[i];
+        terms.name = "limits.rules[" + std::to_string(i) + "]";
+        if (!terms.rule.address.empty()) terms.range = config::parse_address_range(terms.rule.address);
+    }
+    const auto add = [&all](limit_scope per, const config::setting_base& setting, auto take) {
+        limit_terms& terms = all.emplace_back();
+        terms.rule.per = per;
+        terms.name = setting.key();
+        take(terms.rule);
+    };
+    const auto clients = [&](limit_scope per, const config::setting<std::uint32_t>& setting) {
+        if (setting() != 0) add(per, setting, [&](config::limit_rule& rule) { rule.clients = setting(); });
+    };
+    const auto requests = [&](limit_scope per, const config::setting<config::request_rate>& setting) {
+        if (setting().limited())
+            add(per, setting, [&](config::limit_rule& rule) { rule.requests = setting(); });
+    };
+    clients(limit_scope::user, limits.user_clients);
+    clients(limit_scope::database, limits.database_clients);
+    clients(limit_scope::address, limits.address_clients);
+    clients(limit_scope::application_name, limits.application_clients);
+    requests(limit_scope::user, limits.user_requests);
+    requests(limit_scope::database, limits.database_requests);
+    requests(limit_scope::address, limits.address_requests);
+    requests(limit_scope::application_name, limits.application_requests);
+    return all;
+}
+
+std::string number(std::uint64_t value) { return std::to_string(value); }
+
+/// `role "app"`, as in PostgreSQL's own words where it has some.
+std::string subject_of(const limit_account& account) {
+    if (account.terms->rule.per == limit_scope::together) return account.terms->name;
+    struct words {
+        std::string_view one;
+        std::string_view several;
+    };
+    static constexpr std::array names{
+        words{"role", "roles"}, words{"database", "databases"}, words{"address", "addresses"},
+        words{"application", "applications"}};
+    const words& name = names[static_cast<std::size_t>(account.terms->rule.per)];
+    if (account.shared) return "several " + std::string(name.several) + " that count as one";
+    return std::string(name.one) + " \"" + account.key + '"';
+}
+
+std::string in_words(const config::request_rate& rate) {
+    std::string_view unit = "second";
+    if (rate.period == std::chrono::minutes{1}) unit = "minute";
+    if (rate.period == std::chrono::hours{1}) unit = "hour";
+    return number(rate.count) + " requests per " + std::string(unit) + ", " + number(rate.burst) + " at once";
+}
+
+}  // namespace
+
+client_limits::overdrawn client_limits::admit(config::time_point now) noexcept {
+    for (std::size_t i = 0; i < rated.size(); ++i) {
+        if (rated[i] == nullptr) continue;
+        const auto verdict = rated[i]->bucket.take(rated[i]->rate, now);
+        if (verdict.admitted) continue;
+        for (std::size_t taken = 0; taken < i; ++taken) {
+            if (rated[taken] != nullptr) rated[taken]->bucket.give_back(rated[taken]->rate);
+        }
+        return {rated[i], verdict.retry_after};
+    }
+    return {};
+}
+
+void limiter::adopt(const config::settings& settings) {
+    table_size_ = settings.limits.table_size();
+    const std::vector<terms> before = std::exchange(rules_, {});
+    for (limit_terms& now : rules_of(settings)) {
+        // Equal rules are told apart by their order.
+        const auto same = std::find_if(before.begin(), before.end(), [&](const terms& each) {
+            return each->rule == now.rule && std::find(rules_.begin(), rules_.end(), each) == rules_.end();
+        });
+        if (same != before.end()) {
+            (*same)->name = now.name;
+            rules_.push_back(*same);
+            continue;
+        }
+        now.id = ++last_id_;
+        rules_.push_back(std::make_shared<limit_terms>(std::move(now)));
+    }
+    for (const terms& each : before) {
+        each->retired = std::find(rules_.begin(), rules_.end(), each) == rules_.end();
+    }
+    for (auto it = accounts_.begin(); it != accounts_.end();) {
+        auto following = std::next(it);
+        release(it->second);
+        it = following;
+    }
+}
+
+std::optional<limit_refusal> limiter::enter(
+    const client_identity& who, client_limits& into, config::time_point now
+) {
+    assign(who, into, now);
+    for (limit_account* account : into.counted) {
+        if (account == nullptr || account->clients <= *account->terms->rule.clients) continue;
+        ++account->refused_clients;
+        const std::uint64_t limit = *account->terms->rule.clients;
+        limit_refusal refusal;
+        refusal.scope = account->terms->rule.per;
+        const bool from = refusal.scope == limit_scope::address;
+        refusal.message =
+            (from ? "too many connections from " : "too many connections for ") + subject_of(*account);
+        refusal.detail = "The limit is " + number(limit) + " (" + account->terms->name + "), " +
+                         number(account->clients - 1) + " are connected, 0 remain.";
+        refusal.hint = "Retry when one of them has left, or ask for a higher limit.";
+        leave(into);
+        return refusal;
+    }
+    return std::nullopt;
+}
+
+void limiter::resettle(const client_identity& who, client_limits& limits, config::time_point now) {
+    client_limits old;
+    old.counted = std::exchange(limits.counted, {});
+    old.rated = std::exchange(limits.rated, {});
+    assign(who, limits, now);
+    leave(old);
+}
+
+/// For each kind of limit and each scope the first rule that fits and speaks of it; a limit of nothing is one
+/// that does not stand in the way.
+void limiter::assign(const client_identity& who, client_limits& into, config::time_point now) {
+    std::array<bool, limit_scopes> clients_said{};
+    std::array<bool, limit_scopes> requests_said{};
+    for (const terms& each : rules_) {
+        const config::limit_rule& rule = each->rule;
+        const auto scope = static_cast<std::size_t>(rule.per);
+        const bool clients = rule.clients && !clients_said[scope];
+        const bool requests = rule.requests && !requests_said[scope];
+        if ((!clients && !requests) || !fits(*each, who)) continue;
+        if (clients) clients_said[scope] = true;
+        if (requests) requests_said[scope] = true;
+        const bool counts = clients && *rule.clients != 0;
+        const bool rates = requests && rule.requests->limited();
+        if (!counts && !rates) continue;
+        limit_account& account = account_for(each, key_of(who, rule.per), now);
+        if (counts) {
+            into.counted[scope] = &account;
+            ++account.clients;
+            ++account.holders;
+        }
+        if (rates) {
+            into.rated[scope] = &account;
+            ++account.holders;
+        }
+    }
+}
+
+limit_account& limiter::account_for(const terms& rule, std::string_view key, config::time_point now) {
+    account_key place{rule->id, key};
+    const auto found = accounts_.find(place);
+    if (found != accounts_.end()) return found->second;
+    if (accounts_.size() - shared_accounts_ >= table_size_) sweep(now);
+    const bool shared = accounts_.size() - shared_accounts_ >= table_size_;
+    if (shared) place.second = shared_key;
+    const auto [it, made] = accounts_.try_emplace(std::move(place));
+    limit_account& account = it->second;
+    if (!made) return account;
+    if (shared) ++shared_accounts_;
+    account.terms = rule;
+    account.key = it->first.second;
+    account.shared = shared;
+    if (rule->rule.requests) account.rate = bucket_terms::of(*rule->rule.requests);
+    return account;
+}
+
+/// Those that nobody holds and that would be as new are forgotten. Not at every client that comes: while
+/// there are too many that cannot be forgotten, it would be in vain.
+void limiter::sweep(config::time_point now) {
+    if (now < next_sweep_) return;
+    next_sweep_ = now + between_sweeps;
+    std::erase_if(accounts_, [&](const auto& item) {
+        const limit_account& account = item.second;
+        if (account.holders != 0 || !account.bucket.full(now)) return false;
+        if (account.shared) --shared_accounts_;
+        return true;
+    });
+}
+
+/// Nobody holds it any more: it goes, unless tokens have been taken from it that may still count.
+void limiter::release(limit_account& account) {
+    const bool may_count = account.terms->rule.requests && account.terms->rule.requests->limited();
+    if (account.holders != 0 || (may_count && !account.terms->retired)) return;
+    if (account.shared) --shared_accounts_;
+    accounts_.erase({account.terms->id, account.key});
+}
+
+void limiter::leave(client_limits& limits) {
+    const auto counted = std::exchange(limits.counted, {});
+    const auto rated = std::exchange(limits.rated, {});
+    for (std::size_t i = 0; i < counted.size(); ++i) {
+        if (counted[i] != nullptr) {
+            --counted[i]->clients;
+            --counted[i]->holders;
+        }
+        if (rated[i] != nullptr) --rated[i]->holders;
+        if (counted[i] != nullptr) release(*counted[i]);
+        if (rated[i] != nullptr && rated[i] != counted[i]) release(*rated[i]);
+    }
+}
+
+limit_refusal limiter::request_refused(const client_limits::overdrawn& why) {
+    const limit_account& account = *why.account;
+    ++why.account->refused_requests;
+    const auto seconds = std::chrono::ceil<std::chrono::seconds>(why.retry_after).count();
+    limit_refusal refusal;
+    refusal.scope = account.terms->rule.per;
+    const bool from = refusal.scope == limit_scope::address;
+    refusal.message = (from ? "too many requests from " : "too many requests of ") + subject_of(account);
+    refusal.detail = "The limit is " + in_words(*account.terms->rule.requests) + " (" + account.terms->name +
+                     "), 0 remain.";
+    refusal.hint = "Retry after " + std::to_string(seconds) + " s.";
+    return refusal;
+}
+
+std::vector<limit_facts> limiter::facts(config::time_point now, std::size_t most) const {
+    std::vector<limit_facts> rows;
+    for (const auto& [key, account] : accounts_) {
+        const config::limit_rule& rule = account.terms->rule;
+        if (rule.clients && *rule.clients != 0 && (account.clients != 0 || account.refused_clients != 0))
+            rows.push_back(
+                {"clients", subject_of(account), account.clients, *rule.clients, account.refused_clients,
+                 account.terms->name}
+            );
+        if (rule.requests && rule.requests->limited() && (account.holders != 0 || !account.bucket.full(now)))
+            rows.push_back(
+                {"requests", subject_of(account),
+                 account.rate.burst - account.bucket.remaining(account.rate, now), account.rate.burst,
+                 account.refused_requests, account.terms->name}
+            );
+    }
+    std::stable_sort(rows.begin(), rows.end(), [](const limit_facts& a, const limit_facts& b) {
+        return a.refused > b.refused;
+    });
+    if (rows.size() > most) rows.resize(most);
+    return rows;
+}
+
+}  // namespace pgmend::proxy
