@@ -107,19 +107,34 @@ struct http_settings : section {
     using section::section;
     setting<std::string> host{
         this, "http.host", "127.0.0.1", reload_class::restart,
-        "Address of the HTTP port. Elsewhere than on loopback, /health and /api ask for a password of "
-        "admin.users or admin.stats_users, which comes in clear text. A proxy on this machine that hands "
-        "requests on has to say so (X-Forwarded-For), or they count as this machine's own."};
+        "Address of the HTTP port. Elsewhere than on loopback, the dashboard, /health and /api ask for a "
+        "password of admin.users or admin.stats_users, which comes in clear text. A proxy on this machine "
+        "that hands requests on has to say so (X-Forwarded-For), or they count as this machine's own."};
     setting<std::uint16_t> port{
         this,
         "http.port",
         9632,
         between(0, 65535),
         reload_class::restart,
-        "Port of /metrics, /startup, /live, /ready, /health and /api. 0 takes any free port."};
+        "Port of the dashboard, /metrics, /startup, /live, /ready, /health and /api. 0 takes any free port."};
     setting<quit_from> quit{
         this, "http.quit", quit_from::nobody, reload_class::restart,
         "Who may end pgmend with `POST /quit`, as SIGTERM does: for a Job whose application is done."};
+    setting<std::uint32_t> max_streams{
+        this,
+        "http.max_streams",
+        8,
+        between(0, 32),
+        reload_class::live,
+        "Listeners to the stream of /api/events at one time; each dashboard that is open is one. Others are "
+        "answered 503, and a dashboard then asks again and again instead."};
+    setting<milliseconds> heartbeat{
+        this,
+        "http.heartbeat",
+        15s,
+        between(100ms, 1h),
+        reload_class::live,
+        "A stream in which nothing happens says so this often, for proxies that close what is silent."};
 };
 
 struct upstream_settings : section {

@@ -362,6 +362,7 @@ void server::drain() {
     manager_.stopping();
     stop_accepting();
     stage_ = stage::draining;
+    api_.end_streams();
     const auto timeout = settings_->shutdown.drain_timeout();
     log::info("draining", {{"timeout_ms", timeout.count()}});
     for (const auto& worker : workers_)

@@ -36,6 +36,13 @@ api_sources server::sources_of_api() {
     all.facts = [this](facts_wanted wanted, std::function<void(admin_facts)> done) {
         desk_.facts(wanted, std::move(done));
     };
+    all.feed.acts = [this](auto after, std::size_t most, auto done) {
+        desk_.acts(std::move(after), most, std::move(done));
+    };
+    all.feed.settings = [this] { return settings_; };
+    all.command = [this](admin_request request, auto done) {
+        desk_.command(std::move(request), std::move(done));
+    };
     all.checks = [this]() -> const health::check_history& { return checks_; };
     all.check_now = [this] { monitor_->look_now(); };
     all.settings = [this] { return settings_; };

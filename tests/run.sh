@@ -100,7 +100,7 @@ repeat_command() {
         build-*) echo "cmake --preset ${1#build-} -DPGMEND_TESTS=ON && cmake --build --preset $(sed 's/^[^ ]* //' "$logs/$1.command")" ;;
         unit) echo "ctest --test-dir build/release --output-on-failure --rerun-failed" ;;
         unit-*) echo "ctest --test-dir build/${1#unit-} --output-on-failure --rerun-failed" ;;
-        shell) echo "shellcheck deploy/*.sh tests/*.sh .ci/run" ;;
+        shell) echo "shellcheck deploy/*.sh proxy/dashboard/*.sh tests/*.sh .ci/run" ;;
         *) cat "$logs/$1.command" ;;
     esac
 }
@@ -139,7 +139,7 @@ PYTHON
 
 shell_scripts() {
     local script total=0 bad=0
-    for script in deploy/*.sh tests/*.sh .ci/run; do
+    for script in deploy/*.sh proxy/dashboard/*.sh tests/*.sh .ci/run; do
         total=$((total + 1))
         shellcheck "$script" || bad=$((bad + 1))
     done
@@ -241,6 +241,7 @@ fi
 run quickstart "$python" tests/deploy/quickstart_test.py
 run failover-demo "$python" tests/deploy/failover_demo_test.py
 run lifecycle "$python" tests/deploy/lifecycle_test.py
+if [[ $mode != --quick ]]; then run dashboard "$python" tests/dashboard/dashboard_test.py; fi
 if [[ $mode != --quick ]]; then
     run manifests "$python" tests/deploy/manifests_test.py
     run monitoring "$python" tests/deploy/monitoring_test.py

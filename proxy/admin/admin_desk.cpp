@@ -86,6 +86,7 @@ console_port admin_desk::port() {
 
 void admin_desk::answer(const std::shared_ptr<admin_ticket>& ticket, admin_answer what) {
     if (!ticket) return;
+    if (ticket->taker()) return ticket->taker()(std::move(what));
     workers_[ticket->worker()]->post([ticket, what = std::move(what)](worker_core&) { ticket->deliver(what); }
     );
 }
@@ -95,25 +96,47 @@ void admin_desk::tell_workers(std::function<void(worker_admin&)> order) {
         each->post([order](worker_core& core) { order(core.admin()); });
 }
 
-void admin_desk::gather(facts_wanted wanted, gathered done) {
+template <class Found, class Look>
+void admin_desk::collect(Look look, std::function<void(std::vector<Found>)> done) {
     struct collection {
-        std::vector<worker_facts> facts;
+        std::vector<Found> found;
         std::size_t missing;
-        gathered done;
+        std::function<void(std::vector<Found>)> done;
     };
     auto all = std::make_shared<collection>();
-    all->facts.resize(workers_.size());
+    all->found.resize(workers_.size());
     all->missing = workers_.size();
     all->done = std::move(done);
     for (std::size_t i = 0; i < workers_.size(); ++i) {
-        workers_[i]->post([this, all, wanted, i](worker_core& core) {
-            auto facts = std::make_shared<worker_facts>(core.admin().facts(wanted));
-            boost::asio::post(control_, [all, facts, i] {
-                all->facts[i] = std::move(*facts);
-                if (--all->missing == 0) all->done(std::move(all->facts));
+        workers_[i]->post([this, all, look, i](worker_core& core) {
+            auto found = std::make_shared<Found>(look(core.admin(), i));
+            boost::asio::post(control_, [all, found, i] {
+                all->found[i] = std::move(*found);
+                if (--all->missing == 0) all->done(std::move(all->found));
             });
         });
     }
+}
+
+void admin_desk::gather(facts_wanted wanted, gathered done) {
+    collect<worker_facts>(
+        [wanted](const worker_admin& admin, std::size_t) { return admin.facts(wanted); }, std::move(done)
+    );
+}
+
+void admin_desk::acts(
+    std::optional<std::vector<std::uint64_t>> after, std::size_t most,
+    std::function<void(std::vector<ledger_page>)> done
+) {
+    const auto look = [after = std::move(after), most](const worker_admin& admin, std::size_t worker) {
+        const bool known = after && worker < after->size();
+        return admin.acts(known ? std::optional((*after)[worker]) : std::nullopt, most);
+    };
+    collect<ledger_page>(look, std::move(done));
+}
+
+void admin_desk::command(admin_request request, std::function<void(admin_answer)> done) {
+    ask(request, std::make_shared<admin_ticket>(std::move(done)));
 }
 
 void admin_desk::facts(facts_wanted wanted, std::function<void(admin_facts)> done) {

@@ -44,6 +44,15 @@ public:
     void adopt(std::shared_ptr<const config::settings> settings) { settings_ = std::move(settings); }
     /// What SHOW is made of, for others than the console. The answer comes later, on the control thread.
     void facts(facts_wanted wanted, std::function<void(admin_facts)> done);
+    /// Of each worker a part of its ledger: what is behind these numbers, one a worker, or the latest acts
+    /// where there are none. At most `most` of each; later, on the control thread.
+    void acts(
+        std::optional<std::vector<std::uint64_t>> after, std::size_t most,
+        std::function<void(std::vector<ledger_page>)> done
+    );
+    /// Carries out a command that is no SHOW, for others than the console: the answer comes on the control
+    /// thread, and of PAUSE only when it is through.
+    void command(admin_request request, std::function<void(admin_answer)> done);
     /// For workers' consoles; any thread may call it.
     console_port port();
 
@@ -69,6 +78,9 @@ private:
     void shut_down(const admin_command& command, const std::shared_ptr<admin_ticket>& ticket);
     void wait_for(std::shared_ptr<waiting> what);
     void look_again(const std::shared_ptr<waiting>& what, const std::vector<worker_facts>& facts);
+    /// What `look` finds at each worker, on its thread; all of it together, in their order, to `done`.
+    template <class Found, class Look>
+    void collect(Look look, std::function<void(std::vector<Found>)> done);
     void gather(facts_wanted wanted, gathered done);
     void tell_workers(std::function<void(worker_admin&)> order);
     void answer(const std::shared_ptr<admin_ticket>& ticket, admin_answer what);

@@ -108,6 +108,12 @@ struct healing_facts {
     config::duration ago{};
 };
 
+/// A part of one worker's ledger.
+struct ledger_page {
+    std::vector<healing_event> acts;  ///< the oldest first
+    std::uint64_t last = 0;  ///< the number of the last act there is, whether it is among them or not
+};
+
 struct worker_facts {
     std::vector<breaker_facts> breakers;
     std::vector<healing_facts> healings;  ///< oldest first

@@ -31,8 +31,13 @@ class admin_ticket {
 public:
     admin_ticket(unsigned worker, pool::event_gate& gate, pool::event_mask bit) noexcept
         : worker_(worker), gate_(&gate), bit_(bit) {}
+    /// Of somebody on the control thread, who is told there.
+    explicit admin_ticket(std::function<void(admin_answer)> taker)
+        : worker_(0), gate_(nullptr), bit_(0), taker_(std::move(taker)) {}
 
     unsigned worker() const noexcept { return worker_; }
+    /// Empty: a console's, on its worker's thread.
+    const std::function<void(admin_answer)>& taker() const noexcept { return taker_; }
 
     // The console's thread.
     void leave() noexcept { gate_ = nullptr; }
@@ -52,6 +57,7 @@ private:
     const unsigned worker_;
     pool::event_gate* gate_;
     const pool::event_mask bit_;
+    const std::function<void(admin_answer)> taker_;
     std::optional<admin_answer> answer_;
     std::atomic<bool> cancelled_{false};
 };

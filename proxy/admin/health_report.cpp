@@ -305,11 +305,15 @@ json::object json_event(const healing_event& event, config::time_point now, std:
         {"number", event.number},
         {"kind", view_of(healing_kind_words[static_cast<std::size_t>(event.kind)])},
         {"outcome", view_of(event.outcome)},
+        {"reason", view_of(event.reason)},
         {"client", event.client},
         {"server", event.server},
+        {"database", event.database},
+        {"user", event.user},
         {"shape", event.shape},
         {"cause", event.cause},
         {"attempt", event.attempt},
+        {"count", event.count},
         {"took_ms", event.took.count()}};
     return one;
 }

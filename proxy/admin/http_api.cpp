@@ -1,8 +1,10 @@
 #include "proxy/admin/http_api.hpp"
 
 #include <algorithm>
-#include <charconv>
 
+#include "proxy/admin/dashboard_page.hpp"
+#include "proxy/admin/http_query.hpp"
+#include "proxy/admin/overview.hpp"
 #include "proxy/admin/table_json.hpp"
 #include "proxy/process/real_clock.hpp"
 
@@ -13,8 +15,10 @@ namespace json = boost::json;
 namespace {
 
 constexpr std::string_view tables = "/api/";
-constexpr std::size_t most_entries = 10'000;
+constexpr std::string_view commands = "/api/command/";
 constexpr std::size_t acts_in_report = 10;
+constexpr std::size_t acts_in_stream = 100;  // to begin with
+constexpr auto pause_patience = std::chrono::seconds{5};
 constexpr auto look_interval = std::chrono::milliseconds{5};
 constexpr auto beyond_timeout = std::chrono::milliseconds{500};
 
@@ -22,32 +26,30 @@ http_reply failure(unsigned status, std::string_view words) {
     return {status, json_text({{"error", json::string_view(words.data(), words.size())}})};
 }
 
-/// The value of a parameter; empty where it is not there.
-std::string_view parameter(std::string_view query, std::string_view name) {
-    while (!query.empty()) {
-        const std::size_t end = std::min(query.find('&'), query.size());
-        const std::string_view one = query.substr(0, end);
-        query.remove_prefix(std::min(end + 1, query.size()));
-        const std::size_t equals = std::min(one.find('='), one.size());
-        if (one.substr(0, equals) == name) return equals < one.size() ? one.substr(equals + 1) : "true";
+/// A browser asks its user for a password where it knows the scheme. Behind the page's back, where requests
+/// are made every second, it is not to: the page says it.
+std::string challenge_of(const http_request& request) {
+    const bool by_page = request.accept == "application/json" || request.accept == "text/event-stream";
+    return std::string(by_page ? "xBasic" : "Basic") + " realm=\"pgmend\", charset=\"UTF-8\"";
+}
+
+/// Rows of which every column that the query names has the value it says; no more than its limit.
+void keep_wanted(table_rows& rows, table_columns columns, std::string_view query, std::size_t limit) {
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+        const auto value = text_parameter(query, columns[i].name);
+        if (!value) continue;
+        std::erase_if(rows, [&](const table_row& row) { return row[i].value_or("") != *value; });
     }
-    return {};
+    if (rows.size() > limit) rows.resize(limit);
 }
 
-bool wanted(std::string_view query, std::string_view name) {
-    const std::string_view value = parameter(query, name);
-    return value == "true" || value == "1" || value == "yes" || value == "on";
-}
-
-/// `limit` of the query: how many entries. Nothing for what is no such number.
-std::optional<std::size_t> limit_of(std::string_view query, std::size_t otherwise) {
-    const std::string_view value = parameter(query, "limit");
-    if (value.empty()) return otherwise;
-    std::size_t number = 0;
-    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-    if (error != std::errc{} || end != value.data() + value.size() || number > most_entries)
-        return std::nullopt;
-    return number;
+/// Of the commands of the console those that may be given here.
+std::optional<admin_verb> command_named(std::string_view word) {
+    if (word == "pause") return admin_verb::pause;
+    if (word == "resume") return admin_verb::resume;
+    if (word == "reconnect") return admin_verb::reconnect;
+    if (word == "reload") return admin_verb::reload;
+    return std::nullopt;
 }
 
 constexpr facts_wanted with_acts{.healings = true};
@@ -56,16 +58,21 @@ const std::string bad_limit = "limit is a number up to " + std::to_string(most_e
 }  // namespace
 
 http_api::http_api(boost::asio::io_context& control, api_sources sources, std::string process_secret)
-    : control_(control), sources_(std::move(sources)), door_(std::move(process_secret)) {}
+    : control_(control),
+      sources_(std::move(sources)),
+      door_(std::move(process_secret)),
+      started_ms_(wall_milliseconds()),
+      process_(std::to_string(started_ms_)),
+      feed_(control, sources_.feed, process_) {}
 
 bool http_api::handle(const http_request& request, http_answer answer) {
-    const bool ours = request.path == "/health" || request.path == "/health/check" ||
+    const bool ours = request.path == "/" || request.path == "/health" || request.path == "/health/check" ||
                       request.path == "/api" || request.path.starts_with(tables);
     if (!ours) return false;
     const http_verdict verdict = door_.enter(request, *sources_.settings(), sources_.secrets(), steady_now());
     if (verdict.status != 200) {
         http_reply refusal = failure(verdict.status, verdict.reason);
-        if (verdict.status == 401) refusal.challenge = "Basic realm=\"pgmend\", charset=\"UTF-8\"";
+        if (verdict.status == 401) refusal.challenge = challenge_of(request);
         if (verdict.delay == config::duration{}) {
             answer(std::move(refusal));
             return true;
@@ -81,11 +88,12 @@ bool http_api::handle(const http_request& request, http_answer answer) {
         answer(failure(403, "Only users of admin.users may change something."));
         return true;
     }
-    route(request, std::move(answer));
+    route(request, verdict, std::move(answer));
     return true;
 }
 
-void http_api::route(const http_request& request, http_answer answer) {
+void http_api::route(const http_request& request, const http_verdict& who, http_answer answer) {
+    if (request.path.starts_with(commands)) return command(request, who, std::move(answer));
     if (request.path == "/health/check") {
         if (!request.post) return answer(failure(405, "Only POST is understood."));
         return check_health(std::move(answer));
@@ -98,7 +106,10 @@ void http_api::route(const http_request& request, http_answer answer) {
             {wanted(request.query, "detailed"), wanted(request.query, "history"), *limit}, std::move(answer)
         );
     }
-    if (request.path == "/api/events") return show_events(request, std::move(answer));
+    if (request.path == "/") return answer(dashboard_page(request));
+    if (request.path == "/api/overview") return show_overview(who, std::move(answer));
+    if (request.path == "/api/events" || request.path == "/api/events/stream")
+        return show_events(request, std::move(answer));
     show_table(request, std::move(answer));
 }
 
@@ -113,16 +124,27 @@ void http_api::show_table(const http_request& request, http_answer answer) {
     }
     const auto topic = topic_named(word);
     if (!topic) return answer(failure(404, "There is no such table; /api lists them."));
-    sources_.facts(needs_of(*topic), [topic = *topic, word, answer = std::move(answer)](admin_facts facts) {
-        json::object all;
-        all.emplace(word, json_rows(columns_of(topic), rows_of(topic, facts)));
-        answer({200, json_text(all)});
-    });
+    const auto limit = limit_of(request.query, std::numeric_limits<std::size_t>::max());
+    if (!limit) return answer(failure(400, bad_limit));
+    sources_.facts(
+        needs_of(*topic),
+        [topic = *topic, word, query = request.query, limit = *limit,
+         answer = std::move(answer)](const admin_facts& facts) {
+            table_rows rows = rows_of(topic, facts);
+            keep_wanted(rows, columns_of(topic), query, limit);
+            json::object all;
+            all.emplace(word, json_rows(columns_of(topic), rows));
+            answer({200, json_text(all)});
+        }
+    );
 }
 
 void http_api::show_events(const http_request& request, http_answer answer) {
-    const auto limit = limit_of(request.query, most_entries);
+    const bool stream =
+        request.path == "/api/events/stream" || request.accept.find("text/event-stream") != std::string::npos;
+    const auto limit = limit_of(request.query, stream ? acts_in_stream : most_entries);
     if (!limit) return answer(failure(400, bad_limit));
+    if (stream) return answer(feed_.open(request, *limit));
     sources_.facts(with_acts, [limit = *limit, answer = std::move(answer)](const admin_facts& facts) {
         json::array all;
         for (const healing_event& each : latest_acts(facts, limit))
@@ -138,6 +160,45 @@ void http_api::show_health(const health_wish& wish, http_answer answer) {
         const health_report report = assess_health(view);
         const unsigned status = report.state == health_state::critical ? 503 : 200;
         answer({status, json_text(json_report(report, view, wish, latest_acts(facts, acts_in_report)))});
+    });
+}
+
+void http_api::show_overview(const http_verdict& who, http_answer answer) {
+    sources_.facts({.servers = true}, [this, who, answer = std::move(answer)](const admin_facts& facts) {
+        health_view view{facts, sources_.checks(), steady_now(), wall_milliseconds()};
+        sources_.complete(view);
+        answer({200, json_text(json_overview({view, who, process_, started_ms_}))});
+    });
+}
+
+/// PAUSE takes as long as the transactions under way: who asked is told so, and it goes on.
+void http_api::command(const http_request& request, const http_verdict& who, http_answer answer) {
+    const auto verb = command_named(std::string_view(request.path).substr(commands.size()));
+    if (!verb) return answer(failure(404, "There are pause, resume, reconnect and reload."));
+    if (!request.post) return answer(failure(405, "Only POST is understood."));
+    if (!request.intended) return answer(failure(403, "A command needs the header X-Pgmend-Command."));
+    admin_request order;
+    order.command.verb = *verb;
+    order.user = who.user.empty() ? "http, from this machine" : who.user;
+    if (parameter(request.query, "database")) {
+        const auto database = text_parameter(request.query, "database");
+        if (!database || database->empty() || *verb == admin_verb::reload)
+            return answer(failure(400, "database is a name, and not of reload."));
+        order.command.argument = *database;
+    }
+    const std::string tag(tag_of(order.command));
+    const auto once = std::make_shared<http_answer>(std::move(answer));
+    const auto timer = std::make_shared<boost::asio::steady_timer>(control_, pause_patience);
+    timer->async_wait([once, tag](const auto& error) {
+        if (error || !*once) return;
+        std::exchange(*once, nullptr)({202, json_text({{"begun", tag}})});
+    });
+    sources_.command(order, [once, timer, tag](const admin_answer& done) {
+        if (!*once) return;
+        const http_answer tell = std::exchange(*once, nullptr);
+        timer->cancel();
+        if (!done.error) return tell({200, json_text({{"done", tag}})});
+        tell({409, json_text({{"error", done.error->message}, {"hint", done.error->hint}})});
     });
 }
 

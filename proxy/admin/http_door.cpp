@@ -25,7 +25,7 @@ bool same_scheme(std::string_view header) noexcept {
 }
 
 http_verdict refused(unsigned status, std::string reason, config::duration delay = {}) {
-    return {admin_role::none, status, std::move(reason), delay};
+    return {admin_role::none, status, std::move(reason), delay, {}};
 }
 
 }  // namespace
@@ -53,7 +53,7 @@ http_verdict http_door::enter(
 ) {
     if (of_another_site(request)) return refused(403, "This request comes from a page of another site.");
     if (request.authorization.empty()) {
-        if (asked_from_here(request)) return {admin_role::admin, 200, {}, {}};
+        if (asked_from_here(request)) return {admin_role::admin, 200, {}, {}, {}};
         return refused(401, "Users of admin.users and admin.stats_users may come in, with their password.");
     }
     if (secrets != book_) {
@@ -76,7 +76,7 @@ http_verdict http_door::enter(
     const admin_role role = role_of(settings, user, request.from_here);
     if (role == admin_role::none)
         return refused(403, "This user is neither in admin.users nor in admin.stats_users.");
-    return {role, 200, {}, {}};
+    return {role, 200, {}, {}, user};
 }
 
 }  // namespace pgmend::proxy

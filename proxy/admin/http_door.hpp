@@ -20,6 +20,7 @@ struct http_verdict {
     unsigned status = 200;     ///< other than 200: refused
     std::string reason;        ///< of a refusal, one line
     config::duration delay{};  ///< until it is told: for who guesses
+    std::string user{};        ///< who has shown a password; empty: nobody was asked for one
 };
 
 class http_door {

@@ -186,6 +186,11 @@ worker_facts worker_admin::facts(const facts_wanted& wanted) const {
     return facts;
 }
 
+ledger_page worker_admin::acts(std::optional<std::uint64_t> after, std::size_t most) const {
+    const healing_ledger& ledger = worker_.ledger_;
+    return {after ? ledger.after(*after, most) : ledger.latest(most), ledger.total()};
+}
+
 void worker_admin::add_pools(const facts_wanted& wanted, worker_facts& facts) const {
     const auto now = worker_.env_.now();
     facts.traffic = worker_.past_traffic_;

@@ -21,6 +21,8 @@ public:
     explicit worker_admin(worker_core& worker) noexcept : worker_(worker) {}
 
     worker_facts facts(const facts_wanted& wanted) const;
+    /// At most `most` acts of healing: those behind the one with this number, or the latest ones.
+    ledger_page acts(std::optional<std::uint64_t> after, std::size_t most) const;
 
     /// Clients of it wait, also those to come, and its servers are closed as they become free.
     void pause(const database_choice& which);

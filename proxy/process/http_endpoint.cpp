@@ -31,6 +31,8 @@
 #include <utility>
 #include <vector>
 
+#include "proxy/process/http_stream.hpp"
+
 namespace pgmend::proxy {
 
 namespace {
@@ -46,6 +48,7 @@ constexpr auto as_result = asio::as_tuple(asio::use_awaitable);
 
 constexpr std::string_view plain_text = "text/plain; charset=utf-8";
 constexpr std::string_view exposition = "text/plain; version=0.0.4; charset=utf-8";
+constexpr auto nothing_else = "default-src 'none'; frame-ancestors 'none'";
 
 struct answer {
     http::status status;
@@ -53,6 +56,9 @@ struct answer {
     std::string content_type = std::string(plain_text);
     std::string_view allowed = "GET, HEAD";
     std::string challenge = {};
+    std::string encoding = {};
+    std::string content_policy = {};
+    http_pieces pieces = {};
 };
 
 answer health(const health_answer& what) {
@@ -81,7 +87,8 @@ answer dispatch(const http_providers& providers, http::verb method, const http_r
     if (!is_open(path))
         return {
             http::status::not_found,
-            "Here are /metrics, /startup, /live, /ready, /health, /health/check and /api.\n"};
+            "Here are the dashboard (/), /metrics, /startup, /live, /ready, /health, /health/check and "
+            "/api.\n"};
     if (method != http::verb::get && method != http::verb::head) {
         return {http::status::method_not_allowed, "Only GET and HEAD are understood.\n"};
     }
@@ -102,8 +109,15 @@ http::response<http::string_body> response_of(
     response.set(http::field::cache_control, "no-store");
     if (from.status == http::status::method_not_allowed) response.set(http::field::allow, from.allowed);
     if (!from.challenge.empty()) response.set(http::field::www_authenticate, from.challenge);
+    if (!from.encoding.empty()) response.set(http::field::content_encoding, from.encoding);
+    // Nothing of ours is to be shown inside of another page, or taken for something else than it says it is.
+    response.set("Content-Security-Policy", from.content_policy.empty() ? nothing_else : from.content_policy);
+    response.set("X-Content-Type-Options", "nosniff");
+    response.set("X-Frame-Options", "DENY");
+    response.set("Referrer-Policy", "no-referrer");
     response.keep_alive(keep_alive);
-    response.content_length(from.body.size());
+    // Without a length, what follows ends with the connection.
+    if (!from.pieces || !with_body) response.content_length(from.body.size());
     if (with_body) response.body() = std::move(from.body);
     return response;
 }
@@ -156,6 +170,11 @@ http_request plain_request(
     plain.authorization = header_of(request, http::field::authorization);
     plain.host = header_of(request, http::field::host);
     plain.origin = header_of(request, http::field::origin);
+    plain.accept = header_of(request, http::field::accept);
+    plain.accept_encoding = header_of(request, http::field::accept_encoding);
+    const auto last = request["Last-Event-ID"];
+    plain.last_event_id.assign(last.data(), last.size());
+    plain.intended = request.find("X-Pgmend-Command") != request.end();
     return plain;
 }
 
@@ -335,6 +354,7 @@ asio::awaitable<bool> http_endpoint::service::exchange(
     const error_code failed = std::get<0>(read);
 
     http::response<http::string_body> response;
+    http_pieces pieces;
     if (failed) {
         const http::status status = refusal_of(failed);
         if (status == http::status::unknown) co_return false;
@@ -345,12 +365,14 @@ asio::awaitable<bool> http_endpoint::service::exchange(
         // A body is not read, so nothing after it can be either.
         const bool keep_alive = request.keep_alive() && parser.is_done();
         answer given = co_await ask(&request, stream);
-        response = response_of(
-            std::move(given), request.version(), keep_alive, request.method() != http::verb::head
-        );
+        const bool with_body = request.method() != http::verb::head;
+        if (with_body) pieces = given.pieces;
+        response = response_of(std::move(given), request.version(), keep_alive && !pieces, with_body);
     }
     stream->expires_after(limits_.deadline);
     const auto written = co_await http::async_write(*stream, response, as_result);
+    if (!std::get<0>(written) && pieces)
+        co_await write_pieces(control_, stream, std::move(pieces), limits_.deadline);
     co_return !std::get<0>(written) && response.keep_alive();
 }
 
@@ -379,6 +401,9 @@ asio::awaitable<answer> http_endpoint::service::ask(
             answer given{static_cast<http::status>(waiting->reply->status), std::move(waiting->reply->body)};
             given.content_type = waiting->reply->content_type;
             given.challenge = waiting->reply->challenge;
+            given.encoding = waiting->reply->encoding;
+            given.content_policy = waiting->reply->content_policy;
+            given.pieces = std::move(waiting->reply->pieces);
             co_return given;
         }
     }

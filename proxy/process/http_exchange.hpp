@@ -3,6 +3,7 @@
 // speaks HTTP, and those who answer.
 
 #include <functional>
+#include <optional>
 #include <string>
 
 namespace pgmend::proxy {
@@ -16,6 +17,10 @@ struct http_request {
     std::string authorization;  ///< the header; empty: none
     std::string host;           ///< the header
     std::string origin;         ///< the header, which browsers send
+    std::string accept;         ///< the header
+    std::string accept_encoding;
+    std::string last_event_id;  ///< the header of a listener that comes again
+    bool intended = false;      ///< X-Pgmend-Command is there, which no page of another site can add unasked
 };
 
 /// Whether the request comes from a page of another site, as far as browsers tell.
@@ -25,11 +30,20 @@ bool of_another_site(const http_request& request) noexcept;
 /// loopback too: it is known by the name that it has to call us by.
 bool asked_from_here(const http_request& request) noexcept;
 
+/// Takes the next piece of an answer that goes on; nothing is its end. It may be forgotten instead.
+using http_piece_taker = std::function<void(std::optional<std::string>)>;
+/// Asked for a piece when the one before has been written; so nothing piles up for who reads slowly. What it
+/// holds is let go when nobody listens any more.
+using http_pieces = std::function<void(http_piece_taker)>;
+
 struct http_reply {
     unsigned status = 200;
     std::string body;
     std::string content_type = "application/json";
-    std::string challenge = {};  ///< WWW-Authenticate, of a 401
+    std::string challenge = {};       ///< WWW-Authenticate, of a 401
+    std::string encoding = {};        ///< of the body: `gzip`
+    std::string content_policy = {};  ///< what a page may load; empty: nothing at all
+    http_pieces pieces = {};          ///< what follows the body, until it ends; empty: nothing
 };
 
 /// Takes the answer, once, on the control thread; it may be forgotten instead.

@@ -63,6 +63,15 @@ public:
         const std::size_t count = std::min(most, events_.size());
         return {events_.end() - static_cast<std::ptrdiff_t>(count), events_.end()};
     }
+    /// At most `most` of the events behind the one with this number, the oldest first. Some of them may have
+    /// been forgotten: then the first one's number says how many.
+    std::vector<healing_event> after(std::uint64_t number, std::size_t most) const {
+        const std::uint64_t forgotten = last_ - events_.size();
+        const std::uint64_t first = std::clamp(number, forgotten, last_) - forgotten;
+        const std::uint64_t count = std::min<std::uint64_t>(most, events_.size() - first);
+        const auto begin = events_.begin() + static_cast<std::ptrdiff_t>(first);
+        return {begin, begin + static_cast<std::ptrdiff_t>(count)};
+    }
     /// Events ever added.
     std::uint64_t total() const noexcept { return last_; }
 

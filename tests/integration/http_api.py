@@ -1,14 +1,18 @@
 """What people and their tools ask over HTTP: health, and the tables of the console as JSON."""
 
 import base64
+import gzip
+import hashlib
 import http.client
 import json
+import re
+import signal
 import socket
 import time
 
 import wire
 from console import COLUMNS, INT4, INT8, NUMERIC, console, table
-from harness import PASSWORDS, check, poll, same
+from harness import PASSWORDS, check, poll, same, tail
 from registry import register
 
 TESTS = []
@@ -159,3 +163,191 @@ def guessing(t):
     same(ask(subject, "/api/state", user="app", password="guess")[0], 401)
     check(time.monotonic() - begin > 0.9, "the fourth waits")
     same(ask(subject, "/api/state", user="app")[0], 200)
+
+
+class Stream:
+    """A listener to /api/events, which is told of acts as they happen."""
+
+    def __init__(self, subject, path="/api/events/stream", **headers):
+        self.connection = http.client.HTTPConnection(subject.host, subject.http_port, timeout=60)
+        self.connection.request("GET", path, headers=headers)
+        self.answer = self.connection.getresponse()
+        self.status, self.last_id = self.answer.status, None
+
+    def event(self):
+        """Name and data of the next event; a heartbeat is (None, None), the end None."""
+        found, read = {}, False
+        while line := self.answer.readline().decode():
+            read = True
+            if line == "\n":
+                break
+            key, _, value = line.rstrip("\n").partition(": ")
+            found[key] = value
+        if not read:
+            return None
+        self.last_id = found.get("id", self.last_id)
+        return found.get("event"), json.loads(found["data"]) if "data" in found else None
+
+    def act(self):
+        """The next event that is no heartbeat."""
+        while (event := self.event()) == (None, None):
+            pass
+        return event
+
+    def close(self):
+        self.connection.close()
+        self.answer.close()
+
+
+def lose_a_server(t, client):
+    """The client's server, in a transaction; what is told of it."""
+    client.query("BEGIN")
+    pid = client.value("SELECT pg_backend_pid()")
+    t.admin(f"SELECT pg_terminate_backend({pid})")
+    client.query("SELECT 1")
+    client.query("ROLLBACK")
+
+
+@test("http: who listens to /api/events is told as it happens, and who comes again what was missed", subjects=PGMEND)
+def stream(t):
+    subject = t.own("stream", settings={"ledger": {"events": 3}})
+    client = t.wire(on=subject)
+    listener = Stream(subject)
+    same((listener.status, listener.answer.headers["Content-Type"]), (200, "text/event-stream"))
+    name, begun = listener.act()
+    same((name, begun["resumed"], begun["missed"]), ("begin", False, 0))
+    same(listener.act()[1]["kind"], "primary")
+    lose_a_server(t, client)
+    name, act = listener.act()
+    same((name, act["kind"], act["outcome"], act["reason"], act["worker"]),
+         ("healing", "server_lost", "block_failed", "block_lost", 0))
+    same({key: value for key, value in act.items() if key not in ("at", "worker")},
+         {key: value for key, value in ask(subject, "/api/events?limit=1")[2]["events"][0].items() if key != "at"})
+    listener.close()
+    # Five more, of which the ledger keeps three.
+    for _ in range(5):
+        lose_a_server(t, client)
+    again = Stream(subject, "/api/events", Accept="text/event-stream", **{"Last-Event-ID": listener.last_id})
+    name, begun = again.act()
+    same((name, begun["resumed"], begun["missed"]), ("begin", True, 2))
+    same([again.act()[1]["number"] for _ in range(3)], [act["number"] + 3, act["number"] + 4, act["number"] + 5])
+    last = again.last_id
+    again.close()
+    quiet = Stream(subject, **{"Last-Event-ID": last})
+    same(quiet.act()[1]["missed"], 0)
+    lose_a_server(t, client)
+    same(quiet.act()[1]["number"], act["number"] + 6, "and nothing twice")
+    # Ids of another process, or of nobody, begin anew.
+    for strange in ("1.2", last + ".0", "x", last.split(".")[0] + ".99999999999999999999"):
+        other = Stream(subject, **{"Last-Event-ID": strange})
+        same(other.act()[1]["resumed"], False, strange)
+        other.close()
+    few = Stream(subject, "/api/events/stream?limit=1")
+    few.act()
+    same(few.act()[1]["number"], act["number"] + 6, "the latest")
+    same(Stream(subject, "/api/events/stream?limit=x").status, 400)
+    quiet.close()
+    few.close()
+
+
+@test("http: listeners have a limit, are told when nothing happens, and are told the end", subjects=PGMEND)
+def listeners(t):
+    subject = t.own("listeners", settings={"http": {"max_streams": 2, "heartbeat": "200ms"},
+                                           "shutdown": {"drain_timeout": "30s"}})
+    client = t.wire(on=subject)
+    client.query("BEGIN")  # it holds up the end
+    first, second = Stream(subject), Stream(subject)
+    for each in (first, second):
+        same(each.act()[0], "begin")
+        same(each.act()[0], "healing")
+        same([each.event(), each.event()], [(None, None)] * 2, "heartbeats")
+    status, _, body = ask(subject, "/api/events/stream")
+    same((status, "http.max_streams" in body["error"]), (503, True))
+    second.close()
+    third = poll(lambda: (found := Stream(subject)).status == 200 and found, "a place is free again")
+    same(third.act()[0], "begin")
+    same(client.value("SELECT 1"), "1", "nobody waits for listeners")
+    subject.process.send_signal(signal.SIGTERM)
+    for each in (first, third):
+        while (event := each.act())[0] == "healing":
+            pass
+        same(event, ("end", {"reason": "draining"}))
+        same(each.event(), None, "and that is all")
+    same(ask(subject, "/api/events/stream")[0], 503, "no other is let in")
+    client.query("COMMIT")
+
+
+@test("http: administrators give commands, with a header that pages of other sites cannot send", subjects=PGMEND)
+def commands(t):
+    subject = t.own("commands", settings={"admin": {"users": "app", "stats_users": "other"}})
+    client = t.wire(on=subject)
+    meant = {"X-Pgmend-Command": "yes"}
+
+    def paused():
+        return ask(subject, "/api/overview")[2]["process"]["paused"]
+
+    same(ask(subject, "/api/command/pause", "POST")[0], 403)
+    same(ask(subject, "/api/command/pause", **meant)[0], 405)
+    same(ask(subject, "/api/command/pause", "POST", Origin="http://evil.example", **meant)[0], 403)
+    same(ask(subject, "/api/command/pause", "POST", Host="evil.example", **meant)[0], 401)
+    same(ask(subject, "/api/command/pause", "POST", user="other", **meant)[0], 403)
+    same(ask(subject, "/api/command/shutdown", "POST", **meant)[0], 404)
+    same(paused(), False)
+    # A transaction under way is let end, and who paused is not kept waiting for it.
+    client.query("BEGIN")
+    client.query("SELECT 1")
+    status, _, body = ask(subject, "/api/command/pause", "POST", user="app", **meant)
+    same((status, body), (202, {"begun": "PAUSE"}))
+    same(paused(), True)
+    client.query("COMMIT")
+    same(ask(subject, "/api/command/pause", "POST", **meant)[0], 409, "it is paused")
+    same(ask(subject, "/api/command/resume", "POST", **meant)[2], {"done": "RESUME"})
+    same((paused(), client.value("SELECT 1")), (False, "1"))
+    same(ask(subject, "/api/command/pause?database=%61pp", "POST", **meant)[2], {"done": "PAUSE"})
+    rows = ask(subject, "/api/databases?name=app")[2]["databases"]
+    same([(row["name"], row["paused"]) for row in rows], [("app", 1)])
+    same(ask(subject, "/api/command/resume?database=app", "POST", **meant)[0], 200)
+    same(ask(subject, "/api/command/resume?database=%zz", "POST", **meant)[0], 400)
+    status, _, body = ask(subject, "/api/command/pause?database=none", "POST", **meant)
+    same((status, "none" in body["error"]), (409, True))
+    same(ask(subject, "/api/command/reload", "POST", **meant)[2], {"done": "RELOAD"})
+    subject.config.write_text("pool:\n  size: none\n")
+    status, _, body = ask(subject, "/api/command/reload", "POST", **meant)
+    same((status, "nothing has changed" in body["error"], "pool.size" in body["error"]), (409, True, True))
+    check('user=app command=PAUSE' in tail(subject.log, 400), "the log says who")
+
+
+@test("http: the dashboard is one page that loads nothing from elsewhere; tables can be cut and chosen from", subjects=PGMEND)
+def dashboard(t):
+    connection = http.client.HTTPConnection(t.subject.host, t.subject.http_port, timeout=15)
+    connection.request("GET", "/", headers={"Accept-Encoding": "gzip"})
+    answer = connection.getresponse()
+    page = gzip.decompress(answer.read())
+    same((answer.status, answer.headers["Content-Type"]), (200, "text/html; charset=utf-8"))
+    policy = answer.headers["Content-Security-Policy"]
+    for part in ("default-src 'none'", "connect-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"):
+        check(part in policy, policy)
+    check("unsafe" not in policy, policy)
+    for kind in ("script", "style"):
+        text = re.search(rb"<%b>(.*?)</%b>" % (kind.encode(), kind.encode()), page, re.DOTALL).group(1)
+        digest = base64.b64encode(hashlib.sha256(text).digest()).decode()
+        check(f"{kind}-src 'sha256-{digest}'" in policy, f"{kind}: {policy}")
+    same(re.findall(rb"(?:src|href)=.?(?:https?:)?//[^\s>]+", page), [], "nothing from elsewhere")
+    same((answer.headers["X-Frame-Options"], answer.headers["X-Content-Type-Options"]), ("DENY", "nosniff"))
+    same(ask(t.subject, "/")[0], 406, "not unpacked")
+    status, headers, _ = ask(t.subject, "/", Host="evil.example")
+    same((status, headers["WWW-Authenticate"][:5]), (401, "Basic"))
+    status, headers, _ = ask(t.subject, "/api/overview", Host="evil.example", Accept="application/json")
+    same((status, headers["WWW-Authenticate"][:6]), (401, "xBasic"), "its requests raise no question")
+    check("frame-ancestors 'none'" in headers["Content-Security-Policy"], "every answer has a policy")
+    clients = [t.wire(parameters={"application_name": name}) for name in ("one", "two & three")]
+    clients[1].query("BEGIN")
+    clients[1].query("SELECT 1")
+    found = ask(t.subject, "/api/clients?application_name=two+%26%20three")[2]["clients"]
+    same([(row["application_name"], row["state"]) for row in found], [("two & three", "active")])
+    same(len(ask(t.subject, "/api/clients?limit=1")[2]["clients"]), 1)
+    same(ask(t.subject, "/api/clients?limit=x")[0], 400)
+    body = ask(t.subject, "/api/overview")[2]
+    same(set(body), {"you", "process", "health", "topology", "breakers", "databases", "pools"})
+    same((body["you"]["role"], body["process"]["workers"]), ("admin", 1))
+    clients[1].query("COMMIT")

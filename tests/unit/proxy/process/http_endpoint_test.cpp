@@ -130,6 +130,12 @@ public:
         send(request);
         return receive();
     }
+    /// What comes until the connection ends.
+    std::string rest() {
+        while (read_more()) {
+        }
+        return std::exchange(pending_, {});
+    }
     /// Whether the connection ends, by close or reset, with nothing further sent.
     bool ends() { return pending_.empty() && !read_more() && !timed_out_; }
     /// Whether it ends by close: a reset could have overtaken the answer.
@@ -435,4 +441,89 @@ TEST_CASE("http: an answer that does not come is a 503", "[proxy]") {
     served endpoint{limits, "127.0.0.1", std::move(silent)};
     client one{endpoint.port};
     CHECK(one.ask(get("/api/pools")).is("503"));
+}
+
+TEST_CASE("http: an answer that goes on is written piece by piece, until there is none", "[proxy]") {
+    http_providers wider = providers();
+    int asked = 0;
+    wider.others = [&asked](const http_request& request, const http_answer& answer) {
+        http_reply reply;
+        reply.content_type = "text/event-stream";
+        reply.pieces = [&asked, last = request.last_event_id](http_piece_taker taker) {
+            ++asked;
+            if (asked < 4) return taker(std::to_string(asked) + last);
+            taker(std::nullopt);
+        };
+        answer(std::move(reply));
+        return true;
+    };
+    served endpoint{{}, "127.0.0.1", std::move(wider)};
+    client one{endpoint.port};
+    const reply head = one.ask(get("/x", "HEAD", "Last-Event-ID: y\r\n"));
+    CHECK(head.has("Content-Length: 0"));
+    one.send(get("/x", "GET", "Last-Event-ID: y\r\n"));
+    const reply first = one.receive(false);
+    CHECK(first.is("200"));
+    CHECK(first.has("Connection: close"));
+    CHECK(first.head.find("Content-Length") == std::string::npos);
+    CHECK(one.rest() == "1y2y3y");
+    CHECK(asked == 4);
+}
+
+TEST_CASE(
+    "http: nobody is asked for pieces when the listener is gone, and what they hold is let go", "[proxy]"
+) {
+    http_providers wider = providers();
+    const auto held = std::make_shared<int>(0);
+    std::atomic<int> asked{0};
+    std::vector<http_piece_taker> takers;
+    wider.others = [&, held = std::weak_ptr(held)](const http_request&, const http_answer& answer) {
+        http_reply reply;
+        reply.pieces = [&, holds = held.lock()](http_piece_taker taker) {
+            takers.push_back(std::move(taker));
+            ++asked;
+        };
+        answer(std::move(reply));
+        return true;
+    };
+    served endpoint{{}, "127.0.0.1", std::move(wider)};
+    {
+        client one{endpoint.port};
+        one.send(get("/x"));
+        while (asked == 0)
+            std::this_thread::yield();
+        CHECK(held.use_count() > 1);
+    }
+    while (held.use_count() > 1)
+        std::this_thread::yield();
+    // Who brings a piece after all brings it to nobody.
+    takers.front()("late");
+    CHECK(asked == 1);
+    client waiting{endpoint.port};
+    waiting.send(get("/x"));
+    while (asked == 1)
+        std::this_thread::yield();
+    endpoint.stop();
+}
+
+TEST_CASE("http: whoever does not take a piece is let go", "[proxy]") {
+    http_providers wider = providers();
+    std::atomic<bool> over{false};
+    wider.others = [&over](const http_request&, const http_answer& answer) {
+        http_reply reply;
+        const std::shared_ptr<void> holds(nullptr, [&over](void*) { over = true; });
+        reply.pieces = [holds, block = std::string(1 << 20, 'x')](const http_piece_taker& taker) {
+            taker(block);
+        };
+        answer(std::move(reply));
+        return true;
+    };
+    http_limits limits;
+    limits.deadline = std::chrono::milliseconds{200};
+    served endpoint{limits, "127.0.0.1", std::move(wider)};
+    client one{endpoint.port};
+    one.send(get("/x"));
+    while (!over)
+        std::this_thread::yield();
+    endpoint.stop();
 }

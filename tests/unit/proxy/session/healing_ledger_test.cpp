@@ -39,6 +39,20 @@ TEST_CASE("healing ledger: the latest events are kept, oldest first, and all are
     CHECK(ledger.total() == 5);
 }
 
+TEST_CASE("healing ledger: who knows some events is told those behind them, as far as they are kept") {
+    healing_ledger ledger{3};
+    CHECK(ledger.after(0, 10).empty());
+    for (const char* client : {"a", "b", "c", "d", "e"})
+        ledger.add(event_of(client));
+    using names = std::vector<std::string>;
+    CHECK(clients(ledger.after(3, 10)) == names{"4d", "5e"});
+    CHECK(clients(ledger.after(3, 1)) == names{"4d"});
+    CHECK(clients(ledger.after(0, 2)) == names{"3c", "4d"});
+    CHECK(ledger.after(5, 10).empty());
+    CHECK(ledger.after(99, 10).empty());
+    CHECK(ledger.after(2, 0).empty());
+}
+
 TEST_CASE("healing ledger: of no size, it counts") {
     healing_ledger ledger{0};
     ledger.add(event_of("a"));
