@@ -142,7 +142,7 @@ bool client_session::consume_requests() {
     bool more = server_ != nullptr || limits_ || !requests_.begins_request(in_.bytes()) || want_server();
     while (more && !in_.empty()) {
         std::span<std::byte> bytes = in_.bytes();
-        if (limits_) {
+        if (limits_) [[unlikely]] {
             if (!next_request(bytes)) return false;
             if (bytes.empty()) break;
         }
@@ -151,7 +151,9 @@ bool client_session::consume_requests() {
         if (!to_client()) return false;
         const bool sent = to_server();
         if (server_ != nullptr) server_->request.add(in_.bytes().first(step.consumed));
-        consume(step.consumed);
+        if (limits_) [[unlikely]]
+            limits_->gate.passed(in_.bytes().first(step.consumed));
+        in_.consume(step.consumed);
         want_ = static_cast<std::uint32_t>(step.want);
         if (!sent) {
             in_.keep();
@@ -159,7 +161,7 @@ bool client_session::consume_requests() {
         }
         switch (step.result) {
             case request_result::need_more:
-                more = step.consumed == bytes.size();  // it may have been one request of several
+                more = limits_ && step.consumed == bytes.size();  // it may have been one request of several
                 break;
             case request_result::flight_full:
                 more = !out_.blocked() && (server_ == nullptr || !server_->out.blocked());

@@ -34,8 +34,8 @@ inline constexpr auto all_pin_reasons = [] {
 /// Why a server stays with a client beyond its request. A set of pin_reason bits.
 class pin_set {
 public:
-    void add(pin_reason reason) noexcept { bits_ |= bit(reason); }
-    void remove(pin_reason reason) noexcept { bits_ &= ~bit(reason); }
+    void add(pin_reason reason) noexcept { bits_ = static_cast<std::uint16_t>(bits_ | bit(reason)); }
+    void remove(pin_reason reason) noexcept { bits_ = static_cast<std::uint16_t>(bits_ & ~bit(reason)); }
     bool has(pin_reason reason) const noexcept { return (bits_ & bit(reason)) != 0; }
     bool only(pin_reason reason) const noexcept { return bits_ == bit(reason); }
     bool empty() const noexcept { return bits_ == 0; }
@@ -43,10 +43,10 @@ public:
     bool operator==(const pin_set&) const = default;
 
 private:
-    static constexpr std::uint32_t bit(pin_reason reason) noexcept {
-        return 1U << static_cast<unsigned>(reason);
+    static constexpr std::uint16_t bit(pin_reason reason) noexcept {
+        return static_cast<std::uint16_t>(1U << static_cast<unsigned>(reason));
     }
-    std::uint32_t bits_ = 0;
+    std::uint16_t bits_ = 0;  // small: every idle client has three
 };
 
 /// How one statement reset settings for certain, if nothing went wrong: no need to ask.
