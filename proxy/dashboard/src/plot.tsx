@@ -42,7 +42,7 @@ interface Scale {
 
 function linear(values: number[]): Scale {
   const top = roomy(Math.max(...values, 4));
-  return { place: (value) => height * (1 - value / top), ticks: [top, top / 2] };
+  return { place: (value) => height * (1 - value / top), ticks: top % 2 === 0 ? [top, top / 2] : [top] };
 }
 
 function decades(values: number[]): Scale {
@@ -105,7 +105,7 @@ export function Plot({ title, samples, marks, lines, print, logarithmic, from, t
             <line key={tick} class="grid" x1={0} x2={width} y1={scale.place(tick)} y2={scale.place(tick)} />
           ))}
           {marks.map((mark, i) => (
-            <line key={i} class={`mark ${mark.tone}`} x1={x(mark.at)} x2={x(mark.at)} y1={0} y2={height}>
+            <line key={i} class={`mark ${mark.tone}`} x1={x(mark.at)} x2={x(mark.at)} y1={mark.tone === "good" ? height * 0.86 : 0} y2={height}>
               <title>{mark.title}</title>
             </line>
           ))}

@@ -116,7 +116,7 @@ export class Store {
       this.takeOverview(overview, metrics);
       this.listen();
       if (this.rounds % 3 === 1) await this.poll(overview.process.id);
-      if (this.rounds % 2 === 1) await this.askClients();
+      if (this.rounds % 2 === 1 || this.someoneWaits()) await this.askClients();
     } catch (error) {
       if (number !== this.rounds) return;
       this.fail(error);
@@ -158,7 +158,7 @@ export class Store {
       const goesOn = resumed || (this.actsOf !== "" && this.actsOf !== process);
       this.actsOf = process;
       this.streaming = true;
-      this.change({ acts: goesOn ? this.state.acts : [], missed: this.state.missed + missed });
+      this.change({ acts: goesOn ? this.state.acts : [], missed: this.state.missed + missed, link: { is: "live", stream: true } });
     });
     source.addEventListener("healing", (event) => this.hear(JSON.parse(event.data) as Act));
     source.addEventListener("end", () => this.silence());
@@ -187,6 +187,12 @@ export class Store {
   }
 
   // ---- clients -------------------------------------------------------------------------------------------
+
+  /** By the latest figures, or by the list that is shown. */
+  private someoneWaits(): boolean {
+    const waiting = this.state.samples[this.state.samples.length - 1]?.waiting ?? 0;
+    return waiting > 0 || this.state.clients.some((row) => row.state === "waiting");
+  }
 
   /** Those who wait first, then those who are served, then the others; never a long list. */
   private async askClients(): Promise<void> {

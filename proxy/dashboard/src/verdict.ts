@@ -127,6 +127,7 @@ export function judge(overview: Overview, acts: Act[], now: number): Verdict {
 
   const reasons = Object.entries(components)
     .filter(([, each]) => each.state !== "healthy" && each.reason)
+    .sort((a, b) => rank[b[1].state] - rank[a[1].state]) // stable: the topology stands before its servers
     .map(([name, each]) => reasonOf(name, each));
   const told = elected && !elected.cause.startsWith("none was known") ? sentence(`${electionWords(elected.reason)}; ${elected.cause}`) : "";
   const why = reasons.length > 0 ? reasons : [told || "Nothing is wrong."];
