@@ -379,13 +379,13 @@ def undisturbed(t):
     client.close()
 
 
-@test("limits: SHOW LIMITS and /api/limits tell the same", settings={"limits": {"user_clients": 9, "user_requests": "loose"}},
+@test("limits: SHOW LIMITS and /api/limits tell the same", settings={"limits": {"user_clients": 9, "user_requests": "9/h"}},
       subjects=PGMEND)
 def shown(t):
     client = t.wire()
     client.query("SELECT 1")
     rows = [row for row in table(console(t), "SHOW LIMITS") if row["scope"] == "role \"app\""]
-    same([(row["name"], row["current"], row["most"]) for row in rows], [("clients", "1", "9"), ("requests", "1", "1000")])
+    same([(row["name"], row["current"], row["most"]) for row in rows], [("clients", "1", "9"), ("requests", "1", "9")])
     status, body = t.subject.http("/api/limits")
     same(status, 200)
     check("role \\\"app\\\"" in body and "limits.user_requests" in body, body)
