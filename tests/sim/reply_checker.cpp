@@ -53,9 +53,6 @@ bool names_somebody_else(const std::string& body, const std::string& tag) {
     return false;
 }
 
-/// Whether the server says ReadyForQuery to it, sooner or later.
-bool ends_group(const message& what) { return what.type == 'Q' || what.type == 'S' || what.type == 'F'; }
-
 }  // namespace
 
 reply_checker::reply_checker(judge& court, std::string tag, const std::vector<name_value>& parameters)
@@ -92,9 +89,10 @@ void reply_checker::sent(const message& what) {
     const bool takes = reference_.doing() == backend_model::activity::ready ||
                        reference_.doing() == backend_model::activity::copy_in;
     if (!takes) return;
-    log_.push_back({what, false});
     reference_.receive(what);
+    const std::size_t before = owed_ready_;
     run_reference();
+    log_.push_back({what, false, owed_ready_ > before});
 }
 
 void reply_checker::sent_cancellable(const message& what) { undecided_ = what; }
@@ -136,10 +134,11 @@ answer reply_checker::received(const message& what, bool faults_began) {
         const message statement = std::move(*undecided_);
         undecided_.reset();
         const bool cancelled = what.type == 'E' && read_error(what.body).code == "57014";
-        log_.push_back({statement, cancelled});
         reference_.receive(statement);
         if (cancelled) reference_.cancel();
+        const std::size_t before = owed_ready_;
         run_reference();
+        log_.push_back({statement, cancelled, owed_ready_ > before});
     }
     if (degraded_) {
         if (what.type == 'Z' && owed_ready_ > 0) --owed_ready_;
@@ -220,7 +219,7 @@ std::string reply_checker::owed() const {
 
 std::vector<reply_checker::rows> reply_checker::possible_rows() const {
     const auto groups = static_cast<std::size_t>(std::count_if(log_.begin(), log_.end(), [](const auto& one) {
-        return ends_group(one.what);
+        return one.ends_group;
     }));
     if (degraded_ && groups > failed_group_ + 1) return rows_without_failed_group(groups);
     const std::size_t last = told_not_done_ ? acknowledged_ : history_.size() - 1;
@@ -241,13 +240,9 @@ std::vector<reply_checker::rows> reply_checker::rows_without_failed_group(std::s
         again.welcome();
         again.run_through();
         std::size_t group = 0;
-        bool open_group = false;
-        for (const auto& [what, cancelled] : log_) {
-            // What a COPY is sent belongs to its Query, or stands before the Sync of its group.
-            const bool data = what.type == 'd' || what.type == 'c' || what.type == 'f';
-            const std::size_t its = data && !open_group && group > 0 ? group - 1 : group;
-            if (!data) open_group = !ends_group(what);
-            if (ends_group(what)) ++group;
+        for (const auto& [what, cancelled, ends_group] : log_) {
+            const std::size_t its = group;
+            if (ends_group) ++group;
             const bool skipped = its >= failed_group_ &&
                                  (its - failed_group_ >= open || ((done >> (its - failed_group_)) & 1U) == 0);
             if (skipped) continue;

@@ -68,10 +68,11 @@ private:
     std::vector<rows> history_;               ///< after each commit
     std::size_t acknowledged_ = 0;
     bool told_not_done_ = false;  ///< the one commit of the group in which an error was told
-    /// What the reference was sent, and whether that was cancelled.
+    /// What the reference was sent.
     struct sent_message {
         message what;
         bool cancelled;
+        bool ends_group;  ///< ReadyForQuery followed
     };
     std::vector<sent_message> log_;
     bool logged_in_ = false;
