@@ -205,13 +205,55 @@ enum class recovery_reason : std::uint8_t {
     pinned,             ///< disconnected: the session's state was lost
     own_wish,           ///< disconnected: its own statement may have ended the server's session
     inside_message,     ///< disconnected: in the middle of a message
+    replayable,         ///< run again: every answer that was shown must come out the same
 };
-inline constexpr std::array<words, 12> recovery_reason_words{
-    "not_executed",     "read_only",    "nothing_sent", "retries_exhausted",
-    "already_shown",    "not_recorded", "block_lost",   "write_in_flight",
-    "commit_in_flight", "pinned",       "own_wish",     "inside_message"};
+inline constexpr std::array<words, 13> recovery_reason_words{
+    "not_executed", "read_only",      "nothing_sent",    "retries_exhausted", "already_shown",
+    "not_recorded", "block_lost",     "write_in_flight", "commit_in_flight",  "pinned",
+    "own_wish",     "inside_message", "replayable"};
 constexpr const auto& label_words(recovery_reason) { return recovery_reason_words; }
-static_assert(label_word(recovery_reason::inside_message) == "inside_message");
+static_assert(label_word(recovery_reason::replayable) == "replayable");
+
+/// What became of a transaction that was run again.
+enum class replay_outcome : std::uint8_t {
+    continued,  ///< all that was shown came out the same, and its client noticed nothing
+    different,  ///< an answer came out otherwise: 40001
+    given_up,   ///< no server could be had in time, or it was cancelled
+};
+inline constexpr std::array<words, 3> replay_outcome_words{"continued", "different", "given_up"};
+constexpr const auto& label_words(replay_outcome) { return replay_outcome_words; }
+static_assert(label_word(replay_outcome::given_up) == "given_up");
+
+/// Why what a client was in the middle of could not be run again. The hazards hold from their statement on,
+/// for the rest of the request.
+enum class replay_hindrance : std::uint8_t {
+    switched_off,       ///< by replay.mode, or a rule
+    not_recorded,       ///< longer than replay.max_bytes
+    too_many,           ///< statements: replay.max_statements
+    too_old,            ///< replay.max_age
+    pinned,             ///< the session has older state that cannot be moved
+    commit_sent,        ///< a commit, which may have taken effect
+    wrote_outside,      ///< a write outside the block commits by itself
+    outside_effects,    ///< reaches what no ROLLBACK undoes
+    advisory_lock,      ///< another may have held it in between
+    unknown_function,   ///< may hide any of these
+    procedure,          ///< CALL or DO: may hide any of these
+    two_phase,          ///< PREPARE TRANSACTION and its ends
+    sql_statements,     ///< PREPARE, EXECUTE, DEALLOCATE, DISCARD
+    listening,          ///< LISTEN, UNLISTEN
+    not_in_block,       ///< cannot run in a block
+    unknown_statement,  ///< not understood
+    function_call,      ///< the protocol's FunctionCall
+    entered_failed,     ///< the block was lost before
+    pipelined,          ///< an answer was shown between two requests, with the next already under way
+};
+inline constexpr std::array<words, 19> replay_hindrance_words{
+    "switched_off",      "not_recorded",  "too_many",        "too_old",       "pinned",
+    "commit_sent",       "wrote_outside", "outside_effects", "advisory_lock", "unknown_function",
+    "procedure",         "two_phase",     "sql_statements",  "listening",     "not_in_block",
+    "unknown_statement", "function_call", "entered_failed",  "pipelined"};
+constexpr const auto& label_words(replay_hindrance) { return replay_hindrance_words; }
+static_assert(label_word(replay_hindrance::pipelined) == "pipelined");
 
 /// What a breaker lets through: the one of a server and a class of errors.
 enum class breaker_state : std::uint8_t {
@@ -320,6 +362,8 @@ struct alignas(64) cells : metric_set {
     gauge pools_holding{this, "pgmend_pools_holding", "Pools that hold what their clients ask for, as no server can take it."};
 
     counter_by<recovery_reason> recoveries{this, "pgmend_recoveries_total", "reason", "Clients whose server was lost while it worked for them, by what could be done."};
+    counter_by<replay_outcome> replays{this, "pgmend_replays_total", "outcome", "Transactions that were run again after the loss of their server, by what became of them."};
+    counter_by<replay_hindrance> unprotected{this, "pgmend_replays_refused_total", "reason", "Transactions lost with their server that could not be run again, by the first reason."};
     histogram retry_pause_seconds{this, "pgmend_retry_pause_seconds", "Pauses before a request whose server was lost was sent again, the first time excepted."};
     histogram recovery_seconds{this, "pgmend_recovery_seconds", "Time from the loss of a server until the request sent again was answered."};
 

@@ -134,6 +134,12 @@ constexpr auto words(session_policy) {
         word<session_policy>{session_policy::pin, "pin"}, word<session_policy>{session_policy::off, "off"}};
 }
 
+/// Whether transactions whose server was lost are run again.
+enum class replay_mode { off, on };
+constexpr auto words(replay_mode) {
+    return std::array{word<replay_mode>{replay_mode::off, "off"}, word<replay_mode>{replay_mode::on, "on"}};
+}
+
 /// Who may ask for the end over http.
 enum class quit_from { nobody, loopback };
 constexpr auto words(quit_from) {

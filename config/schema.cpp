@@ -41,9 +41,10 @@ constexpr std::string_view rule_schema =
     R"("map": {"$ref": "#/$defs/words"}, "clientcert": {"$ref": "#/$defs/words"}, )"
     R"("clientname": {"$ref": "#/$defs/words"}}}]}})";
 constexpr std::string_view session_schema =
-    R"({"type": "array", "items": {"type": "object", "additionalProperties": false, "required": ["session_state"], )"
+    R"({"type": "array", "items": {"type": "object", "additionalProperties": false, )"
+    R"("anyOf": [{"required": ["session_state"]}, {"required": ["replay"]}], )"
     R"("properties": {"database": {"type": ["string", "number"]}, "user": {"type": ["string", "number"]}, )"
-    R"("session_state": {"enum": ["virtual", "pin", "off"]}}}})";
+    R"("session_state": {"enum": ["virtual", "pin", "off"]}, "replay": {"enum": ["on", "off"]}}}})";
 constexpr std::string_view count_schema =
     R"({"anyOf": [{"type": "integer", "minimum": 0, "maximum": 1000000}, )"
     R"({"type": "string", "pattern": "^[0-9]+$"}]})";

@@ -8,10 +8,34 @@ namespace {
 
 constexpr std::size_t most_rules = 10'000;
 constexpr auto states = words(session_policy{});
+constexpr auto replays = words(replay_mode{});
+constexpr std::string_view form = "{database, user, session_state, replay}";
 
 bool complain(position at, std::string key, std::string_view text, problems& found) {
     found.push_back({at, std::move(key), std::string(text)});
     return false;
+}
+
+template <class E, std::size_t N>
+bool read_word(const std::array<word<E>, N>& known, const std::string& text, std::optional<E>& into) {
+    const auto* found =
+        std::find_if(known.begin(), known.end(), [&](const auto& each) { return each.text == text; });
+    if (found == known.end()) return false;
+    into = found->value;
+    return true;
+}
+
+template <class E, std::size_t N>
+std::string_view text_of(const std::array<word<E>, N>& known, E value) {
+    return std::find_if(
+               known.begin(), known.end(), [&](const auto& each) { return each.value == value; }
+    )->text;
+}
+
+bool fits(const std::string& wanted, std::string_view name) { return wanted.empty() || wanted == name; }
+
+bool fits(const session_rule& rule, std::string_view database, std::string_view user) {
+    return fits(rule.database, database) && fits(rule.user, user);
 }
 
 bool read_member(const document_member& member, const std::string& key, session_rule& rule, problems& found) {
@@ -23,27 +47,26 @@ bool read_member(const document_member& member, const std::string& key, session_
     } else if (member.key == "user") {
         rule.user = text;
     } else if (member.key == "session_state") {
-        const auto* state =
-            std::find_if(states.begin(), states.end(), [&](const auto& each) { return each.text == text; });
-        if (state == states.end())
+        if (!read_word(states, text, rule.state))
             return complain(member.value.at, key, "must be one of virtual, pin, off", found);
-        rule.state = state->value;
+    } else if (member.key == "replay") {
+        if (!read_word(replays, text, rule.replay))
+            return complain(member.value.at, key, "must be one of off, on", found);
     } else {
-        return complain(member.at, key, "unknown; known are database, user, session_state", found);
+        return complain(member.at, key, "unknown; known are database, user, session_state, replay", found);
     }
     return true;
 }
 
 bool read_rule(const document_node& node, const std::string& key, session_rule& rule, problems& found) {
     if (node.kind != node_kind::mapping)
-        return complain(node.at, key, "must be a mapping {database, user, session_state}", found);
+        return complain(node.at, key, "must be a mapping " + std::string(form), found);
     bool good = true;
-    bool says_state = false;
     for (const document_member& member : node.members) {
         good = read_member(member, key + "." + member.key, rule, found) && good;
-        says_state = says_state || member.key == "session_state";
     }
-    if (good && !says_state) return complain(node.at, key + ".session_state", "is missing", found);
+    if (good && !rule.state && !rule.replay)
+        return complain(node.at, key, "must say session_state, replay, or both", found);
     return good;
 }
 
@@ -54,7 +77,7 @@ bool read_session_rules(
 ) {
     const std::string name(key);
     if (node.kind != node_kind::sequence)
-        return complain(node.at, name, "must be a list of {database, user, session_state}", found);
+        return complain(node.at, name, "must be a list of " + std::string(form), found);
     if (node.items.size() > most_rules)
         return complain(node.at, name, "has more than " + std::to_string(most_rules) + " rules", found);
     bool good = true;
@@ -70,15 +93,10 @@ std::string print_session_rules(const session_rule_list& rules) {
     std::string list;
     const auto name = [](const std::string& text) { return text.empty() ? std::string("*") : text; };
     for (const session_rule& rule : rules) {
-        const auto* state = std::find_if(states.begin(), states.end(), [&](const auto& each) {
-            return each.value == rule.state;
-        });
-        list.append(list.empty() ? "" : ", ")
-            .append(name(rule.user))
-            .append("@")
-            .append(name(rule.database))
-            .append(": ")
-            .append(state->text);
+        list.append(list.empty() ? "" : ", ").append(name(rule.user)).append("@").append(name(rule.database));
+        if (rule.state) list.append(": ").append(text_of(states, *rule.state));
+        if (rule.replay)
+            list.append(rule.state ? ", replay " : ": replay ").append(text_of(replays, *rule.replay));
     }
     return list;
 }
@@ -86,13 +104,19 @@ std::string print_session_rules(const session_rule_list& rules) {
 std::optional<session_policy> session_rule_for(
     const session_rule_list& rules, std::string_view database, std::string_view user
 ) {
-    const auto fits = [](const std::string& wanted, std::string_view name) {
-        return wanted.empty() || wanted == name;
-    };
     const auto rule = std::find_if(rules.begin(), rules.end(), [&](const session_rule& each) {
-        return fits(each.database, database) && fits(each.user, user);
+        return each.state && fits(each, database, user);
     });
-    return rule == rules.end() ? std::nullopt : std::optional(rule->state);
+    return rule == rules.end() ? std::nullopt : rule->state;
+}
+
+std::optional<replay_mode> replay_rule_for(
+    const session_rule_list& rules, std::string_view database, std::string_view user
+) {
+    const auto rule = std::find_if(rules.begin(), rules.end(), [&](const session_rule& each) {
+        return each.replay && fits(each, database, user);
+    });
+    return rule == rules.end() ? std::nullopt : rule->replay;
 }
 
 }  // namespace pgmend::config

@@ -1,5 +1,6 @@
 #pragma once
-// What becomes of the sessions of certain databases and users: the first rule that fits decides.
+// What becomes of the sessions of certain databases and users: the first rule that fits, and says it,
+// decides.
 
 #include <compare>
 #include <optional>
@@ -16,19 +17,23 @@ namespace pgmend::config {
 struct session_rule {
     std::string database;
     std::string user;
-    session_policy state = session_policy::follow;
+    std::optional<session_policy> state;
+    std::optional<replay_mode> replay;
     auto operator<=>(const session_rule&) const = default;
 };
 using session_rule_list = std::vector<session_rule>;
 
-/// Reads a sequence of `{database, user, session_state}`.
+/// Reads a sequence of `{database, user, session_state, replay}`; each says one of the last two at least.
 bool read_session_rules(
     const document_node& node, std::string_view key, session_rule_list& into, problems& found
 );
 std::string print_session_rules(const session_rule_list& rules);
 
-/// The first that fits; nothing where none does.
+/// By the first that fits and says so; nothing where none does.
 std::optional<session_policy> session_rule_for(
+    const session_rule_list& rules, std::string_view database, std::string_view user
+);
+std::optional<replay_mode> replay_rule_for(
     const session_rule_list& rules, std::string_view database, std::string_view user
 );
 

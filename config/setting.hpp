@@ -282,7 +282,8 @@ struct codec<session_rule_list> {
     }
     static std::string print(const session_rule_list& value) { return print_session_rules(value); }
     static std::string allowed() {
-        return "a list of {database: text, user: text, session_state: virtual, pin or off}";
+        return "a list of {database: text, user: text, session_state: virtual, pin or off, replay: on or "
+               "off}";
     }
 };
 

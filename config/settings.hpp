@@ -1,8 +1,8 @@
 #pragma once
-// The declaration of every setting (with admin_, auth_, health_, lifecycle_, limit_ and tls_settings.hpp):
-// one member, one place. From it come the YAML key, the environment variable, parsing, validation, the
-// generated documents and --print-config. A snapshot is a `std::shared_ptr<const settings>`: built by the
-// loader, then shared by all threads and never changed.
+// The declaration of every setting (with admin_, auth_, health_, lifecycle_, limit_, replay_ and
+// tls_settings.hpp): one member, one place. From it come the YAML key, the environment variable, parsing,
+// validation, the generated documents and --print-config. A snapshot is a `std::shared_ptr<const settings>`:
+// built by the loader, then shared by all threads and never changed.
 
 #include <cstdint>
 #include <string>
@@ -12,6 +12,7 @@
 #include "config/health_settings.hpp"
 #include "config/lifecycle_settings.hpp"
 #include "config/limit_settings.hpp"
+#include "config/replay_settings.hpp"
 #include "config/setting.hpp"
 #include "config/tls_settings.hpp"
 
@@ -296,8 +297,8 @@ struct pool_settings : section {
         "pool.session_rules",
         {},
         reload_class::new_sessions,
-        "The same for certain databases and users: the first rule that fits decides. A name left out fits "
-        "all."};
+        "The same, and whether transactions are run again (`replay`), for certain databases and users: the "
+        "first rule that fits decides. A name left out fits all."};
     setting<milliseconds> leak_check{
         this,
         "pool.leak_check",
@@ -376,6 +377,7 @@ struct settings : registry {
     health_settings health{owner()};
     hold_settings hold{owner()};
     retry_settings retry{owner()};
+    replay_settings replay{owner()};
     breaker_settings breaker{owner()};
     ledger_settings ledger{owner()};
     limit_settings limits{owner()};

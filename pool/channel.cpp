@@ -59,6 +59,19 @@ std::span<std::byte> gather::make(std::size_t size) noexcept {
     return room;
 }
 
+void gather::drop_front(std::size_t bytes) noexcept {
+    bytes_ -= bytes;
+    std::size_t gone = 0;
+    while (gone < count_ && pieces_[gone].iov_len <= bytes) {
+        bytes -= pieces_[gone++].iov_len;
+    }
+    std::copy(pieces_.begin() + gone, pieces_.begin() + count_, pieces_.begin());
+    count_ -= gone;
+    if (bytes == 0) return;
+    pieces_[0].iov_base = static_cast<std::byte*>(pieces_[0].iov_base) + bytes;
+    pieces_[0].iov_len -= bytes;
+}
+
 bool outbound::send(stream& to, gather& flight) {
     std::size_t done = 0;
     if (!blocked()) {

@@ -67,6 +67,8 @@ public:
     }
     /// Room for `size` bytes made by the caller, who fills all of it. Needs has_room(size).
     std::span<std::byte> make(std::size_t size) noexcept;
+    /// The first bytes are not to be sent after all.
+    void drop_front(std::size_t bytes) noexcept;
     std::span<const iovec> pieces() const noexcept { return {pieces_.data(), count_}; }
     std::size_t bytes() const noexcept { return bytes_; }
     void clear() noexcept { count_ = used_ = bytes_ = 0; }

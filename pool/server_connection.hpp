@@ -15,6 +15,7 @@
 #include "pool/server_state.hpp"
 #include "pool/server_statements.hpp"
 #include "protocol/parameter_set.hpp"
+#include "protocol/reply_digest.hpp"
 #include "protocol/reply_queue.hpp"
 
 namespace pgmend::pool {
@@ -51,6 +52,12 @@ public:
     bool body_forward = false;
     /// Of the client that has it, where its request began with it.
     request_record request;
+    /// What that client was shown of the answer.
+    protocol::reply_digest shown;
+    void begin_request(std::size_t most_bytes) noexcept {
+        request.begin(most_bytes);
+        shown.begin();
+    }
 
     // What the server is like now.
     protocol::transaction_status status = protocol::transaction_status::idle;
@@ -82,6 +89,7 @@ public:
     bool muted = false;
     /// Its client is told of notifications by a shared connection: see reply_sink::before_ready.
     bool hold_ready = false;
+    config::time_point logged_in_at{};
     config::time_point checked_at{};  ///< when it was asked last whether something was left in it
     bool used_since_check = false;
     recent_shapes ran;            ///< since then

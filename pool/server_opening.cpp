@@ -71,7 +71,7 @@ detached server_pool::open(partition_id id) {
         last_failure_.clear();
         server.settings = context_.parameters.empty();
         server.reported_at_login = server.reported;
-        server.checked_at = now;
+        server.checked_at = server.logged_in_at = now;
         server.parameters = server.settings;
         partitions_[id].welcome = server.reported;
         server.io->arm(interest::read);  // as every server that is handed out

@@ -18,6 +18,7 @@ inline constexpr std::string_view invalid_authorization = "28000";
 inline constexpr std::string_view invalid_password = "28P01";
 inline constexpr std::string_view invalid_cursor_name = "34000";
 inline constexpr std::string_view undefined_database = "3D000";
+inline constexpr std::string_view serialization_failure = "40001";
 inline constexpr std::string_view statement_completion_unknown = "40003";
 inline constexpr std::string_view insufficient_privilege = "42501";
 inline constexpr std::string_view syntax_error = "42601";

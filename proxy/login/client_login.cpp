@@ -277,8 +277,11 @@ pool::task<bool> client_login::find_server() {
     session_.parameters = facts.settings;
     const bool session_mode = worker_.settings().pool.mode() == config::pool_mode::session;
     const auto& policies = worker_.settings().pool;
-    const auto policy = config::session_rule_for(policies.session_rules(), database_, user_)
-                            .value_or(policies.session_state());
+    const auto& rules = policies.session_rules();
+    const auto policy = config::session_rule_for(rules, database_, user_).value_or(policies.session_state());
+    session_.replays_ =
+        config::replay_rule_for(rules, database_, user_).value_or(worker_.settings().replay.mode()) ==
+        config::replay_mode::on;
     if (policy == config::session_policy::pin) facts.keep_server();
     if (policy == config::session_policy::off && !session_mode) facts.forget_requests();
     if (session_mode) {

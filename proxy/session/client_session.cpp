@@ -129,7 +129,7 @@ bool client_session::read_client() {
 /// Whether the client is not read now: what it sent cannot go on, or it does not take what it is sent.
 bool client_session::paused() const noexcept {
     return out_.blocked() || (server_ != nullptr && server_->out.blocked()) || too_many_owed_ ||
-           (holding() && in_.size() >= held_while_waiting);
+           (in_.size() >= held_while_waiting && (holding() || replaying()));
 }
 
 bool client_session::consume_requests() {
@@ -139,9 +139,12 @@ bool client_session::consume_requests() {
     }
     if (refusal_ != nullptr && phase_ == session_phase::active && server_ != nullptr)
         return refuse_cancelled();
-    bool more = server_ != nullptr || limits_ || !requests_.begins_request(in_.bytes()) || want_server();
-    while (more && !in_.empty()) {
-        std::span<std::byte> bytes = in_.bytes();
+    // What was answered without a server when it was read first is not in the record.
+    const bool needs_server =
+        server_ == nullptr && (replaying() || (!limits_ && requests_.begins_request(in_.bytes())));
+    bool more = !needs_server || want_server();
+    while (more && !offered().empty()) {
+        std::span<std::byte> bytes = offered();
         if (limits_) [[unlikely]] {
             if (!next_request(bytes)) return false;
             if (bytes.empty()) break;
@@ -154,6 +157,7 @@ bool client_session::consume_requests() {
         if (limits_) [[unlikely]]
             limits_->gate.passed(in_.bytes().first(step.consumed));
         in_.consume(step.consumed);
+        if (replaying() && sent) replay_read(step.consumed);
         want_ = static_cast<std::uint32_t>(step.want);
         if (!sent) {
             in_.keep();
@@ -199,7 +203,7 @@ void client_session::consume(std::size_t count) {
 /// The request has to be carried out again, from the beginning.
 void client_session::read_again(const std::vector<std::byte>& request) {
     in_.put_back(request);
-    if (limits_) limits_->gate.again(request.size());
+    if (limits_) limits_->gate.again(replaying() ? mishap_->replay->record_bytes : request.size());
     want_ = 0;
 }
 
@@ -208,6 +212,7 @@ void client_session::read_again(const std::vector<std::byte>& request) {
 bool client_session::answer_ahead(bool awaited) {
     for (bool more = true; more;) {
         more = !pool::emit_synthesized(*server_, worker_.flight_to_client());
+        show();
         shown_ = shown_ || !worker_.flight_to_client().empty();
         if (!to_client()) return false;
     }
@@ -232,7 +237,7 @@ bool client_session::to_server() {
     if (phase_ == session_phase::idle) {
         phase_ = session_phase::active;
         request_began_ = worker_.env().now();
-        server_->request.begin(worker_.settings().retry.max_bytes().bytes);
+        begin_record(*server_);
     }
     if (since == config::time_point{} && !holding()) since = worker_.env().now();
     worker_.metrics().server_bytes_sent.add(flight.bytes());
@@ -264,6 +269,11 @@ bool client_session::pump_server() {
             *server_, *this, worker_.flight_to_client(), worker_.parameters(), {worker_.held_message()}
         );
         hold_back_unsaid();
+        if (mishap_ || server_->status != transaction_status::idle || !server_->owed.empty()) {
+            show();
+        } else if (!worker_.flight_to_client().empty()) {
+            server_->shown.leave_gap();  // in nearly all cases this was the end of the request
+        }
         shown_ = shown_ || !worker_.flight_to_client().empty();
         const bool sent = to_client();
         server_->in.consume(step.consumed);
@@ -294,15 +304,18 @@ bool client_session::at_safe_point() const noexcept {
 
 bool client_session::after_progress() {
     if (own_over_ && !own_query_over()) return false;
-    // pool.session_state: off. What the request has left, unknown and unpinned, is gone before the next one.
+    if (mishap_ && mishap_->replay && !replay_progress()) return false;
+    // A request that has changed its session ends before the next one begins: what is lost with that one is
+    // not the change. With pool.session_state: off, what it has left is gone by then.
     const bool left = !in_.empty() && phase_ == session_phase::active && server_ != nullptr &&
-                      facts_.leaves_something() && at_safe_point();
+                      (session_changed_ || facts_.leaves_something()) && at_safe_point() && !replaying();
     if ((phase_ == session_phase::idle || phase_ == session_phase::active) && !in_.empty() &&
         !too_many_owed_ && !left) {
         if (!consume_requests()) return false;
     }
     if (left) gate_.set(client_readable);
-    if (phase_ == session_phase::active && server_ != nullptr && at_safe_point()) return request_done();
+    if (phase_ == session_phase::active && server_ != nullptr && at_safe_point() && !replaying())
+        return request_done();
     // A request that ended with its server, or without one, ends the client's stay as any other does.
     const bool free =
         phase_ == session_phase::idle && server_ == nullptr && in_.empty() && !requests_.mid_request();
@@ -337,6 +350,7 @@ void client_session::collect_parameters(std::unordered_set<const protocol::param
         live.insert(set);
     }
     live.insert(static_cast<const protocol::parameter_set*>(parameters));
+    if (replaying()) live.insert(mishap_->replay->told);
 }
 
 void client_session::reconsider() {

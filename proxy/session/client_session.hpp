@@ -30,6 +30,7 @@ enum class session_phase : std::uint8_t {
     active,        ///< a request runs
     waiting,       ///< a request waits for a server; from here on it is held back
     pausing,       ///< a request waits to be sent again
+    evicting,      ///< the server is asked to end the backend that worked for this client before
     surveying,     ///< the server is asked what its database's own functions do
     restoring,     ///< the server is being set up for this client
     reviewing,     ///< the server is asked what the request left behind
@@ -133,6 +134,32 @@ private:
         bool keeps_client = false;  ///< only this request fails
     };
 
+    /// The backend of a server that was lost, which may live on.
+    struct old_backend {
+        std::string where;
+        std::uint32_t pid = 0;
+        config::time_point logged_in_at{};
+    };
+
+    /// A request that is run again, until all that was shown of it has come out the same
+    /// (session_replay.cpp).
+    struct replay_attempt {
+        protocol::hash128 shown;
+        std::uint64_t shown_bytes = 0;
+        std::size_t record_bytes = 0;   ///< of all that was sent
+        std::size_t request_bytes = 0;  ///< of the whole messages that are read again
+        std::size_t unread = 0;         ///< of these, at the front of what the client has sent
+        bool begun = false;             ///< a message follows them that had not come whole
+        bool in_block = false;
+        bool failed = false;          ///< the client knows that its block has failed
+        bool inside_message = false;  ///< it has been shown a part of one
+        bool differs = false;
+        // For the case that it is given up.
+        const protocol::parameter_set* told = nullptr;
+        request_relay::unanswered unanswered;
+        request_relay::belief belief;
+    };
+
     /// What is remembered of the loss of servers until the request is over.
     struct mishap {
         std::unique_ptr<refusal> goodbye;  ///< the server's last words, if they were an error
@@ -142,6 +169,8 @@ private:
         std::unique_ptr<pool::gate_timer> timer;  ///< of the pause before that
         protocol::statement_ref stale;            ///< to be closed on the server, and parsed anew
         bool planned_again = false;
+        std::unique_ptr<replay_attempt> replay;
+        std::unique_ptr<old_backend> ghost;  ///< to be ended before anything is sent again
     };
 
     pool::detached run();
@@ -219,6 +248,8 @@ private:
     bool lost_server();
     loss loss_facts();
     bool send_again(pool::server_connection& server);
+    bool start_over(const std::vector<std::byte>& request);
+    bool tell_lost(const request_relay::unanswered& left, bool in_block, const refusal& why);
     bool answer_lost(const request_relay::unanswered& left, const recovery_step& step);
     bool end_lost_session(const recovery_step& step);
     void forget_server();
@@ -243,8 +274,31 @@ private:
     bool plan_again();
     std::unique_ptr<refusal> last_words();
     void recovered();
-    void note_recovery(const recovery_step& step);
+    void note_recovery(const recovery_step& step, std::optional<replay_hindrance> hindrance = {});
     std::string shape_of_request();
+
+    // A lost transaction is run again (session_replay.cpp).
+    bool replaying() const noexcept { return mishap_ && mishap_->replay; }
+    replay_facts replay_facts_now() const;
+    void show();
+    void prove(pool::gather& flight);
+    void replayed();
+    void note_replay(config::metrics::replay_outcome outcome, const std::string& server);
+    void remember_ghost(const pool::server_connection& server);
+    bool replay(const loss& facts);
+    bool lost_in_replay();
+    bool replay_progress();
+    void replay_read(std::size_t bytes);
+    static refusal lost_words();
+    static refusal changed_words();
+    bool give_up_replay(config::metrics::replay_outcome outcome, const refusal& why);
+    bool evict_old_backend();
+    bool old_backend_evicted();
+    void begin_record(pool::server_connection& server);
+    /// What of the client's bytes may be read now.
+    std::span<std::byte> offered() noexcept {
+        return replaying() ? in_.bytes().first(mishap_->replay->unread) : in_.bytes();
+    }
 
     bool send_made(const std::vector<std::byte>& frames);
 
@@ -297,6 +351,8 @@ private:
     bool reads_both_ = false;         ///< both streams are armed for reading and nothing else
     bool taken_for_request_ = false;  ///< the server holds nothing of requests before this one
     bool session_changed_ = false;    ///< by a part of this request that is committed
+    bool replays_ = false;            ///< by its rules
+    bool entered_failed_ = false;     ///< the server was put into the client's lost block for this request
     bool shown_ = false;              ///< the client has seen something of this request's answers
 };
 

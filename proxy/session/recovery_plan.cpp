@@ -15,7 +15,14 @@ bool committed_perhaps(const loss& facts) noexcept {
     return facts.wrote_outside || may_commit;
 }
 
+bool asks_for_replay(const loss& facts) noexcept {
+    const bool in_block = facts.status != transaction_status::idle;
+    return in_block || (facts.in_flight && (facts.shown || facts.block_open));
+}
+
 recovery_step plan_recovery(const loss& facts) noexcept {
+    if (!facts.hindrance && facts.may_retry && asks_for_replay(facts) && !committed_perhaps(facts))
+        return {recovery::replay, recovery_reason::replayable, true};
     if (facts.inside_message) return {recovery::cut, recovery_reason::inside_message};
     const bool in_block = facts.status != transaction_status::idle;
     const bool not_done = facts.refused && !facts.may_survive && !facts.committed;

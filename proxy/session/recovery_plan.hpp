@@ -1,9 +1,10 @@
 #pragma once
-// A server was lost: what becomes of its client (HEALING section 6, classes A to D without replay). Decides
+// A server was lost: what becomes of its client (HEALING section 6, classes A to D). Decides
 // and does nothing; every outcome has its reason. Pure.
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "config/metrics.hpp"
@@ -32,18 +33,22 @@ struct loss {
     bool outside_effects = false;  ///< it may have ended the server's session itself
     std::uint32_t attempts = 0;    ///< times this request was sent again already
     bool may_retry = false;        ///< by the limits on attempts, time and budget
+    /// Why the request cannot be run again and proven to be the same.
+    std::optional<config::metrics::replay_hindrance> hindrance =
+        config::metrics::replay_hindrance::switched_off;
 };
 
 enum class recovery : std::uint8_t {
     send_again,       ///< the request begins anew on another server
+    replay,           ///< the same, and what was shown of it must come out the same again
     fail_block,       ///< an error now or at the next statement, then a failed block until ROLLBACK
     fail_request,     ///< an error; the session goes on outside a transaction
     outcome_unknown,  ///< the same with 08007
     end_session,      ///< FATAL
     cut,              ///< nothing more can be said
 };
-inline constexpr std::array<std::string_view, 6> recovery_words{
-    "sent_again", "block_failed", "request_failed", "outcome_unknown", "session_ended", "cut"};
+inline constexpr std::array<std::string_view, 7> recovery_words{
+    "sent_again", "replayed", "block_failed", "request_failed", "outcome_unknown", "session_ended", "cut"};
 constexpr const auto& label_words(recovery) { return recovery_words; }
 
 struct recovery_step {
@@ -52,6 +57,9 @@ struct recovery_step {
     bool block_left =
         false;  ///< the client is in a block that is gone: what it sends is refused until it ends it
 };
+
+/// Whether there is something of the client's that only running it again could save.
+bool asks_for_replay(const loss& facts) noexcept;
 
 recovery_step plan_recovery(const loss& facts) noexcept;
 

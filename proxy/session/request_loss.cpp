@@ -170,9 +170,30 @@ request_relay::unanswered request_relay::lose(
 
 void request_relay::rewind(pool::server_connection& server, pool::reply_sink& sink) {
     lose(server, sink, false);
+    names_.rewind(statements_);
     skip_to_sync_ = body_discard_ = false;
     body_left_ = 0;
     request_over();
+}
+
+request_relay::belief request_relay::begin_again() {
+    belief what{names_.rewind(statements_), skip_to_sync_};
+    skip_to_sync_ = body_discard_ = false;
+    body_left_ = 0;
+    request_over();
+    return what;
+}
+
+std::size_t request_relay::stand_by(belief what, std::span<const std::byte> data, bool begun) noexcept {
+    believe(statements_, std::move(what.names));
+    skip_to_sync_ = what.skips;
+    body_left_ = 0;
+    if (!begun) return 0;
+    const std::size_t size = protocol::load_u32(data.data() + 1) + std::size_t{1};
+    const std::size_t here = std::min(size, data.size());
+    body_left_ = size - here;
+    body_discard_ = true;
+    return here;
 }
 
 protocol::statement_kind request_relay::kind_in_front(std::span<const std::byte> data) const {

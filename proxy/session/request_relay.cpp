@@ -273,6 +273,7 @@ request_relay::outcome request_relay::message() {
                 size_ >= header_bytes + 4 ? protocol::load_u32(data_.data() + at_ + header_bytes) : 0;
             if (!is_large_object_function(function)) facts_.pins.add(pin_reason::unknown);
             may_have_written_ = may_survive_ = true;
+            note_hazard(replay_hindrance::function_call);
             wrote_outside_ = wrote_outside_ || !block_open_;
             return forward(reply_kind::function_call);
         }
@@ -389,7 +390,9 @@ void request_relay::note(
     if (writes) {
         may_have_written_ = true;
         wrote_outside_ = wrote_outside_ || !block_open_;
+        note_hazard(hazard_of(traits));
     }
+    ++statements_sent_;
     if (traits.control != protocol::transaction_control::none) note_blocks(traits);
     if (has(traits.control, protocol::transaction_control::commit | protocol::transaction_control::prepare |
                                 protocol::transaction_control::prepared |
@@ -457,6 +460,7 @@ request_relay::outcome request_relay::query() {
     if (names_statements) materialize(text, reply_action::own);
     // A simple Query drops the unnamed statement, ours and the server's.
     owed_reply& reply = owe(reply_kind::query);
+    if (statements_.unnamed) names_.note(nullptr, statements_.unnamed);
     reply.previous = std::exchange(statements_.unnamed, {});
     reply.ends = ends_;
     portal_ = {};

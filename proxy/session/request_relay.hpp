@@ -17,6 +17,7 @@
 #include "protocol/statement_classifier.hpp"
 #include "proxy/servers/database_catalog.hpp"
 #include "proxy/session/client_statements.hpp"
+#include "proxy/session/replay_journal.hpp"
 #include "proxy/session/session_facts.hpp"
 
 namespace pgmend::proxy {
@@ -144,7 +145,20 @@ public:
     void request_over() noexcept {
         may_have_written_ = commit_sent_ = may_survive_ = outside_effects_ = false;
         wrote_outside_ = went_back_ = block_open_ = false;
+        statements_sent_ = 0;
+        hazard_ = no_hazard;
+        names_.clear();
     }
+    /// The first reason, among what was sent of the request, why it must not be run again.
+    std::optional<replay_hindrance> hazard() const noexcept {
+        if (hazard_ == no_hazard) return std::nullopt;
+        return static_cast<replay_hindrance>(hazard_);
+    }
+    void note_hazard(std::optional<replay_hindrance> why) noexcept {
+        if (hazard_ == no_hazard && why) hazard_ = static_cast<std::uint8_t>(*why);
+    }
+    /// Statements of the request, as far as it was sent.
+    std::uint32_t statements_sent() const noexcept { return statements_sent_; }
     /// The server is lost, and the last thing it answered was the end of a transaction (`transaction_end`).
     /// Takes ReadyForQuery for answered where nothing else is owed before it; says in `ready_owed` whether
     /// the client waits for it already, or has not sent its Sync yet. False when more was asked of the
@@ -163,13 +177,24 @@ public:
     unanswered lose(pool::server_connection& server, pool::reply_sink& sink, bool error_shown);
     /// The same, but the client will be read again from the beginning of its request.
     void rewind(pool::server_connection& server, pool::reply_sink& sink);
+    /// After `lose`: the client will be read again from the beginning of its request, of which something was
+    /// answered. Returns what it takes to stop that half way.
+    struct belief {
+        std::vector<name_journal::belief> names;
+        bool skips = false;  ///< what the client sends up to its next Sync
+    };
+    belief begin_again();
+    /// The client will not be read again after all: goes back to what the client believes. `data` is what was
+    /// sent of a message that it had begun, with what has come since; returns how much of that was consumed.
+    std::size_t stand_by(belief what, std::span<const std::byte> data, bool begun) noexcept;
 
     /// The client believes in a transaction block that no server has: until it has ended it, it must get
     /// nothing but errors, and ReadyForQuery says so.
     enum class lost_block : std::uint8_t {
         none,
-        untold,         ///< and the client does not know yet that it has failed
-        failed_untold,  ///< it knows that it has failed, but not that no savepoint is left
+        untold,          ///< and the client does not know yet that it has failed
+        changed_untold,  ///< the same; it was run again, and an answer came out otherwise
+        failed_untold,   ///< it knows that it has failed, but not that no savepoint is left
         told,
     };
     lost_block block() const noexcept { return lost_block_; }
@@ -298,6 +323,9 @@ private:
     protocol::transaction_end ends_ = protocol::transaction_end::unknown;  ///< of the statement noted last
     bool may_survive_ = false;
     bool outside_effects_ = false;
+    /// Packed: an idle client is to be small.
+    static constexpr std::uint8_t no_hazard = 0xff;
+    std::uint8_t hazard_ = no_hazard;  ///< else a replay_hindrance
     lost_block lost_block_ = lost_block::none;
     catalog_change catalog_change_ = catalog_change::none;
     std::string_view violation_;
@@ -308,6 +336,8 @@ private:
     std::size_t run_ = 0;  ///< begin of what goes on as it is and is not in the flight yet
     std::size_t size_ = 0;
     char type_ = 0;
+    std::uint32_t statements_sent_ = 0;  ///< of the request
+    name_journal names_;
     pool::server_connection* server_ = nullptr;
     pool::gather* to_server_ = nullptr;
     pool::gather* to_client_ = nullptr;

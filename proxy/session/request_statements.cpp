@@ -189,6 +189,7 @@ request_relay::outcome request_relay::parse() {
         count_parse(config::metrics::parse_route::forwarded);
         owed_reply& reply = owe(reply_kind::parse);
         reply.statement = statement;
+        names_.note(nullptr, statements_.unnamed);
         reply.previous = std::exchange(statements_.unnamed, statement);
         pass_through();
         return outcome::done;
@@ -228,6 +229,7 @@ request_relay::outcome request_relay::parse_shared(std::string_view name, const 
         reply.named_on_server = action == reply_action::forward;
         reply.statement = statement;
         reply.client = &entry;
+        names_.note(&entry, entry.statement);
         reply.previous = std::exchange(entry.statement, statement);
     };
     // In a failed block a Parse must fail, and whether one has failed is only known when nothing is under
@@ -283,6 +285,7 @@ request_relay::outcome request_relay::parse_oversize() {
     server_->statements.set_unnamed(statement->id, server_->owed.group());
     owed_reply& reply = owe(reply_kind::parse);
     reply.statement = statement;
+    names_.note(nullptr, statements_.unnamed);
     reply.previous = std::exchange(statements_.unnamed, statement);
     pass_through();
     return outcome::done;
@@ -454,9 +457,11 @@ request_relay::outcome request_relay::close() {
     owed_reply& reply = owe(reply_kind::close, reply_action::synthesize);
     reply.named_on_server = !name.empty();
     if (name.empty()) {
+        names_.note(nullptr, statements_.unnamed);
         reply.previous = std::exchange(statements_.unnamed, {});
     } else if (entry != nullptr) {
         reply.client = entry;
+        names_.note(entry, entry->statement);
         reply.previous = statements_.close(*entry);
         close_copy(name);
     }

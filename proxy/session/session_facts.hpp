@@ -109,7 +109,9 @@ public:
     /// The request was lost with its server, and nothing of it happened: what it may have left there is gone.
     /// Only while no pin is older than the request.
     void rewound() noexcept {
+        const bool session_mode = pins.has(pin_reason::session_mode);
         pins.clear();
+        if (session_mode) pins.add(pin_reason::session_mode);
         reset_ = completed_ = certain_reset::none;
         review_pins_ = local_settings_ = had_temporary_objects_ = false;
         touched_.clear();

@@ -125,7 +125,7 @@ bool client_session::enter_refused_block() {
         return false;
     phase_ = session_phase::active;
     request_began_ = worker_.env().now();
-    server_->request.begin(worker_.settings().retry.max_bytes().bytes);
+    begin_record(*server_);
     enter_lost_block();
     return true;
 }

@@ -80,7 +80,7 @@ bool client_session::plan_again() {
     requests_.rewind(*server_, *this);
     facts_.rewound();
     const std::vector<std::byte> request = server_->request.take();
-    server_->request.begin(worker_.settings().retry.max_bytes().bytes);
+    begin_record(*server_);
     read_again(request);
     phase_ = session_phase::active;
     return consume_requests();

@@ -55,7 +55,9 @@ loss client_session::loss_facts() {
     facts.in_flight = !server_->owed.empty() || server_->owed.group_open() || requests_.mid_message();
     facts.refused = mishap_ && mishap_->goodbye;
     facts.shown = shown_;
-    facts.recorded = taken_for_request_ && server_->request.whole();
+    facts.recorded = taken_for_request_ && server_->request.whole() &&
+                     server_->request.bytes().size() <= worker_.settings().retry.max_bytes().bytes;
+    facts.hindrance = what_hinders(replay_facts_now());
     facts.status = server_->status;
     facts.may_have_written = requests_.may_have_written();
     facts.commit_sent = requests_.commit_sent();
@@ -100,8 +102,9 @@ std::string client_session::shape_of_request() {
     return statement_shape(text, {facts_.told->standard_conforming_strings, facts_.told->ambiguous_encoding});
 }
 
-void client_session::note_recovery(const recovery_step& step) {
+void client_session::note_recovery(const recovery_step& step, std::optional<replay_hindrance> hindrance) {
     worker_.metrics().recoveries.add(step.why);
+    if (hindrance) worker_.metrics().unprotected.add(*hindrance);
     healing_event act;
     act.at = worker_.env().now();
     act.kind = healing_kind::server_lost;
@@ -114,6 +117,7 @@ void client_session::note_recovery(const recovery_step& step) {
     act.shape = shape_of_request();
     act.cause = "the connection broke";
     if (mishap_ && mishap_->goodbye) act.cause = mishap_->goodbye->sqlstate + " " + mishap_->goodbye->message;
+    if (hindrance) act.cause.append("; not run again: ").append(label_word(*hindrance));
     act.attempt = mishap_ && mishap_->again ? mishap_->again->attempts() : 0;
     log::warning(
         "server_lost", {{"server", act.server},
@@ -135,8 +139,8 @@ bool client_session::lost_server() {
         close_when_sent();
         return false;
     }
-    const bool ours_alone = phase_ == session_phase::surveying || phase_ == session_phase::restoring ||
-                            phase_ == session_phase::failing;
+    const bool ours_alone = phase_ == session_phase::evicting || phase_ == session_phase::surveying ||
+                            phase_ == session_phase::restoring || phase_ == session_phase::failing;
     survey_.reset();
     if (answered_end_ != protocol::transaction_end::unknown && !settle_commit()) return false;
     if (ours_alone && taken_for_request_ && facts_.pins.empty() && server_->owed.size() <= 1 &&
@@ -149,6 +153,7 @@ bool client_session::lost_server() {
         phase_ = session_phase::idle;
         return refusal_ != nullptr ? refuse_cancelled() : consume_requests();
     }
+    if (replaying()) return lost_in_replay();
     loss facts = loss_facts();
     // What a review would have told is lost with the server: the session's settings are not known.
     facts.pinned = facts.pinned || ours_alone || phase_ == session_phase::reviewing;
@@ -158,12 +163,14 @@ bool client_session::lost_server() {
         facts.may_retry = worker_.retries().take();
     }
     const recovery_step step = plan_recovery(facts);
-    note_recovery(step);
+    if (!asks_for_replay(facts)) facts.hindrance.reset();
+    note_recovery(step, facts.hindrance);
     if (step.what == recovery::cut) {
         forget_server();
         return false;
     }
     if (step.what == recovery::end_session) return end_lost_session(step);
+    if (step.what == recovery::replay) return replay(facts);
     if (step.what == recovery::send_again) return send_again(*server_);
     if (step.block_left) {
         const bool failed = request_failed_ || facts.status == transaction_status::failed;
@@ -200,12 +207,16 @@ bool client_session::settle_commit() {
 
 bool client_session::send_again(pool::server_connection& server) {
     if (!mishap_) mishap_ = std::make_unique<mishap>();
+    requests_.rewind(server, *this);
+    return start_over(server.request.take());
+}
+
+/// The client's request is at the front again of what is to be read, and no server has it.
+bool client_session::start_over(const std::vector<std::byte>& request) {
     mishap_->stale.reset();
     auto& again = mishap_->again;
     if (!again) again.emplace(worker_.retry_limits(), worker_.env().now());
     const auto pause = again->next(again->attempts() == 0 ? 0 : worker_.env().random());
-    requests_.rewind(server, *this);
-    const std::vector<std::byte> request = server.request.take();
     facts_.rewound();
     last_words();
     request_failed_ = false;
@@ -275,23 +286,31 @@ bool client_session::answer_lost(const request_relay::unanswered& left, const re
     const bool unknown = step.what == recovery::outcome_unknown;
     const std::string where = server_->where.to_string();
     forget_server();
-    std::string_view code = sqlstate::connection_failure;
-    std::string message = "the server connection was lost";
-    std::string detail = "Nothing was written by this request.";
+    refusal why = lost_words();
     if (unknown) {
-        code = sqlstate::transaction_resolution_unknown;
-        detail = "Whether the last statement or commit took effect on " + where + " is not known.";
-    } else if (in_block || step.why == recovery_reason::block_lost) {
-        code = sqlstate::statement_completion_unknown;
-        message = "the server connection was lost, and the transaction with it";
-        detail = "The transaction has been rolled back; nothing of it took effect.";
-    } else if (words) {
-        code = words->sqlstate;
-        message = words->message;
+        why.sqlstate = sqlstate::transaction_resolution_unknown;
+        why.message = "the server connection was lost";
+        why.detail = "Whether the last statement or commit took effect on " + where + " is not known.";
+    } else if (!in_block && step.why != recovery_reason::block_lost) {
+        why.sqlstate = words ? words->sqlstate : std::string{sqlstate::connection_failure};
+        why.message = words ? words->message : "the server connection was lost";
+        why.detail = "Nothing was written by this request.";
     }
     if (!unknown && step.why == recovery_reason::already_shown) {
-        detail = "What was answered up to the last ReadyForQuery stands; nothing after it was written.";
+        why.detail = "What was answered up to the last ReadyForQuery stands; nothing after it was written.";
     }
+    facts_.rewound();
+    requests_.request_over();
+    mishap_.reset();
+    request_failed_ = false;
+    forget_answers();
+    phase_ = session_phase::idle;
+    if (!tell_lost(left, in_block, why)) return false;
+    return consume_requests();
+}
+
+/// An error, and ReadyForQuery for each that is owed. False when the session is over.
+bool client_session::tell_lost(const request_relay::unanswered& left, bool in_block, const refusal& why) {
     const auto status = in_block ? transaction_status::failed : transaction_status::idle;
     std::vector<std::byte> frames;
     protocol::message_writer writer{frames};
@@ -303,7 +322,7 @@ bool client_session::answer_lost(const request_relay::unanswered& left, const re
                  .message = "current transaction is aborted, commands ignored until end of transaction block"}
             );
         } else {
-            writer.error({.sqlstate = code, .message = message, .detail = detail});
+            writer.error({.sqlstate = why.sqlstate, .message = why.message, .detail = why.detail});
         }
         told = true;
     };
@@ -317,14 +336,7 @@ bool client_session::answer_lost(const request_relay::unanswered& left, const re
         worker_.metrics().errors.add();
         facts_.failed();
     }
-    facts_.rewound();
-    requests_.request_over();
-    mishap_.reset();
-    request_failed_ = false;
-    forget_answers();
-    phase_ = session_phase::idle;
-    if (!send_made(frames)) return false;
-    return consume_requests();
+    return send_made(frames);
 }
 
 /// Whether the client's next message, after its block was lost between two statements, must fail with the
@@ -343,14 +355,11 @@ bool client_session::must_tell_lost_block() {
 bool client_session::tell_lost_block() {
     // A COMMIT that has failed ends the block.
     const bool over = requests_.kind_in_front(in_.bytes()) == protocol::statement_kind::commit;
+    const refusal why = requests_.block() == lost_block::changed_untold ? changed_words() : lost_words();
     requests_.set_block(over ? lost_block::none : lost_block::told);
     std::vector<std::byte> frames;
     protocol::message_writer writer{frames};
-    writer.error(
-        {.sqlstate = sqlstate::statement_completion_unknown,
-         .message = "the server connection was lost, and the transaction with it",
-         .detail = "The transaction has been rolled back; nothing of it took effect."}
-    );
+    writer.error({.sqlstate = why.sqlstate, .message = why.message, .detail = why.detail});
     bool needs_ready = false;
     const std::size_t consumed = requests_.refuse_front(in_.bytes(), needs_ready);
     if (needs_ready) {
@@ -375,6 +384,7 @@ bool client_session::lost_block_entered() {
         );
     }
     requests_.set_block(lost_block::none);
+    entered_failed_ = true;
     phase_ = session_phase::active;
     return true;
 }

@@ -1,6 +1,8 @@
 // The part of client_session that deals with servers: getting one, setting it up for this client, asking it
 // what a request left behind, giving it back, losing it.
 
+#include <algorithm>
+
 #include "config/log.hpp"
 #include "protocol/message_writer.hpp"
 #include "protocol/sqlstate.hpp"
@@ -53,16 +55,25 @@ bool client_session::take_server(pool::server_connection& server) {
     request_began_ = now;
     since = {};  // from here on: when what it answers was sent
     phase_ = session_phase::active;
-    server.request.begin(worker_.settings().retry.max_bytes().bytes);
+    begin_record(server);
     taken_for_request_ = true;
-    shown_ = session_changed_ = false;
+    shown_ = replaying();
+    session_changed_ = entered_failed_ = false;
     prepared_ = setting_up_ = false;
     return prepare_server();
+}
+
+/// What the client sends from here on is kept, so that it can be sent again.
+void client_session::begin_record(pool::server_connection& server) {
+    const auto& settings = worker_.settings();
+    const std::size_t sent_again = settings.retry.max_bytes().bytes;
+    server.begin_request(replays_ ? std::max(sent_again, settings.replay.max_bytes().bytes) : sent_again);
 }
 
 /// One step at a time: what the database hides is known before the client's statements are judged, its
 /// settings hold before they run. False while something is asked.
 bool client_session::prepare_server() {
+    if (mishap_ && mishap_->ghost && !evict_old_backend()) return false;
     // An old catalog is looked at here too: this client waits for its answer, so it will not leave meanwhile.
     if (requests_.catalog() != nullptr &&
         (requests_.catalog()->stale() || requests_.catalog()->due(worker_.env().now()))) {
@@ -126,6 +137,10 @@ void client_session::own_query(std::string_view text, session_phase phase) {
 
 /// The client hears what its server reports, where that differs from what it was told before.
 void client_session::tell_parameters() {
+    if (replaying()) {
+        facts_.told = server_->reported;  // what is not so any more is told when all is proven
+        return;
+    }
     if (server_->reported == facts_.told) return;
     const auto change = protocol::difference(*facts_.told, *server_->reported);
     facts_.told = server_->reported;
@@ -204,6 +219,7 @@ bool client_session::own_query_over() {
         return true;
     }
     if (phase_ == session_phase::surveying) return survey_over();
+    if (phase_ == session_phase::evicting) return old_backend_evicted();
     if (ask_again()) return true;
     if (phase_ == session_phase::restoring) {
         if (own_failed_) {
@@ -298,8 +314,11 @@ void client_session::refused(const pool::pool_refusal& why) {
 
 bool client_session::request_refused() {
     const auto why = std::move(refusal_);
+    const bool waits = phase_ == session_phase::waiting || phase_ == session_phase::pausing;
+    if (why && waits && why->keeps_client && replaying())
+        return give_up_replay(metrics::replay_outcome::given_up, *why);
     mishap_.reset();
-    if (!why || (phase_ != session_phase::waiting && phase_ != session_phase::pausing)) return true;
+    if (!why || !waits) return true;
     if (!why->keeps_client) {
         if (why->error_frame.empty()) return fail(why->sqlstate, why->message, why->detail);
         send_made(why->error_frame);
@@ -329,6 +348,7 @@ bool client_session::refuse_front(const refusal& why) {
 /// The server has been set up for a request that is not wanted any more.
 bool client_session::refuse_cancelled() {
     const auto why = std::move(refusal_);
+    if (replaying()) return give_up_replay(metrics::replay_outcome::given_up, *why);
     in_.keep();
     // What is left of the client's bytes is looked at when the server has been given back.
     gate_.set(client_readable);
@@ -356,7 +376,8 @@ void client_session::cancel() {
         return;
     }
     // What a lost block is set up for fails in a moment by itself.
-    const bool set_up = (phase_ == session_phase::surveying && !prepared_) || setting_up_;
+    const bool set_up = (phase_ == session_phase::surveying && !prepared_) || setting_up_ ||
+                        phase_ == session_phase::evicting;
     const bool before_request = phase_ == session_phase::waiting || phase_ == session_phase::pausing ||
                                 (set_up && requests_.block() == request_relay::lost_block::none);
     if (before_request) {

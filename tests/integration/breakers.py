@@ -148,7 +148,7 @@ def one_story(t):
     same(times, sorted(times), "by time")
     lost = next(row for row in rows if row["kind"] == "server_lost")
     same((lost["server"], lost["outcome"], lost["reason"], lost["database"], lost["user"]),
-         (old, "block_failed", "block_lost", "app", "app"))
+         (old, "replayed", "replayable", "app", "app"))
     check("5" in lost["cause"] or "broke" in lost["cause"], f"with its evidence: {lost}")
     down = [row for row in rows if row["kind"] == "server"]
     same([(row["server"], row["outcome"]) for row in down], [(old, "down")])

@@ -208,6 +208,7 @@ def copy_cancelled(t):
     for _ in range(5 if t.quick else 60):
         client = t.wire()
         client.query("BEGIN")
+        client.query("SELECT pg_advisory_xact_lock(4711)")  # what has locked that is not run again
         client.send(query("COPY refused FROM STDIN"))
         client.until("G")
         client.send(piece)

@@ -142,4 +142,15 @@ RULES = (
     Rule("what was sent again once waits before it is sent again",
          "proxy/session/session_recovery.cpp", "    if (pause > pause.zero()) {", "    if (false) {",
          "retries:"),
+    # ---- a lost transaction is run again
+    Rule("what was shown must come out the same",
+         "proxy/session/session_replay.cpp", "attempt.differs = server_->shown.value() != attempt.shown;",
+         "attempt.differs = false;",
+         "replay: an answer that comes out otherwise"),
+    Rule("what reaches beyond its transaction is not run again",
+         "proxy/session/replay_journal.cpp", "    if (facts.hazard) return facts.hazard;\n", "",
+         "replay: what reaches beyond"),
+    Rule("the old backend is ended first",
+         "proxy/session/session_server.cpp", "mishap_->ghost && !evict_old_backend()", "false && !evict_old_backend()",
+         "replay: the old backend"),
 )

@@ -406,6 +406,8 @@ outcome session_model::execute(const statement& what, const std::vector<text_or_
             return select(what, arguments);
         case verb::survey:
             return survey(what);
+        case verb::evict:
+            return evict(what);
         case verb::insert:
         case verb::update:
         case verb::delete_from:

@@ -127,6 +127,7 @@ private:
     outcome set_value(const std::string& name, const std::optional<std::string>& value, bool local);
     outcome select(const statement& what, const std::vector<text_or_null>& arguments);
     outcome survey(const statement& what) const;
+    outcome evict(const statement& what);
     outcome write(const statement& what, const std::vector<text_or_null>& arguments);
     outcome prepared_statement(const statement& what);
     outcome cursor_statement(const statement& what);

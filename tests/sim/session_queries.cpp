@@ -311,6 +311,19 @@ outcome session_model::survey(const statement& what) const {
     return out;
 }
 
+/// One row where the backend was there, and is gone now.
+outcome session_model::evict(const statement& what) {
+    outcome out;
+    out.tag = what.tag;
+    row_source rows;
+    rows.columns = {"case"};
+    rows.is_fixed = true;
+    const auto pid = to_integer(what.name);
+    if (pid && database_.end_session(static_cast<session_id>(*pid))) rows.fixed.push_back({"t"});
+    out.rows = std::move(rows);
+    return out;
+}
+
 outcome session_model::write(const statement& what, const std::vector<text_or_null>& arguments) {
     outcome out;
     out.tag = what.tag;

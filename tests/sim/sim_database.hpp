@@ -41,6 +41,10 @@ public:
     /// Called whenever a lock has become free, for those who wait.
     void on_unlock(std::function<void()> wake) { wake_ = std::move(wake); }
 
+    /// Who carries out pg_terminate_backend; says whether there was such a backend.
+    void on_end_session(std::function<bool(session_id)> end) { end_ = std::move(end); }
+    bool end_session(session_id who) { return end_ && end_(who); }
+
     void listen(session_id who, const std::set<std::string>& channels, notification_sink sink);
     void notify(session_id from, const std::string& channel, const std::string& payload);
 
@@ -62,6 +66,7 @@ private:
     std::map<session_id, listener> listeners_;
     std::function<void()> wake_;
     std::function<void()> committed_;
+    std::function<bool(session_id)> end_;
 };
 
 }  // namespace pgmend::sim

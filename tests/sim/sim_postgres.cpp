@@ -244,6 +244,7 @@ void sim_server_connection::proceed() {
 sim_postgres::sim_postgres(sim_environment& env, sim_network& network, const link_traits& traits, options how)
     : env_(env), network_(network), options_(std::move(how)), stirred_(env, [this] { stir_now(); }) {
     database_.on_unlock([this] { stir(); });
+    database_.on_end_session([this](session_id pid) { return terminate_pid(pid); });
     network_.listen(options_.at, link_group::server, traits, [this](std::unique_ptr<pool::stream> stream) {
         accept(std::move(stream));
     });
@@ -253,6 +254,7 @@ sim_postgres::sim_postgres(sim_environment& env, sim_network& network, const lin
 sim_postgres::~sim_postgres() {
     network_.stop_listening(options_.at);
     database_.on_unlock(nullptr);
+    database_.on_end_session(nullptr);
     connections_.clear();
 }
 
@@ -311,6 +313,16 @@ void sim_postgres::terminate_one(std::size_t pick) {
     }
     if (living.empty()) return;
     living[pick % living.size()]->terminate("57P01", "terminating connection due to administrator command");
+}
+
+bool sim_postgres::terminate_pid(session_id pid) {
+    for (std::size_t place = 0; place < connections_.size(); ++place) {
+        const backend_model* backend = connections_[place]->backend();
+        if (backend == nullptr || backend->pid() != pid) continue;
+        connections_[place]->terminate("57P01", "terminating connection due to administrator command");
+        return true;
+    }
+    return false;
 }
 
 std::vector<std::string> sim_postgres::traces() const {

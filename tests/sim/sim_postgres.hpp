@@ -72,6 +72,8 @@ public:
     void restart(bool orderly, time_point until);
     /// Ends the session of one connection, counted among the living ones.
     void terminate_one(std::size_t pick);
+    /// The same by pid; says whether there was such a session.
+    bool terminate_pid(session_id pid);
 
     sim_database& database() noexcept { return database_; }
     const pool::endpoint& at() const noexcept { return options_.at; }

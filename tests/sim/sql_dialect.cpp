@@ -450,6 +450,16 @@ std::vector<statement> parse_sql(std::string_view text) {
         survey.text = text;
         return {std::move(survey)};
     }
+    constexpr std::string_view of_backend = "pg_stat_get_activity(";
+    if (const auto at = text.find(of_backend);
+        text.starts_with("SET LOCAL statement_timeout=0;SELECT CASE WHEN wait_event") && at != text.npos) {
+        statement evict;
+        evict.what = verb::evict;
+        evict.tag = "SELECT";
+        evict.name = text.substr(at + of_backend.size(), text.find(')', at) - at - of_backend.size());
+        evict.text = text;
+        return {std::move(evict)};
+    }
     const auto tokens = tokenize(text);
     token_cursor cursor(tokens, 0);
     std::vector<statement> statements;

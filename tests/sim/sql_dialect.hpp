@@ -67,6 +67,7 @@ struct statement {
         fetch,     ///< name, count
         close,     ///< name, empty: ALL
         survey,    ///< pgmend's question about the catalog; hold: its version alone
+        evict,     ///< pgmend's order to end an old backend; name: its pid
         unknown,   ///< not of this dialect: 42601
     };
     verb what = verb::empty;

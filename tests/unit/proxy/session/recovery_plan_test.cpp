@@ -19,6 +19,10 @@ loss with(loss facts, bool loss::*flag, bool value = true) {
     facts.*flag = value;
     return facts;
 }
+loss replayable(loss facts) {
+    facts.hindrance.reset();
+    return facts;
+}
 loss in_block(loss facts, transaction_status status = transaction_status::in_block) {
     facts.status = status;
     return facts;
@@ -88,6 +92,23 @@ TEST_CASE("recovery plan: what becomes of a client whose server was lost") {
         {"a session that cannot move", with(read, &loss::pinned), recovery::end_session, why::pinned},
         {"and that was writing", with(outside, &loss::pinned), recovery::end_session, why::write_in_flight},
         {"the middle of a message", with(write, &loss::inside_message), recovery::cut, why::inside_message},
+        {"between two statements of a block that can be run again",
+         replayable(in_block(with(with(write, &loss::in_flight, false), &loss::shown))), recovery::replay,
+         why::replayable},
+        {"a failed block that can",
+         replayable(in_block(with(write, &loss::shown), transaction_status::failed)), recovery::replay,
+         why::replayable},
+        {"a read of which a part was shown that can", replayable(with(read, &loss::shown)), recovery::replay,
+         why::replayable},
+        {"the middle of a message of one that can", replayable(in_block(with(read, &loss::inside_message))),
+         recovery::replay, why::replayable},
+        {"a block that has made temporary tables, and can", replayable(in_block(with(read, &loss::pinned))),
+         recovery::replay, why::replayable},
+        {"a block that was run again often enough",
+         replayable(with(in_block(with(write, &loss::shown)), &loss::may_retry, false)), recovery::fail_block,
+         why::block_lost},
+        {"a read of which nothing was shown, that could", replayable(read), recovery::send_again,
+         why::read_only},
     };
     for (const auto& [what, facts, wanted, reason] : examples) {
         CAPTURE(what);
@@ -114,6 +135,15 @@ TEST_CASE("recovery plan: over all facts, nothing runs twice, and nothing is cal
             }
             CAPTURE(bits, static_cast<char>(status));
             const recovery_step step = plan_recovery(facts);
+            const recovery_step again = plan_recovery(replayable(facts));
+            if (again.what == recovery::replay) {
+                // Nothing that may stand runs again, and nothing that was finished.
+                REQUIRE_FALSE(committed_perhaps(facts));
+                REQUIRE(facts.may_retry);
+                REQUIRE((facts.in_flight || status != transaction_status::idle));
+            } else {
+                REQUIRE(again.what == step.what);
+            }
             if (step.what == recovery::send_again) {
                 // A part that was shown, a statement of an open transaction, and a write that may have been
                 // carried out never run again.

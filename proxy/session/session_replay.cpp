@@ -1,0 +1,293 @@
+// The part of client_session that runs a lost transaction again (HEALING section 6, class C): the client's
+// bytes are read once more from the beginning of its request, by another server, and what comes of it is
+// swallowed as long as it has been shown before. Where all of that comes out the same, byte for byte, the
+// client goes on behind it and has noticed nothing.
+
+#include "config/log.hpp"
+#include "protocol/frame.hpp"
+#include "protocol/message_writer.hpp"
+#include "protocol/sqlstate.hpp"
+#include "proxy/session/client_session.hpp"
+#include "proxy/worker_core.hpp"
+
+namespace pgmend::proxy {
+
+namespace sqlstate = protocol::sqlstate;
+using config::metrics::replay_outcome;
+using lost_block = request_relay::lost_block;
+using protocol::transaction_status;
+
+namespace {
+
+constexpr std::uint8_t most_evictions = 20;  // of one old backend, each waits for a second at most
+
+/// The bytes of the whole messages at the front.
+std::size_t whole_messages(protocol::byte_view bytes) noexcept {
+    std::size_t at = 0;
+    while (bytes.size() - at >= protocol::frame_header_size) {
+        const std::size_t size = protocol::load_u32(bytes.data() + at + 1) + std::size_t{1};
+        if (size > bytes.size() - at) break;
+        at += size;
+    }
+    return at;
+}
+
+}  // namespace
+
+replay_facts client_session::replay_facts_now() const {
+    const auto& settings = worker_.settings().replay;
+    replay_facts facts;
+    facts.wanted = replays_;
+    facts.whole_record = server_->request.whole();
+    facts.whole_digest = server_->shown.whole();
+    facts.entered_failed = entered_failed_;
+    facts.state_kept = phase_ != session_phase::active || !taken_for_request_ || session_changed_ ||
+                       facts_.pins.has(pin_reason::session_mode);
+    facts.commit_sent = requests_.commit_sent();
+    facts.wrote_outside = requests_.wrote_outside();
+    facts.hazard = requests_.hazard();
+    facts.bytes = server_->request.bytes().size();
+    facts.most_bytes = settings.max_bytes().bytes;
+    facts.statements = requests_.statements_sent();
+    facts.most_statements = settings.max_statements();
+    facts.age = worker_.env().now() - request_began_;
+    facts.most_age = settings.max_age();
+    return facts;
+}
+
+/// What is in the flight to the client is shown now: it is remembered, or proven to be what was shown before
+/// and taken out of the flight.
+void client_session::show() {
+    pool::gather& flight = worker_.flight_to_client();
+    if (replaying()) return prove(flight);
+    if (flight.empty() || !replays_ || requests_.hazard()) return;
+    for (const iovec& piece : flight.pieces()) {
+        server_->shown.take({static_cast<const std::byte*>(piece.iov_base), piece.iov_len});
+    }
+}
+
+void client_session::prove(pool::gather& flight) {
+    replay_attempt& attempt = *mishap_->replay;
+    if (attempt.differs) return flight.clear();
+    std::size_t proven = 0;
+    for (const iovec& piece : flight.pieces()) {
+        const std::size_t taken = server_->shown.take(
+            {static_cast<const std::byte*>(piece.iov_base), piece.iov_len}, attempt.shown_bytes
+        );
+        proven += taken;
+        if (taken < piece.iov_len) break;
+    }
+    flight.drop_front(proven);
+    if (server_->shown.counted() < attempt.shown_bytes) return flight.clear();
+    attempt.differs = server_->shown.value() != attempt.shown;
+    // Between the two halves of a message nothing can be said about parameters that are not what they were.
+    attempt.differs = attempt.differs || (attempt.inside_message && facts_.told != attempt.told);
+    if (attempt.differs) return flight.clear();
+    replayed();
+    show();
+}
+
+/// All that was shown has come out the same: from here on the request goes on as if nothing had happened.
+void client_session::replayed() {
+    const std::unique_ptr<replay_attempt> attempt = std::move(mishap_->replay);
+    shown_ = true;
+    note_replay(replay_outcome::continued, server_->where.to_string());
+    if (attempt->told == facts_.told) return;
+    std::vector<std::byte> frames;
+    protocol::message_writer writer{frames};
+    for (const auto& [name, value] : protocol::difference(*attempt->told, *facts_.told).set) {
+        writer.parameter_status(name, value);
+    }
+    pool::gather first;
+    first.add(frames);
+    if (!out_.send(*io_, first)) gate_.set(client_broken);
+}
+
+void client_session::note_replay(replay_outcome outcome, const std::string& server) {
+    worker_.metrics().replays.add(outcome);
+    healing_event act;
+    act.at = worker_.env().now();
+    act.kind = healing_kind::replay;
+    act.outcome = label_word(outcome);
+    act.client = peer_;
+    act.database = pool_->login().database;
+    act.user = pool_->login().user;
+    act.server = server;
+    if (server_ != nullptr) act.shape = shape_of_request();
+    act.attempt = mishap_->again->attempts();
+    act.took = std::chrono::duration_cast<std::chrono::milliseconds>(act.at - mishap_->again->first_loss());
+    log::info(
+        "transaction_replayed", {{"client", act.client},
+                                 {"server", act.server},
+                                 {"outcome", act.outcome},
+                                 {"attempt", act.attempt},
+                                 {"took_ms", act.took.count()}}
+    );
+    worker_.ledger().add(std::move(act));
+}
+
+/// Where the old backend may still live, with its locks.
+void client_session::remember_ghost(const pool::server_connection& server) {
+    auto ghost = std::make_unique<old_backend>();
+    ghost->where = server.where.to_string();
+    ghost->pid = server.key.pid;
+    ghost->logged_in_at = server.logged_in_at;
+    mishap_->ghost = std::move(ghost);
+}
+
+/// False when the session is over.
+bool client_session::replay(const loss& facts) {
+    pool::server_connection& server = *server_;
+    if (!mishap_) mishap_ = std::make_unique<mishap>();
+    remember_ghost(server);
+    if (server.shown.counted() == 0) return send_again(server);
+    auto attempt = std::make_unique<replay_attempt>();
+    attempt->shown_bytes = server.shown.counted();
+    attempt->shown = server.shown.value();
+    attempt->told = facts_.told;
+    attempt->in_block = facts.status != transaction_status::idle || facts.block_open;
+    attempt->failed = request_failed_ || facts.status == transaction_status::failed;
+    attempt->inside_message = facts.inside_message;
+    attempt->unanswered = requests_.lose(server, *this, request_failed_);
+    attempt->belief = requests_.begin_again();
+    const std::vector<std::byte> request = server.request.take();
+    attempt->record_bytes = request.size();
+    attempt->request_bytes = attempt->unread = whole_messages(request);
+    attempt->begun = attempt->request_bytes != request.size();
+    mishap_->replay = std::move(attempt);
+    return start_over(request);
+}
+
+/// The server is lost before everything was proven. Nothing has been shown since, so it begins once more.
+bool client_session::lost_in_replay() {
+    const auto& again = *mishap_->again;
+    bool may = server_->request.whole() && again.may_retry(worker_.env().now());
+    if (may) {
+        worker_.retries().scale(worker_.sessions());
+        may = worker_.retries().take();
+    }
+    recovery_step step{recovery::replay, recovery_reason::replayable, true};
+    if (!may) step = {recovery::fail_block, recovery_reason::retries_exhausted, true};
+    note_recovery(step);
+    if (!may) return give_up_replay(replay_outcome::given_up, lost_words());
+    remember_ghost(*server_);
+    requests_.lose(*server_, *this, false);
+    requests_.begin_again();
+    mishap_->replay->unread = mishap_->replay->request_bytes;
+    return start_over(server_->request.take());
+}
+
+/// After every turn; false when the session is over.
+bool client_session::replay_progress() {
+    replay_attempt& attempt = *mishap_->replay;
+    if (phase_ == session_phase::active && server_ != nullptr && attempt.unread == 0) {
+        // Nothing more will come of it, and something is missing.
+        attempt.differs = attempt.differs || server_->owed.empty() || server_->owed.copying_in();
+    }
+    if (!attempt.differs) return true;
+    return give_up_replay(replay_outcome::different, changed_words());
+}
+
+/// What the client has sent has been read once more. An answer may have been shown before its Sync came.
+void client_session::replay_read(std::size_t bytes) {
+    mishap_->replay->unread -= bytes;
+    if (mishap_->replay->unread != 0 || !server_->owed.group_open()) return;
+    static constexpr std::array<std::byte, 5> flush{std::byte{'H'}, {}, {}, {}, std::byte{4}};
+    worker_.flight_to_server().add(flush);
+    if (!to_server()) gate_.set(server_readable);
+}
+
+client_session::refusal client_session::lost_words() {
+    refusal why;
+    why.sqlstate = sqlstate::statement_completion_unknown;
+    why.message = "the server connection was lost, and the transaction with it";
+    why.detail = "The transaction has been rolled back; nothing of it took effect.";
+    return why;
+}
+
+client_session::refusal client_session::changed_words() {
+    refusal why;
+    why.sqlstate = sqlstate::serialization_failure;
+    why.message = "the server connection was lost, and the transaction could not be repeated";
+    why.detail =
+        "It was run again, and an answer that was shown before came out otherwise. Nothing of it "
+        "took effect.";
+    return why;
+}
+
+/// The client is told that its transaction is gone, as if nothing had been tried. False when the session is
+/// over.
+bool client_session::give_up_replay(replay_outcome outcome, const refusal& why) {
+    note_replay(outcome, server_ != nullptr ? server_->where.to_string() : std::string{});
+    const std::unique_ptr<replay_attempt> attempt = std::move(mishap_->replay);
+    in_.keep();
+    pool_->withdraw(*this);
+    if (server_ != nullptr) {
+        server_->broken = true;
+        requests_.lose(*server_, *this, false);
+        requests_.begin_again();
+        forget_server();
+    }
+    survey_.reset();
+    consume(attempt->unread);
+    consume(requests_.stand_by(std::move(attempt->belief), in_.bytes(), attempt->begun));
+    want_ = 0;
+    facts_.rewound();
+    facts_.told = attempt->told;
+    requests_.request_over();
+    mishap_.reset();
+    request_failed_ = own_over_ = setting_up_ = false;
+    forget_answers();
+    phase_ = session_phase::idle;
+    if (attempt->inside_message) return false;
+    if (attempt->in_block) {
+        requests_.set_block(
+            attempt->failed                        ? lost_block::failed_untold
+            : outcome == replay_outcome::different ? lost_block::changed_untold
+                                                   : lost_block::untold
+        );
+    }
+    if (!tell_lost(attempt->unanswered, attempt->in_block, why)) return false;
+    return consume_requests();
+}
+
+/// Before anything is run again, the backend that ran it must be gone, with its locks. It is known by its pid
+/// and by having been there when we logged in: whoever was given the same pid since then began later.
+bool client_session::evict_old_backend() {
+    const old_backend& old = *mishap_->ghost;
+    if (old.pid == 0 || old.where != server_->where.to_string()) {
+        mishap_->ghost.reset();
+        return true;
+    }
+    const auto age =
+        std::chrono::duration_cast<std::chrono::milliseconds>(worker_.env().now() - old.logged_in_at);
+    const std::string* version = server_->reported->find("server_version");
+    const bool waits = version != nullptr && std::atoi(version->c_str()) >= 14;  // it can wait for the end
+    std::string query{protocol::unlimited};
+    // One that waits for a standby would commit by that.
+    query += "SELECT CASE WHEN wait_event='SyncRep' THEN false ELSE pg_catalog.pg_terminate_backend(pid";
+    query += waits ? ",1000" : "";
+    query += ") END FROM pg_catalog.pg_stat_get_activity(" + std::to_string(old.pid) +
+             ") WHERE backend_start<=pg_catalog.clock_timestamp()-interval '" + std::to_string(age.count()) +
+             " milliseconds' AND pid<>pg_catalog.pg_backend_pid()";
+    own_query(query, session_phase::evicting);
+    return false;
+}
+
+/// False when the session is over.
+bool client_session::old_backend_evicted() {
+    const bool there = row_ && !row_->empty() && row_->front() != "t";
+    row_.reset();
+    if (there && !own_failed_ && ++own_repeats_ < most_evictions) {
+        evict_old_backend();
+        return true;
+    }
+    own_repeats_ = 0;
+    mishap_->ghost.reset();
+    phase_ = session_phase::active;
+    if ((there || own_failed_) && replaying()) return give_up_replay(replay_outcome::given_up, lost_words());
+    prepare_server();
+    return true;
+}
+
+}  // namespace pgmend::proxy
