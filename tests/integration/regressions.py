@@ -161,3 +161,19 @@ def refused_begin(t):
     same((wire.sqlstates(found), wire.statuses(found)), (["53300"], "I"))
     holder.query("ROLLBACK")
     same(t.admin("SELECT count(*) FROM refused_begin"), [(0,)])
+
+
+@test("regressions: a block that came right behind a SET is not bound to its server by it", subjects=("pgmend",))
+def block_behind_set(t):
+    for _ in range(5):
+        client = t.wire()
+        # In one write: BEGIN is there before the server has been asked what SET has changed.
+        client.send(wire.query("SET application_name = 'plain'") + wire.query("BEGIN"))
+        same([wire.statuses(client.ready()), wire.statuses(client.ready())], ["I", "T"])
+        pid = client.value("SELECT pg_backend_pid()")
+        t.admin(f"SELECT pg_terminate_backend({pid})")
+        # It was shown what no other server says, so that the block is lost; the client is not.
+        same(wire.sqlstates(client.query("SELECT 1")), ["40001"])
+        same(wire.statuses(client.query("ROLLBACK")), "I")
+        same(client.value("SHOW application_name"), "plain")
+        client.close()
