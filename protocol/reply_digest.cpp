@@ -34,6 +34,7 @@ std::size_t reply_digest::take(byte_view bytes, std::uint64_t most) {
             const char type = static_cast<char>(*at);
             body_left_ = std::size_t{load_u32(at + 1)} + 1;
             counts_ = type != 'N' && type != 'S' && type != 'A';
+            notice_last_ = type == 'N' || (notice_last_ && !counts_);
         }
         std::size_t now = std::min(body_left_, here);
         if (counts_) {

@@ -1,7 +1,7 @@
 #pragma once
 // What a client was shown, as a digest: so that the same can be proven of a second answer to the same
 // request, however it comes in pieces. ParameterStatus, notices and notifications are left out: they come
-// when they come. Pure; one worker thread.
+// when they come. But where a notice was the last, it would be shown twice. Pure; one worker thread.
 
 #include <cstdint>
 #include <limits>
@@ -22,7 +22,7 @@ public:
     void begin() noexcept {
         counted_ = 0;
         body_left_ = 0;
-        gaps_ = false;
+        gaps_ = notice_last_ = false;
     }
     /// Something was shown that was not taken.
     void leave_gap() noexcept { gaps_ = true; }
@@ -32,7 +32,7 @@ public:
     /// Bytes taken so far, without those that do not count.
     std::uint64_t counted() const noexcept { return counted_; }
     /// Whether what was taken is all that was shown, and ends where something else can follow it.
-    bool whole() const noexcept { return !gaps_ && (body_left_ == 0 || counts_); }
+    bool whole() const noexcept { return !gaps_ && !notice_last_ && (body_left_ == 0 || counts_); }
     hash128 value() const noexcept;
 
 private:
@@ -44,6 +44,7 @@ private:
     std::size_t body_left_ = 0;  ///< of the message under way
     bool counts_ = true;         ///< that message
     bool gaps_ = false;
+    bool notice_last_ = false;
 };
 
 }  // namespace pgmend::protocol

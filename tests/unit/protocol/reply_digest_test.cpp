@@ -77,4 +77,12 @@ TEST_CASE("reply digest: it knows when it is not of all that was shown") {
     digest.begin();
     digest.take(as_bytes(notice).first(3));  // no header
     CHECK_FALSE(digest.whole());
+    // A notice at the end would be shown twice; one in front of something that counts is not.
+    digest.begin();
+    digest.take(as_bytes(notice));
+    CHECK_FALSE(digest.whole());
+    digest.take(as_bytes(message('S', "x")));
+    CHECK_FALSE(digest.whole());
+    digest.take(as_bytes(message('C', "ROLLBACK")));
+    CHECK(digest.whole());
 }
