@@ -32,7 +32,9 @@ struct effect_row {
 constexpr effect_row effect_rows[] = {
     {session_effect::calls_set_config, " set_config "},
     {session_effect::seed, " setseed "},
-    {session_effect::sequence_value, " currval lastval nextval setval "},
+    {session_effect::sequence_value, " currval lastval nextval "},
+    // Said twice, it takes back what others have drawn meanwhile.
+    {session_effect::sequence_value | session_effect::outside_effects, " setval "},
     {session_effect::advisory_lock,
      " pg_advisory_lock pg_advisory_lock_shared pg_try_advisory_lock pg_try_advisory_lock_shared "},
     {session_effect::advisory_unlock,

@@ -177,7 +177,7 @@ const expectation table[] = {
     {"select nextval('s')", kind::select, effect::sequence_value},
     {"select currval('s'), lastval()", kind::select, effect::sequence_value},
     {"insert into t values (nextval('s'))", kind::insert, effect::sequence_value},
-    {"select setval('s', 1)", kind::select, effect::sequence_value},
+    {"select setval('s', 1)", kind::select, effect::sequence_value | effect::outside_effects},
     {"select setseed(0.5)", kind::select, effect::seed},
     {"select lo_open(1, 2)", kind::select, effect::large_object},
     {"select lo_import('x')", kind::select, effect::large_object | effect::outside_effects},
