@@ -51,6 +51,7 @@ bool client_session::hand_channels_over() {
     listening_->waits = false;
     listening_->heard.clear();
     listening_->handing_over = step::names;
+    listening_->marked = listening_->left_out = false;
     own_query(ask_names, session_phase::handing_over);
     return true;
 }
@@ -85,8 +86,6 @@ void client_session::handing_over_goes_on() {
             }
             if (!hub().listens_for(*listening_)) return hub().fence(*listening_);
             listening_->handing_over = step::mark;
-            listening_->marked = false;
-            listening_->left_out = false;
             listening_->expects_mark = true;
             const std::string mark = protocol::quote_identifier(notification_hub::mark_channel);
             own_query(
@@ -154,7 +153,8 @@ bool client_session::hear(pool::event_mask bits) {
     const bool answered = (bits & hub_answered) != 0 && listening_->settled();
     if (answered && server_ != nullptr) listening_->own_server_pid = server_->key.pid;
     if ((answered || (bits & fence_over) != 0) && !release_ready()) return false;
-    const bool between = phase_ == session_phase::idle && (server_ == nullptr || at_safe_point());
+    const bool between =
+        phase_ == session_phase::idle && !replaying() && (server_ == nullptr || at_safe_point());
     if (!between) return true;
     if (listening_->lost || listening_->overflowed()) return end_listening();
     if (listening_->waits && answered && server_ != nullptr && in_.empty()) {
@@ -217,7 +217,8 @@ bool client_session::notification(protocol::byte_view body) {
     const std::string_view name = reader.cstring();
     if (reader.failed()) return true;
     if (name == notification_hub::mark_channel) {
-        listening_->marked = true;
+        // Others hand over too, and what comes between their mark and ours is ours to be told.
+        listening_->marked = listening_->marked || reader.cstring() == listening_->token();
         return false;
     }
     if (phase_ == session_phase::handing_over && listening_->marked) {
