@@ -206,8 +206,10 @@ private:
     void end_hold(config::time_point now) noexcept;
     config::time_point deadline(const ledger_waiter& waiter) const noexcept;
     bool crowded() const noexcept {
-        const std::size_t most = holding() ? limits_.hold_max_waiters : limits_.max_waiters;
-        return waiters_.size() > most && (holding() || most != 0);
+        if (holding()) return waiters_.size() > limits_.hold_max_waiters;
+        // Who was held, or waits for RESUME, did not come to a full pool.
+        const bool held = waiters_.empty() || paused_ || waiters_.back()->since < hold_ended_;
+        return !held && limits_.max_waiters != 0 && waiters_.size() > limits_.max_waiters;
     }
     /// How many may be logging in at one time: one while logins fail, then twice as many after each that did
     /// not, so that a server that has just come back is not run over.
