@@ -11,7 +11,8 @@ namespace pgmend::proxy {
 namespace {
 
 constexpr std::size_t header_bytes = protocol::frame_header_size;
-constexpr std::string_view extended = "PBDECH";  // Parse, Bind, Describe, Execute, Close, Flush
+/// Parse, Bind, Describe, Execute, Close. A Flush begins nothing: nobody answers it.
+constexpr std::string_view extended = "PBDEC";
 
 bool stands_alone(char type) noexcept { return type == 'Q' || type == 'F'; }
 

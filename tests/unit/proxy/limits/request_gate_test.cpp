@@ -49,9 +49,9 @@ TEST_CASE("request gate: a request is a Query, or everything up to a Sync", "[li
 }
 
 TEST_CASE("request gate: only what asks for something is a beginning, once", "[limits]") {
-    for (const char type : std::string("QFPBDECH"))
+    for (const char type : std::string("QFPBDEC"))
         CHECK(started().at_beginning(bytes_of(message(type))));
-    for (const char type : std::string("SXdcfp"))
+    for (const char type : std::string("SHXdcfp"))
         CHECK_FALSE(started().at_beginning(bytes_of(message(type))));
     CHECK_FALSE(started().at_beginning(bytes_of(message('Q').substr(0, 4))));
     CHECK_FALSE(started().at_beginning(bytes_of(std::string("Q\0\0\0\3xxxx", 9))));
@@ -111,7 +111,7 @@ TEST_CASE("request gate: cut anywhere, the same requests are seen, refused or no
             const char type = std::string_view("QPBEDHSSFd")[random() % 10];
             begins.push_back(stream.size());
             stream += message(type, random() % 20);
-            if (type == 'd') continue;
+            if (type == 'd' || type == 'H') continue;
             if (type != 'S' && !open) ++requests;
             open = type != 'Q' && type != 'F' && type != 'S';
         }
