@@ -256,8 +256,10 @@ std::string session_facts::review_query(std::string_view login_user) const {
         values += values.empty() ? "SELECT " : ",";
         values += "pg_catalog.current_setting(" + protocol::quote_literal(name) + ",true)";
         if (how == touch::reported)
-            values += ",EXISTS(SELECT 1 FROM pg_catalog.pg_settings WHERE source='session' AND name=" +
-                      protocol::quote_literal(name) + ')';
+            values +=
+                ",EXISTS(SELECT 1 FROM pg_catalog.pg_settings WHERE source='session' AND "
+                "pg_catalog.lower(name)=" +
+                protocol::quote_literal(name) + ')';
         asks_for_limit = asks_for_limit || protocol::names_statement_timeout(name);
     }
     std::string query{asks_for_limit ? std::string_view{} : protocol::unlimited};
@@ -272,10 +274,15 @@ void session_facts::note_reported(std::string_view name) {
     static constexpr std::array<std::string_view, 5> facts{
         "in_hot_standby", "is_superuser", "server_version", "session_authorization", "integer_datetimes"};
     if (std::find(facts.begin(), facts.end(), name) != facts.end()) return;
+    // As statements name it.
+    std::string folded{name};
+    for (char& letter : folded) {
+        if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter - 'A' + 'a');
+    }
     if (forgets_) {
         left_something_ = true;
     } else if (reset_ == certain_reset::none && completed_ == certain_reset::none)
-        touched_.try_emplace(std::string{name}, touch::reported);
+        touched_.try_emplace(std::move(folded), touch::reported);
 }
 
 std::string_view session_facts::reported(std::string_view name, std::string_view value) const noexcept {

@@ -398,19 +398,27 @@ TEST_CASE("session facts: a parameter reported out of nowhere is asked for") {
     s.facts.note_reported("TimeZone");
     CHECK(s.facts.in_doubt());
     CHECK(s.facts.review_query("me").ends_with(
-        "SELECT pg_catalog.current_setting('TimeZone',true),EXISTS(SELECT 1 FROM pg_catalog.pg_settings "
-        "WHERE source='session' AND name='TimeZone');"
+        "SELECT pg_catalog.current_setting('timezone',true),EXISTS(SELECT 1 FROM pg_catalog.pg_settings "
+        "WHERE source='session' AND pg_catalog.lower(name)='timezone');"
     ));
     SECTION("its session set it: a trigger, say") {
         s.answer({}, {"Asia/Tokyo", "t"});
-        REQUIRE(s.facts.settings->find("TimeZone") != nullptr);
-        CHECK(*s.facts.settings->find("TimeZone") == "Asia/Tokyo");
+        REQUIRE(s.facts.settings->find("timezone") != nullptr);
+        CHECK(*s.facts.settings->find("timezone") == "Asia/Tokyo");
         CHECK(s.server == s.facts.settings);
+    }
+    SECTION("a statement names it as it is folded: its RESET undoes both") {
+        s.note("set timezone = 'Asia/Tokyo'");
+        s.answer({}, {"Asia/Tokyo"});
+        CHECK(s.facts.settings->values.size() == s.facts.startup->values.size() + 1);
+        s.run("reset timezone", "RESET");
+        CHECK(s.facts.settings->find("timezone") == nullptr);
+        CHECK(s.facts.settings == s.facts.startup);
     }
     SECTION("the server's configuration has changed: that is everybody's, and goes as it came") {
         s.answer({}, {"Asia/Tokyo", "f"});
-        CHECK(s.facts.settings->find("TimeZone") == nullptr);
-        CHECK(s.server->find("TimeZone") == nullptr);
+        CHECK(s.facts.settings->find("timezone") == nullptr);
+        CHECK(s.server->find("timezone") == nullptr);
         CHECK_FALSE(s.facts.in_doubt());
     }
     session none;
