@@ -157,7 +157,7 @@ bool client_session::consume_requests() {
         if (limits_) [[unlikely]]
             limits_->gate.passed(in_.bytes().first(step.consumed));
         in_.consume(step.consumed);
-        if (replaying() && sent) replay_read(step.consumed);
+        if (replaying()) replay_read(step.consumed, sent);
         want_ = static_cast<std::uint32_t>(step.want);
         if (!sent) {
             in_.keep();
@@ -369,7 +369,8 @@ void client_session::drain() noexcept { gate_.set(drained); }
 void client_session::kill() noexcept { gate_.set(killed); }
 
 bool client_session::fail(std::string_view sqlstate, std::string_view message, std::string_view detail) {
-    if (server_ != nullptr && server_->body_left != 0 && server_->body_forward) {
+    const bool half_sent = server_ != nullptr && server_->body_left != 0 && server_->body_forward;
+    if (half_sent || (replaying() && mishap_->replay->inside_message)) {
         give_back(false);  // nothing can be said inside a message
         return false;
     }

@@ -149,6 +149,7 @@ private:
         std::size_t record_bytes = 0;   ///< of all that was sent
         std::size_t request_bytes = 0;  ///< of the whole messages that are read again
         std::size_t unread = 0;         ///< of these, at the front of what the client has sent
+        std::size_t group_left = 0;     ///< and of these, up to where the server is waited for
         bool begun = false;             ///< a message follows them that had not come whole
         bool in_block = false;
         bool failed = false;          ///< the client knows that its block has failed
@@ -158,6 +159,12 @@ private:
         const protocol::parameter_set* told = nullptr;
         request_relay::unanswered unanswered;
         request_relay::belief belief;
+
+        /// Everything was answered before the loss, and nothing has come since. `received`: bytes of the
+        /// client's that are here.
+        bool asks_nothing(std::size_t received) const noexcept {
+            return unanswered.ends.empty() && !unanswered.open_group && received == unread && !begun;
+        }
     };
 
     /// What is remembered of the loss of servers until the request is over.
@@ -288,7 +295,7 @@ private:
     bool replay(const loss& facts);
     bool lost_in_replay();
     bool replay_progress();
-    void replay_read(std::size_t bytes);
+    void replay_read(std::size_t bytes, bool sent);
     static refusal lost_words();
     static refusal changed_words();
     bool give_up_replay(config::metrics::replay_outcome outcome, const refusal& why);
@@ -296,9 +303,8 @@ private:
     bool old_backend_evicted();
     void begin_record(pool::server_connection& server);
     /// What of the client's bytes may be read now.
-    std::span<std::byte> offered() noexcept {
-        return replaying() ? in_.bytes().first(mishap_->replay->unread) : in_.bytes();
-    }
+    std::span<std::byte> offered_again() noexcept;
+    std::span<std::byte> offered() noexcept { return replaying() ? offered_again() : in_.bytes(); }
 
     bool send_made(const std::vector<std::byte>& frames);
 

@@ -53,10 +53,13 @@ public:
 
     /// `entry` is about to stand for something else; null: the unnamed statement.
     void note(protocol::client_statement* entry, const protocol::statement_ref& before) {
+        if (full()) return;
         if (!changes_) changes_ = std::make_unique<changes>();
         if (entry == nullptr && std::exchange(changes_->unnamed, true)) return;
         changes_->before.emplace_back(entry, before);
     }
+    /// It has forgotten some: the request cannot be run again.
+    bool full() const noexcept { return changes_ && changes_->before.size() >= most; }
     /// The request is over.
     void clear() noexcept {
         if (!changes_) return;
@@ -67,6 +70,7 @@ public:
     std::vector<belief> rewind(client_statements& names);
 
 private:
+    static constexpr std::size_t most = 10'000;  // of one request: more statements than are run again anyway
     struct changes {
         std::vector<belief> before;  ///< the unnamed statement once, a name as often as it has changed
         bool unnamed = false;

@@ -115,7 +115,23 @@ void request_relay::note_blocks(const protocol::statement_traits& traits) noexce
     if (mixed && (!inside || ends)) wrote_outside_ = true;
     if (protocol::has(control, transaction_control::savepoint)) went_back_ = true;
     if (ends) block_open_ = protocol::has(control, transaction_control::chain);
-    if (!ends && protocol::has(control, transaction_control::begin)) block_open_ = true;
+    if (!ends && protocol::has(control, transaction_control::begin))
+        block_open_ = block_open_ || begins_surely();
+}
+
+/// Whether a BEGIN that is sent now is carried out if what stands before it is answered: an error in front of
+/// it would have the server skip it, and what follows its group would run outside of the block.
+bool request_relay::begins_surely() const noexcept {
+    const bool extended = type_ == 'P' || type_ == 'B' || type_ == 'E';
+    if (!extended) return true;
+    // A portal with a name may be run later, or never.
+    if (type_ == 'B' && !body().empty() && body().front() != std::byte{0}) return false;
+    for (std::size_t i = server_->owed.size(); i > 0; --i) {
+        const reply_kind kind = server_->owed.at(i - 1).kind;
+        if (kind == reply_kind::execute) return false;
+        if (kind == reply_kind::sync || kind == reply_kind::query || kind == reply_kind::function_call) break;
+    }
+    return true;
 }
 
 bool request_relay::end_answered_group(pool::server_connection& server, bool& ready_owed) {

@@ -151,6 +151,7 @@ public:
     }
     /// The first reason, among what was sent of the request, why it must not be run again.
     std::optional<replay_hindrance> hazard() const noexcept {
+        if (names_.full()) return replay_hindrance::not_recorded;
         if (hazard_ == no_hazard) return std::nullopt;
         return static_cast<replay_hindrance>(hazard_);
     }
@@ -320,6 +321,7 @@ private:
     bool went_back_ = false;
     bool block_open_ = false;  ///< by what was sent, while something is owed
     void note_blocks(const protocol::statement_traits& traits) noexcept;
+    bool begins_surely() const noexcept;
     protocol::transaction_end ends_ = protocol::transaction_end::unknown;  ///< of the statement noted last
     bool may_survive_ = false;
     bool outside_effects_ = false;
@@ -336,12 +338,13 @@ private:
     std::size_t run_ = 0;  ///< begin of what goes on as it is and is not in the flight yet
     std::size_t size_ = 0;
     char type_ = 0;
+    request_result result_ = request_result::need_more;
+    bool portal_forgets_ = false;        ///< a named portal of this group forgets statements when it runs
     std::uint32_t statements_sent_ = 0;  ///< of the request
     name_journal names_;
     pool::server_connection* server_ = nullptr;
     pool::gather* to_server_ = nullptr;
     pool::gather* to_client_ = nullptr;
-    request_result result_ = request_result::need_more;
     std::vector<std::vector<std::byte>> long_frames_;  ///< made for this flight, too long for its own store
     /// A statement of the client's that the server was given for SQL, under the client's own name.
     struct server_copy {
@@ -355,7 +358,6 @@ private:
     void expect_deallocations(std::string_view text);
     std::vector<server_copy> materialized_;
     std::vector<std::string> deallocating_;  ///< names of SQL's DEALLOCATEs that were sent
-    bool portal_forgets_ = false;            ///< a named portal of this group forgets statements when it runs
 };
 
 }  // namespace pgmend::proxy

@@ -19,6 +19,9 @@ using protocol::transaction_status;
 
 namespace {
 
+/// From the start of a backend until we are logged in: what began earlier is somebody else's, behind an
+/// address that has moved.
+constexpr std::chrono::milliseconds longest_login = std::chrono::minutes{5};
 constexpr std::uint8_t most_evictions = 20;  // of one old backend, each waits for a second at most
 
 /// The bytes of the whole messages at the front.
@@ -174,6 +177,7 @@ bool client_session::lost_in_replay() {
     requests_.lose(*server_, *this, false);
     requests_.begin_again();
     mishap_->replay->unread = mishap_->replay->request_bytes;
+    mishap_->replay->group_left = 0;
     return start_over(server_->request.take());
 }
 
@@ -184,14 +188,36 @@ bool client_session::replay_progress() {
         // Nothing more will come of it, and something is missing.
         attempt.differs = attempt.differs || server_->owed.empty() || server_->owed.copying_in();
     }
+    if (refusal_ && phase_ == session_phase::active) {
+        const auto why = std::move(refusal_);
+        return give_up_replay(replay_outcome::given_up, *why);
+    }
     if (!attempt.differs) return true;
     return give_up_replay(replay_outcome::different, changed_words());
 }
 
+/// What of the client's bytes may be read now. Group by group: if a BEGIN failed this time, what stood in its
+/// block would be carried out without it.
+std::span<std::byte> client_session::offered_again() noexcept {
+    replay_attempt& attempt = *mishap_->replay;
+    const bool answered = server_ != nullptr && (server_->owed.empty() || server_->owed.copying_in());
+    if (attempt.group_left == 0 && answered) {
+        const auto rest = in_.bytes().first(attempt.unread);
+        while (attempt.group_left < rest.size()) {
+            const std::byte* message = rest.data() + attempt.group_left;
+            attempt.group_left += protocol::load_u32(message + 1) + std::size_t{1};
+            const char type = static_cast<char>(*message);
+            if (type == 'Q' || type == 'S' || type == 'F' || type == 'c' || type == 'f') break;
+        }
+    }
+    return in_.bytes().first(attempt.group_left);
+}
+
 /// What the client has sent has been read once more. An answer may have been shown before its Sync came.
-void client_session::replay_read(std::size_t bytes) {
+void client_session::replay_read(std::size_t bytes, bool sent) {
     mishap_->replay->unread -= bytes;
-    if (mishap_->replay->unread != 0 || !server_->owed.group_open()) return;
+    mishap_->replay->group_left -= bytes;
+    if (!sent || mishap_->replay->unread != 0 || !server_->owed.group_open()) return;
     static constexpr std::array<std::byte, 5> flush{std::byte{'H'}, {}, {}, {}, std::byte{4}};
     worker_.flight_to_server().add(flush);
     if (!to_server()) gate_.set(server_readable);
@@ -264,12 +290,17 @@ bool client_session::evict_old_backend() {
     const std::string* version = server_->reported->find("server_version");
     const bool waits = version != nullptr && std::atoi(version->c_str()) >= 14;  // it can wait for the end
     std::string query{protocol::unlimited};
-    // One that waits for a standby would commit by that.
-    query += "SELECT CASE WHEN wait_event='SyncRep' THEN false ELSE pg_catalog.pg_terminate_backend(pid";
+    // One that waits for a standby would commit by that; of one that we may not look at nothing is known.
+    query +=
+        "SELECT CASE WHEN backend_start IS NULL OR wait_event='SyncRep' THEN false ELSE "
+        "pg_catalog.pg_terminate_backend(pid";
     query += waits ? ",1000" : "";
-    query += ") END FROM pg_catalog.pg_stat_get_activity(" + std::to_string(old.pid) +
-             ") WHERE backend_start<=pg_catalog.clock_timestamp()-interval '" + std::to_string(age.count()) +
-             " milliseconds' AND pid<>pg_catalog.pg_backend_pid()";
+    query +=
+        ") END FROM pg_catalog.pg_stat_get_activity(" + std::to_string(old.pid) +
+        ") WHERE (backend_start IS NULL OR backend_start BETWEEN pg_catalog.clock_timestamp()-interval '" +
+        std::to_string((age + longest_login).count()) + " milliseconds' AND " +
+        "pg_catalog.clock_timestamp()-interval '" + std::to_string(age.count()) +
+        " milliseconds') AND pid<>pg_catalog.pg_backend_pid()";
     own_query(query, session_phase::evicting);
     return false;
 }

@@ -69,7 +69,7 @@ void client_session::error(std::string_view sqlstate, std::string_view message, 
     request_failed_ = true;
     facts_.failed();
     if (listening_) listening_->sent_unlistens.clear();
-    if (fatal) server_said_goodbye_ = true;
+    if (fatal && !replaying()) server_said_goodbye_ = true;  // who runs again has not said it to the client
 }
 
 void client_session::command_complete(std::string_view tag) {

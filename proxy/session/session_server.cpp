@@ -317,14 +317,18 @@ bool client_session::request_refused() {
     const bool waits = phase_ == session_phase::waiting || phase_ == session_phase::pausing;
     if (why && waits && why->keeps_client && replaying())
         return give_up_replay(metrics::replay_outcome::given_up, *why);
-    mishap_.reset();
-    if (!why || !waits) return true;
+    if (!why || !waits) {
+        mishap_.reset();
+        return true;
+    }
     if (!why->keeps_client) {
-        if (why->error_frame.empty()) return fail(why->sqlstate, why->message, why->detail);
+        const bool half_sent = replaying() && mishap_->replay->inside_message;
+        if (half_sent || why->error_frame.empty()) return fail(why->sqlstate, why->message, why->detail);
         send_made(why->error_frame);
         close_when_sent();
         return false;
     }
+    mishap_.reset();
     phase_ = session_phase::idle;
     return refuse_front(*why);
 }
@@ -373,6 +377,19 @@ bool client_session::terminated_by_order() {
 void client_session::cancel() {
     if (phase_ == session_phase::console) {
         gate_.set(console_cancelled);
+        return;
+    }
+    if (replaying() && mishap_->replay->asks_nothing(in_.size())) {
+        worker_.metrics().cancels.add(metrics::cancel_result::idle);
+        return;  // the client waits for no answer: what is run again is ours to finish
+    }
+    if (replaying() && phase_ == session_phase::active) {
+        // The server's statement is one that was answered long ago.
+        refusal_ = std::make_unique<refusal>();
+        refusal_->sqlstate = protocol::sqlstate::query_canceled;
+        refusal_->message = "canceling statement due to user request";
+        refusal_->keeps_client = true;
+        gate_.set(client_readable);
         return;
     }
     // What a lost block is set up for fails in a moment by itself.

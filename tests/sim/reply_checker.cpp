@@ -92,6 +92,7 @@ void reply_checker::sent(const message& what) {
     reference_.receive(what);
     const std::size_t before = owed_ready_;
     run_reference();
+    cancellable_ = false;
     log_.push_back({what, false, owed_ready_ > before});
 }
 
@@ -133,6 +134,7 @@ answer reply_checker::received(const message& what, bool faults_began) {
     if (undecided_) {
         const message statement = std::move(*undecided_);
         undecided_.reset();
+        cancellable_ = true;
         const bool cancelled = what.type == 'E' && read_error(what.body).code == "57014";
         reference_.receive(statement);
         if (cancelled) reference_.cancel();
@@ -171,6 +173,8 @@ answer reply_checker::mismatch(const message& what, bool faults_began) {
             told_not_done_ = until == acknowledged_ + 1 && fields.code != "08007";
             return answer::excused;
         }
+        // An answer that broke off is given anew, and meets the client's own cancel late.
+        if (fields.code == "57014" && faults_began && cancellable_) return degraded_ = true, answer::excused;
         if (fields.code == "57014") return wrong(oracle::foreign_cancel, what);
     }
     if (names_somebody_else(what.body, tag_)) return wrong(oracle::crossed_reply, what);

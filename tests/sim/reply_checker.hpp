@@ -83,6 +83,7 @@ private:
     std::size_t owed_ready_ = 0;
     bool degraded_ = false;
     std::optional<message> undecided_;
+    bool cancellable_ = false;  ///< the client has asked to cancel what is being answered
     std::map<std::string, std::string> parameters_;
     std::map<std::string, std::string> expected_parameters_;
     std::map<std::string, int> notifications_;  ///< received minus expected

@@ -452,7 +452,8 @@ std::vector<statement> parse_sql(std::string_view text) {
     }
     constexpr std::string_view of_backend = "pg_stat_get_activity(";
     if (const auto at = text.find(of_backend);
-        text.starts_with("SET LOCAL statement_timeout=0;SELECT CASE WHEN wait_event") && at != text.npos) {
+        text.starts_with("SET LOCAL statement_timeout=0;SELECT CASE WHEN backend_start IS NULL") &&
+        at != text.npos) {
         statement evict;
         evict.what = verb::evict;
         evict.tag = "SELECT";
