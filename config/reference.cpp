@@ -62,7 +62,9 @@ std::string yaml_value(const setting_base& setting) {
     const auto* found = std::ranges::find(samples, setting.key(), &sample::key);
     if (found != samples.end()) return std::string(found->yaml);
     const std::string text = setting.shown_default();
-    return plain_yaml(text) ? text : "\"" + text + "\"";
+    // Many readers of YAML take these for truth values, and they are words here.
+    const bool truth = text == "on" || text == "off";
+    return plain_yaml(text) && !truth ? text : "\"" + text + "\"";
 }
 
 /// Breaks a text at blanks into lines that begin with `indent`.
