@@ -119,6 +119,7 @@ def events(t):
     client = t.wire(on=subject)
     for _ in range(2):
         client.query("BEGIN")
+        client.query("SELECT pg_advisory_xact_lock(4711)")  # so that it is not run again
         pid = client.value("SELECT pg_backend_pid()")
         t.admin(f"SELECT pg_terminate_backend({pid})")
         check(wire.sqlstates(client.query("SELECT 1")), "a block is lost with its server")
@@ -202,6 +203,7 @@ class Stream:
 def lose_a_server(t, client):
     """The client's server, in a transaction; what is told of it."""
     client.query("BEGIN")
+    client.query("SELECT pg_advisory_xact_lock(4712)")  # so that it is not run again
     pid = client.value("SELECT pg_backend_pid()")
     t.admin(f"SELECT pg_terminate_backend({pid})")
     client.query("SELECT 1")
