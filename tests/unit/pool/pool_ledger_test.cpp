@@ -560,7 +560,7 @@ TEST_CASE("pool ledger: more than may be held are told so at once, the latest fi
 }
 
 TEST_CASE(
-    "pool ledger: more than may wait are told so at once, the latest first; a hold has its own limit",
+    "pool ledger: more than may wait are told so at once, the latest first, and a hold has its own limit",
     "[pool]"
 ) {
     pool_limits limits = of_size(1);
