@@ -188,7 +188,8 @@ TEST_CASE("request loss: whether a block is open, and what was written outside o
         {parse("", "begin") + bind("", "") + execute() + parse("", "insert into t values (1)") +
              bind("", "") + execute() + sync(),
          false, false, true},
-        // A BEGIN that an error in front of it has the server skip opens nothing, and what follows runs alone.
+        // A BEGIN that an error in front of it has the server skip opens nothing, and what follows runs
+        // alone.
         {parse("", "select 1/0") + bind("", "") + execute() + parse("", "begin") + bind("", "") + execute() +
              sync() + insert,
          true, false, false},
