@@ -223,9 +223,9 @@ if [[ $mode == --full ]]; then marks+=(--rate 10000); fi
 if [[ $mode == --quick ]]; then marks=(); fi
 run simulation build/release/tests/simulation/simulate --count "$schedules" "${marks[@]}"
 
-# The random protocol scripts are the same in every run but the full one, which looks for new ones.
+# The random protocol scripts are the same in every run but the full one, which looks for new ones, and forgives no flicker.
 seed=(--seed 1)
-if [[ $mode == --full ]]; then seed=(); fi
+if [[ $mode == --full ]]; then seed=(--strict); fi
 
 # The integration tests mostly wait for PostgreSQL, so the long sanitizer build runs behind them.
 if [[ $mode == --quick ]]; then
@@ -254,10 +254,10 @@ if [[ $mode != --quick ]]; then
     run simulation-asan build/asan/tests/simulation/simulate --count "$sanitized_schedules"
 fi
 if [[ $mode == --full ]]; then
-    run integration-asan "$python" tests/integration/run.py --sanitized --seed 1 --binary build/asan/proxy/pgmend
+    run integration-asan "$python" tests/integration/run.py --sanitized --strict --seed 1 --binary build/asan/proxy/pgmend
     finish build-tsan
     run unit-tsan unit tsan
-    run integration-tsan "$python" tests/integration/run.py --sanitized --seed 1 --binary build/tsan/proxy/pgmend
+    run integration-tsan "$python" tests/integration/run.py --sanitized --strict --seed 1 --binary build/tsan/proxy/pgmend
     finish build-fuzz
     run fuzz "$python" tests/fuzz/run.py ${mode:+"$mode"}
     run conformance "$python" tests/conformance/run.py

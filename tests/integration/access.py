@@ -391,7 +391,7 @@ def throttle(t):
         same(refusal(t, password="guess", on=subject)[2], "28P01")
         times.append(time.monotonic() - begun)
     check(max(times[:5]) < 1.8, f"{times}")
-    check(min(times[5:]) >= 2, f"{times}")
+    check(min(times[5:]) >= 1.9, f"pgmend counts from when it woke to the login: {times}")
     begun = time.monotonic()
     comes_in(t, subject)
     check(time.monotonic() - begun < 1.8, "who knows it comes in at once")
