@@ -25,6 +25,10 @@ inline constexpr session_effect hiding_effects = session_effect::calls_set_confi
                                                  session_effect::advisory_lock |
                                                  session_effect::unknown_function;
 
+/// Effects by which a function does what cannot be done a second time, though its session is as before.
+inline constexpr session_effect beyond_effects =
+    session_effect::outside_effects | session_effect::transaction_lock;
+
 /// Whether PostgreSQL has a function of that name itself.
 bool is_builtin_function(std::string_view name) noexcept;
 

@@ -80,6 +80,8 @@ private:
                    )) {
             facts_.hides = true;
             facts_.changes_schema = facts_.changes_schema || one.name == "do";
+        } else if (one.name == "copy") {
+            facts_.beyond = true;  // there is no client in a function, only files and programs
         } else if (is_one_of(one.name, {"create", "alter", "drop"})) {
             facts_.changes_schema = true;
         }
@@ -89,7 +91,9 @@ private:
         const std::string& name = words_[at].name;
         // A name that is not PostgreSQL's own is one of the database's: those are judged by themselves.
         if (!is_builtin_function(name)) return;
-        const session_effect effects = find_builtin_function("", name).effects & hiding_effects;
+        const session_effect all = find_builtin_function("", name).effects;
+        if (has(all, beyond_effects)) facts_.beyond = true;
+        const session_effect effects = all & hiding_effects;
         if (effects == session_effect::none) return;
         if (effects == session_effect::calls_set_config && sets_locally(at + 1)) return;
         facts_.hides = true;
@@ -129,7 +133,7 @@ private:
 }  // namespace
 
 body_facts judge_body(std::string_view language, std::string_view body) {
-    if (language != "sql" && language != "plpgsql") return {true, true, {}};
+    if (language != "sql" && language != "plpgsql") return {true, true, true, {}};
     return body_reader{}.read(body);
 }
 

@@ -12,6 +12,7 @@ namespace pgmend::protocol {
 
 struct body_facts {
     bool hides = false;           ///< may change the session by itself, or runs SQL that is not in the text
+    bool beyond = false;          ///< may have effects outside its transaction, or lock others out of it
     bool changes_schema = false;  ///< may run DDL
     std::vector<std::uint64_t> names;  ///< name_number of every name mentioned, sorted, each once
 };

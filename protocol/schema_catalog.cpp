@@ -101,8 +101,9 @@ void schema_catalog::extend(statement_traits& traits, std::string_view text) con
     if (reaches_nothing(traits.kind) && !traits.multiple) return;
     const bool by_ddl = ddl_ && has(traits.effects, session_effect::changes_schema);
     if (everywhere_ || by_ddl) traits.effects |= session_effect::unknown_function;
-    if (writes_everywhere_ || everywhere_) traits.read_only = false;
-    if (hiding_.empty() && writing_.empty()) return;
+    if (beyond_everywhere_) traits.effects |= session_effect::hidden_beyond;
+    if (writes_everywhere_ || everywhere_ || beyond_everywhere_) traits.read_only = false;
+    if (hiding_.empty() && writing_.empty() && beyond_.empty()) return;
     sql_scanner scanner(text);
     for (sql_token token = scanner.next(); token.kind != sql_token_kind::end; token = scanner.next()) {
         if (token.kind == sql_token_kind::error) return;
@@ -111,9 +112,11 @@ void schema_catalog::extend(statement_traits& traits, std::string_view text) con
         const auto name = spelled_name(token);
         const auto number = name ? name_number(*name) : 0;
         if (!name || hiding_.contains(number)) traits.effects |= session_effect::unknown_function;
+        if (!name || beyond_.contains(number)) traits.effects |= session_effect::hidden_beyond;
         if (!name || writing_.contains(number)) traits.read_only = false;
     }
-    if (has(traits.effects, session_effect::unknown_function)) traits.read_only = false;
+    if (has(traits.effects, session_effect::unknown_function | session_effect::hidden_beyond))
+        traits.read_only = false;
 }
 
 bool schema_catalog::concerned_by(const statement_traits& traits, std::string_view text) const {
@@ -144,10 +147,12 @@ bool schema_catalog::made_by(std::string_view text) const {
         const auto name = spelled_name(token);
         if (!name) return true;
         const auto number = name_number(*name);
-        if (contains(makers, *name) || hiding_.contains(number) || writing_.contains(number)) return true;
+        if (contains(makers, *name) || hiding_.contains(number) || writing_.contains(number) ||
+            beyond_.contains(number))
+            return true;
         const auto builtin =
             is_builtin_function(*name) ? find_builtin_function("", *name).effects : session_effect::none;
-        if (has(builtin, hiding_effects)) return true;
+        if (has(builtin, hiding_effects | beyond_effects)) return true;
         reads = reads || contains(readers, *name);
         calls_writer = calls_writer || writes(*name);
     }
@@ -158,6 +163,7 @@ std::shared_ptr<const schema_catalog> schema_catalog::cautious() {
     static const auto everything = [] {
         auto catalog = std::make_shared<schema_catalog>();
         catalog->everywhere_ = catalog->writes_everywhere_ = catalog->ddl_ = true;
+        catalog->beyond_everywhere_ = true;
         catalog->id_ = 2;
         return std::shared_ptr<const schema_catalog>{std::move(catalog)};
     }();
@@ -185,8 +191,10 @@ bool schema_catalog_builder::add(const catalog_row& row) {
         links_.push_back({number, name_number(row.extra), read});
         bytes_ += sizeof(link);
     } else {
+        const bool expression = row.kind == "hides" || row.kind == "beyond" || row.kind == "writes";
         if (row.kind == "hides") hiding_expressions_.push_back(number);
-        if (row.kind == "hides" || (row.kind == "writes" && read)) writing_expressions_.push_back(number);
+        if (row.kind == "beyond") beyond_expressions_.push_back(number);
+        if (row.kind == "hides" || (expression && read)) writing_expressions_.push_back(number);
         if (row.kind == "everywhere") everywhere_.push_back(number);
         if (row.kind == "ddl") ddl_.push_back(number);
         bytes_ += 2 * sizeof(std::uint64_t);
@@ -199,12 +207,13 @@ void schema_catalog_builder::add_function(const catalog_row& row) {
     const bool is_volatile = row.flags.empty() || row.flags[0] == 'v';
     const bool owned = row.flags.size() > 1 && row.flags[1] == 'e';
     const std::string_view language = row.flags.substr(std::min<std::size_t>(2, row.flags.size()));
-    named_function function{name_number(row.name), false, is_volatile, true, false, {}};
+    named_function function{name_number(row.name), false, is_volatile, false, true, false, {}};
     if (language == "internal") {
         // Another name for one of PostgreSQL's own.
         const builtin_function builtin = find_builtin_function("", row.extra);
         function.hides = has(builtin.effects, hiding_effects);
         function.writes = !builtin.read_only;
+        function.beyond = has(builtin.effects, beyond_effects);
     } else if (language == "c" && owned) {
         const auto begins = [&](std::string_view prefix) { return row.name.starts_with(prefix); };
         const bool harmless = contains(harmless_of_extensions, row.name) ||
@@ -212,20 +221,25 @@ void schema_catalog_builder::add_function(const catalog_row& row) {
         function.hides = contains(hiding_of_extensions, row.name) || row.name.starts_with(hiding_prefix);
         function.writes = is_volatile && !harmless;
         function.known = !function.writes;
+        function.beyond = function.writes;
     } else {
         body_facts body = judge_body(language, row.extra);
         function.hides = body.hides;
+        function.beyond = body.beyond;
         function.changes_schema = body.changes_schema;
         function.mentions = std::move(body.names);
     }
     functions_.push_back(std::move(function));
 }
 
-/// Every name from which something that hides (or, by reading alone, something that writes) can be reached:
+/// Every name from which something of that property can be reached, by reading alone where it is to write:
 /// along the links, and through the names that bodies mention.
-std::unordered_set<std::uint64_t> schema_catalog_builder::reached(bool by_reading) const {
+std::unordered_set<std::uint64_t> schema_catalog_builder::reached(property what) const {
+    const bool by_reading = what == property::writes;
     std::unordered_multimap<std::uint64_t, std::uint64_t> leads_to;
-    std::vector<std::uint64_t> fresh = by_reading ? writing_expressions_ : hiding_expressions_;
+    std::vector<std::uint64_t> fresh = what == property::hides    ? hiding_expressions_
+                                       : what == property::writes ? writing_expressions_
+                                                                  : beyond_expressions_;
     std::unordered_set<std::uint64_t> names;  // that anything can lead from
     for (const link& each : links_) {
         if (by_reading && !each.read) continue;
@@ -235,7 +249,10 @@ std::unordered_set<std::uint64_t> schema_catalog_builder::reached(bool by_readin
     }
     for (const named_function& function : functions_) {
         names.insert(function.name);
-        if (by_reading ? function.writes : function.hides) fresh.push_back(function.name);
+        const bool has_it = what == property::hides    ? function.hides
+                            : what == property::writes ? function.writes
+                                                       : function.beyond;
+        if (has_it) fresh.push_back(function.name);
     }
     names.insert(fresh.begin(), fresh.end());
     for (const named_function& function : functions_) {
@@ -273,8 +290,9 @@ void schema_catalog_builder::describe_functions(schema_catalog& catalog) const {
 
 std::shared_ptr<const schema_catalog> schema_catalog_builder::build() {
     auto catalog = std::make_shared<schema_catalog>();
-    catalog->hiding_ = reached(false);
-    catalog->writing_ = reached(true);
+    catalog->hiding_ = reached(property::hides);
+    catalog->writing_ = reached(property::writes);
+    catalog->beyond_ = reached(property::beyond);
     const auto any_of = [](const std::vector<std::uint64_t>& names, const auto& among) {
         return std::any_of(names.begin(), names.end(), [&](std::uint64_t name) {
             return among.contains(name);
@@ -282,6 +300,7 @@ std::shared_ptr<const schema_catalog> schema_catalog_builder::build() {
     };
     catalog->everywhere_ = any_of(everywhere_, catalog->hiding_);
     catalog->writes_everywhere_ = any_of(everywhere_, catalog->writing_);
+    catalog->beyond_everywhere_ = any_of(everywhere_, catalog->beyond_);
     catalog->ddl_ = any_of(ddl_, catalog->hiding_);
     describe_functions(*catalog);
     catalog->id_ = content_ | 1ULL << 63;

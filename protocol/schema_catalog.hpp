@@ -36,7 +36,8 @@ public:
     std::optional<catalog_function> harmless_function(std::string_view schema, std::string_view name)
         const noexcept;
     /// Adds to what `text` does by itself what it may reach: `unknown_function` where that may change the
-    /// session, and not read-only where it may write. `traits` are those of the text.
+    /// session, `hidden_beyond` where it may do what must not be done twice, and not read-only where it may
+    /// write. `traits` are those of the text.
     void extend(statement_traits& traits, std::string_view text) const;
     /// Whether this text, judged so, may make this catalog wrong: whether a statement could from then on
     /// reach what it could not reach before. DDL inside functions is not seen.
@@ -51,9 +52,11 @@ private:
 
     std::unordered_set<std::uint64_t> hiding_;   ///< names whose mention may change the session
     std::unordered_set<std::uint64_t> writing_;  ///< names whose mention in a plain SELECT may write
+    std::unordered_set<std::uint64_t> beyond_;   ///< names whose mention may do what must not be done twice
     std::unordered_map<std::uint64_t, catalog_function> functions_;
     bool everywhere_ = false;  ///< operators, casts or types hide, and no text names those
     bool writes_everywhere_ = false;
+    bool beyond_everywhere_ = false;
     bool ddl_ = false;  ///< an event trigger hides
     std::uint64_t id_ = 1;
 };
@@ -82,6 +85,7 @@ private:
         std::uint64_t name;
         bool hides;
         bool writes;
+        bool beyond;
         bool known;
         bool changes_schema;
         std::vector<std::uint64_t> mentions;
@@ -92,8 +96,11 @@ private:
         bool read;  ///< reading the target is enough to reach the source
     };
 
+    /// What a function or an expression may do, and what leads to it with that.
+    enum class property : std::uint8_t { hides, writes, beyond };
+
     void add_function(const catalog_row& row);
-    std::unordered_set<std::uint64_t> reached(bool by_reading) const;
+    std::unordered_set<std::uint64_t> reached(property what) const;
     void describe_functions(schema_catalog& catalog) const;
 
     std::size_t max_bytes_;
@@ -104,6 +111,7 @@ private:
     std::vector<link> links_;
     std::vector<std::uint64_t> hiding_expressions_;
     std::vector<std::uint64_t> writing_expressions_;
+    std::vector<std::uint64_t> beyond_expressions_;
     std::vector<std::uint64_t> everywhere_;
     std::vector<std::uint64_t> ddl_;
 };

@@ -21,10 +21,12 @@ constexpr std::string_view version_row =
     "pg_depend,pg_operator,pg_cast,pg_amproc,pg_event_trigger}'::regclass[]) c";
 
 /// Functions of PostgreSQL's own as they stand in the text of a stored expression tree: those with lasting
-/// effects, and all that are more than a computation. $hiding and $writing are lists of names.
+/// effects, those with effects beyond their transaction, and all that are more than a computation. $hiding,
+/// $beyond and $writing are lists of names.
 constexpr std::string_view listed =
     "listed AS MATERIALIZED (SELECT"
     " ':funcid (' || string_agg(oid::text, '|') FILTER (WHERE proname = ANY ('{$hiding}')) || ') ' AS hides,"
+    " ':funcid (' || string_agg(oid::text, '|') FILTER (WHERE proname = ANY ('{$beyond}')) || ') ' AS beyond,"
     " ':funcid (' || string_agg(oid::text, '|') || ') ' AS writes"
     " FROM pg_proc WHERE pronamespace = 11 AND oid < 16384 AND proname = ANY ('{$writing}'))";
 
@@ -127,7 +129,9 @@ constexpr std::string_view rows =
     " SELECT DISTINCT 'function', proname::text, concat(provolatile, CASE WHEN owned THEN 'e' ELSE '-' END,"
     " CASE WHEN length(body) > $max THEN 'unread' ELSE lanname END),"
     " CASE WHEN length(body) > $max THEN '' ELSE body END FROM function"
-    " UNION ALL SELECT DISTINCT CASE WHEN tree ~ hides THEN 'hides' ELSE 'writes' END, name::text,"
+    " UNION ALL SELECT DISTINCT CASE WHEN tree ~ hides THEN 'hides' WHEN tree ~ beyond THEN 'beyond' ELSE "
+    "'writes'"
+    " END, name::text,"
     " CASE WHEN read THEN 'r' ELSE '' END, '' FROM expression, listed WHERE tree ~ writes"
     " UNION ALL SELECT 'link', source::text, CASE WHEN read THEN 'r' ELSE '' END, target::text FROM link"
     " UNION ALL SELECT DISTINCT 'everywhere', proname::text, '', '' FROM everywhere"
@@ -144,14 +148,16 @@ std::string replaced(std::string_view text, std::string_view what, std::string_v
 
 std::string names_of_listed() {
     std::string hiding;
+    std::string beyond;
     std::string writing;
     for_each_volatile_builtin([&](std::string_view name) {
         const builtin_function found = find_builtin_function("", name);
         if (found.read_only) return;
         (writing += writing.empty() ? "" : ",") += name;
         if (has(found.effects, hiding_effects)) (hiding += hiding.empty() ? "" : ",") += name;
+        if (has(found.effects, beyond_effects)) (beyond += beyond.empty() ? "" : ",") += name;
     });
-    return replaced(replaced(listed, "$hiding", hiding), "$writing", writing);
+    return replaced(replaced(replaced(listed, "$hiding", hiding), "$beyond", beyond), "$writing", writing);
 }
 
 }  // namespace

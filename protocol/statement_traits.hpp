@@ -80,6 +80,7 @@ enum class session_effect : std::uint32_t {
     special_literal = 1U << 23,   // a quoted constant such as 'now' or 'tomorrow' is fixed when it is parsed
     outside_effects = 1U << 24,   // reaches what no ROLLBACK undoes: files, programs, other backends
     cursor = 1U << 25,            // DECLARE without HOLD: a portal that lives in its transaction
+    hidden_beyond = 1U << 26,     // outside_effects or transaction_lock of functions that it reaches unsaid
     unknown = 1U << 31,           // not understood: may do anything at all
 };
 

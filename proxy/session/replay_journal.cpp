@@ -17,7 +17,8 @@ struct effect_hazard {
 /// The plainest reason first: most of these bring others with them.
 constexpr std::array<effect_hazard, 7> effect_hazards{{
     {session_effect::unknown, replay_hindrance::unknown_statement},
-    {session_effect::outside_effects | session_effect::load, replay_hindrance::outside_effects},
+    {session_effect::outside_effects | session_effect::load | session_effect::hidden_beyond,
+     replay_hindrance::outside_effects},
     {session_effect::advisory_lock | session_effect::advisory_unlock | session_effect::transaction_lock,
      replay_hindrance::advisory_lock},
     {session_effect::call | session_effect::do_block, replay_hindrance::procedure},

@@ -74,8 +74,9 @@ bool may_write(const protocol::statement_traits& traits) noexcept {
 bool survives_errors(const protocol::statement_traits& traits) noexcept {
     using protocol::transaction_control;
     constexpr session_effect beyond = session_effect::outside_effects | session_effect::unknown |
-                                      session_effect::unknown_function | session_effect::call |
-                                      session_effect::do_block | session_effect::sql_execute;
+                                      session_effect::hidden_beyond | session_effect::unknown_function |
+                                      session_effect::call | session_effect::do_block |
+                                      session_effect::sql_execute;
     constexpr transaction_control by_itself =
         transaction_control::hidden | transaction_control::prepare | transaction_control::prepared;
     return traits.cannot_run_in_block || has(traits.effects, beyond) || has(traits.control, by_itself) ||

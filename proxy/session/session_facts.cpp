@@ -46,7 +46,8 @@ constexpr session_effect may_release = session_effect::unlisten | session_effect
 
 constexpr session_effect harmless = session_effect::copy | session_effect::special_literal |
                                     session_effect::transaction_lock | session_effect::cursor |
-                                    session_effect::outside_effects | session_effect::large_object;
+                                    session_effect::outside_effects | session_effect::large_object |
+                                    session_effect::hidden_beyond;
 
 constexpr session_effect names_parameters =
     session_effect::sets_parameter | session_effect::calls_set_config | session_effect::discard;

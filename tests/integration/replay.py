@@ -181,7 +181,13 @@ def differs(t):
 def refused(t):
     table(t, "refused_again")
     t.admin("SET ROLE app; CREATE OR REPLACE FUNCTION opaque_again() RETURNS int LANGUAGE plpgsql AS "
-            "$$ BEGIN EXECUTE 'SELECT 1'; RETURN 1; END $$; CREATE OR REPLACE PROCEDURE called_again() LANGUAGE sql AS ''")
+            "$$ BEGIN EXECUTE 'SELECT 1'; RETURN 1; END $$; CREATE OR REPLACE PROCEDURE called_again() LANGUAGE sql AS '';"
+            "DROP TABLE IF EXISTS locked_again; DROP SEQUENCE IF EXISTS numbers_again CASCADE;"
+            "CREATE TABLE locked_again (a int); CREATE SEQUENCE numbers_again;"
+            "CREATE OR REPLACE FUNCTION lock_again() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NEW; END $$;"
+            "CREATE TRIGGER lock_again BEFORE INSERT ON locked_again FOR EACH ROW EXECUTE FUNCTION lock_again();"
+            "CREATE OR REPLACE VIEW drawn_again AS SELECT setval('numbers_again', 5) AS now_at")
     plain = t.own("plain")
     off = t.own("off", settings={"pool": {"session_rules": [{"user": "app", "replay": "off"}]}})
     small = t.own("small", settings={"replay": {"max_bytes": "1KiB", "max_statements": 3}})
@@ -194,6 +200,8 @@ def refused(t):
         (plain, "sql_statements", ["PREPARE again_p AS SELECT 1"]),
         (plain, "listening", ["LISTEN again_c"]),
         (plain, "outside_effects", ["SELECT pg_cancel_backend(0)"]),
+        (plain, "outside_effects", ["INSERT INTO locked_again VALUES (1)"]),
+        (plain, "outside_effects", ["SELECT now_at FROM drawn_again"]),
         (off, "switched_off", ["SELECT 1"]),
         (small, "not_recorded", ["SELECT '" + "x" * 2000 + "'"]),
         (small, "too_many", ["SELECT 1", "SELECT 2", "SELECT 3"]),

@@ -31,6 +31,7 @@ struct judge {
     }
     bool hides(std::string_view text) { return has((*this)(text).effects, session_effect::unknown_function); }
     bool read_only(std::string_view text) { return (*this)(text).read_only; }
+    bool beyond(std::string_view text) { return has((*this)(text).effects, session_effect::hidden_beyond); }
 };
 
 }  // namespace
@@ -138,6 +139,40 @@ TEST_CASE("catalog: a view over what writes is not read-only, a table with a tri
     CHECK(traits.read_only("SELECT * FROM table_with_trigger"));
     CHECK(traits.read_only("SELECT * FROM table_with_default"));
     CHECK_FALSE(traits.hides("SELECT * FROM drawn"));
+}
+
+TEST_CASE("catalog: what must not be done twice is reached along the same ways, and hides nothing") {
+    judge traits{{
+        {"function", "lock_row", "v-plpgsql", "BEGIN PERFORM pg_advisory_xact_lock(NEW.id); RETURN NEW; END"},
+        {"function", "restart", "v-sql", "SELECT setval('numbers', 1)"},
+        {"function", "spool", "v-plpgsql", "BEGIN COPY log TO '/tmp/log'; RETURN NULL; END"},
+        {"function", "quiet_lock", "s-plpgsql", "BEGIN PERFORM pg_try_advisory_xact_lock(1); RETURN 1; END"},
+        {"function", "http_post", "vec", ""},
+        {"function", "tell", "v-plpgsql", "BEGIN PERFORM http_post('http://a/'); RETURN NEW; END"},
+        {"function", "touch", "v-plpgsql", harmless},
+        {"link", "lock_row", "", "accounts"},
+        {"link", "accounts", "", "branches"},
+        {"link", "spool", "", "spooled"},
+        {"link", "tell", "", "orders"},
+        {"link", "touch", "", "notes"},
+        {"beyond", "drawn", "r", ""},
+    }};
+    for (const char* text :
+         {"INSERT INTO accounts VALUES (1)", "DELETE FROM branches", "SELECT restart()",
+          "SELECT quiet_lock()", "INSERT INTO spooled VALUES (1)", "INSERT INTO orders VALUES (1)",
+          "SELECT * FROM drawn"}) {
+        CAPTURE(text);
+        CHECK(traits.beyond(text));
+        CHECK_FALSE(traits.hides(text));
+        CHECK_FALSE(traits.read_only(text));
+    }
+    CHECK_FALSE(traits.beyond("INSERT INTO notes VALUES (1)"));
+    CHECK_FALSE(traits.beyond("SELECT 1"));
+    CHECK_FALSE(traits.beyond("COMMIT"));
+    judge compared{
+        {{"function", "compare", "i-plpgsql", "BEGIN RETURN pg_try_advisory_xact_lock(1); END"},
+         {"everywhere", "compare", "", ""}}};
+    CHECK(compared.beyond("SELECT 1 WHERE $1 = $2"));
 }
 
 TEST_CASE("catalog: nothing is known of a database that could not be read") {
