@@ -41,7 +41,7 @@ RULES = (
          "hidden: a trigger made and fired"),
     # ---- the session, virtualised
     Rule("what a statement may have set is asked of the server",
-         "proxy/session/session_facts.cpp", "                touched_.insert_or_assign(change.name, false);\n", "",
+         "proxy/session/session_facts.cpp", "                touched_.insert_or_assign(change.name, touch::set);\n", "",
          "differential: session state"),
     Rule("a server with other parameters is given the client's first",
          "proxy/session/session_server.cpp", "    if (server_->settings != facts_.settings) {\n        worker_",

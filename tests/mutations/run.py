@@ -57,8 +57,8 @@ def build():
 
 def judge(words, seed):
     """How many of the tests passed and failed, and what they said."""
-    done = subprocess.run([sys.executable, str(ROOT / "tests/integration/run.py"), "-k", words, "--quick", "--seed", str(seed),
-                           "--binary", str(BINARY)], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=1200)
+    done = subprocess.run([sys.executable, str(ROOT / "tests/integration/run.py"), "-k", words, "--quick", "--strict",
+                           "--seed", str(seed), "--binary", str(BINARY)], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=1200)
     counts = re.search(r"^(\d+) passed, (\d+) failed$", done.stdout, re.M)
     return (int(counts.group(1)), int(counts.group(2)), done.stdout) if counts else (0, 1, done.stdout)
 

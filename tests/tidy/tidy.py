@@ -270,6 +270,17 @@ def check_headers_alone(paths, report):
                 report(str(path), 1, "header", f"does not compile alone: {first}")
 
 
+def check_mutations(report):
+    """The text of a rule that tests/mutations switches off stands in its file as it says, once."""
+    sys.path.insert(0, str(ROOT / "tests/mutations"))
+    from rules import RULES
+
+    for rule in RULES:
+        times = (ROOT / rule.file).read_text(encoding="utf-8").count(rule.text)
+        if times != 1:
+            report(rule.file, 1, "mutations", f"the text of the rule {rule.name!r} stands here {times} times")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--headers", action="store_true", help="also compile every header alone")
@@ -290,6 +301,7 @@ def main():
         check_lengths(name, text, code, report)
         check_header(name, lines, report)
     check_format(paths, report)
+    check_mutations(report)
     if options.headers:
         check_headers_alone([p for p in paths if p.suffix == ".hpp"], report)
 
