@@ -177,7 +177,10 @@ scram_verifier mock_scram_verifier(
 bool scram_verify_password(const scram_verifier& verifier, std::string_view password) {
     const scram_verifier derived =
         derive_scram_verifier(password, as_bytes(verifier.salt), verifier.iterations);
-    const bool equal = scram_equal(derived.server_key, verifier.server_key);
+    bool equal = scram_equal(derived.server_key, verifier.server_key);
+    for (const scram_stored_keys& other : verifier.others) {
+        equal = scram_equal(derived.server_key, other.server_key) || equal;
+    }
     return equal && !derived.mock && !verifier.mock;
 }
 

@@ -66,7 +66,8 @@ std::string scram_salt_for(byte_view process_secret, std::string_view user);
 /// For a user who does not exist, with the salt of `scram_salt_for`.
 scram_verifier mock_scram_verifier(byte_view process_secret, std::string_view user, std::uint32_t iterations);
 
-/// Checks a plain password (authentication method `password`) against a verifier. Takes its iterations.
+/// Checks a plain password (authentication method `password`) against a verifier and its others. Takes its
+/// iterations once, whatever there is to compare with.
 bool scram_verify_password(const scram_verifier& verifier, std::string_view password);
 
 /// What a client needs to log in without the password.

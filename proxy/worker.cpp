@@ -45,7 +45,10 @@ worker::~worker() {
 }
 
 void worker::start() {
-    thread_ = std::thread{[this] { loop_.run(); }};
+    thread_ = std::thread{[this] {
+        core_.users().prepare();
+        loop_.run();
+    }};
 }
 
 void worker::post(std::function<void(worker_core&)> work) {

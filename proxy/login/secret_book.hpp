@@ -1,7 +1,8 @@
 #pragma once
 // Every secret that the configuration and its files give, by user. Built on the control plane, immutable
 // afterwards, wiped when the last worker lets go of it. Where several places know a user, the order is:
-// `users`, `auth.userlist`, `upstream.password_file` and `upstream.password`.
+// `users`, `auth.userlist`, `upstream.password_file` and `upstream.password`. What is given for `auth.query`
+// and for health checks is shown to servers alone.
 
 #include <memory>
 #include <string>
@@ -30,6 +31,14 @@ public:
 
     /// Null for an unknown user.
     const user_secrets* find(std::string_view user) const;
+    /// Whether anybody comes in by a SCRAM verifier.
+    bool keeps_verifiers() const noexcept { return keeps_verifiers_; }
+    /// Calls `take(user, secrets)` with each, in no order.
+    template <class Take>
+    void each_user(Take&& take) const {
+        for (const auto& [user, secrets] : users_)
+            take(user, secrets);
+    }
     /// The secrets of one place. Empty ones are left out; a place that comes later adds to what is offered.
     void add(const std::string& user, std::vector<std::string> secrets);
     /// Secrets that servers are shown and that let no client in.
@@ -37,6 +46,7 @@ public:
 
 private:
     std::unordered_map<std::string, user_secrets> users_;
+    bool keeps_verifiers_ = false;
 };
 
 struct secret_book_result {

@@ -9,6 +9,8 @@ namespace pgmend::proxy {
 namespace {
 
 constexpr std::size_t most_learnt = 10'000;
+/// Each takes a millisecond or two. Of more users the first login after a start tells that they exist.
+constexpr std::size_t most_prepared = 256;
 
 bool is_verifier(std::string_view secret) { return secret.starts_with("SCRAM-SHA-256$"); }
 
@@ -40,6 +42,7 @@ void user_directory::asked(
     const std::string& user, std::string secret, config::time_point now, std::size_t capacity
 ) {
     std::vector<std::string> secrets;
+    answered_with_verifiers_ = answered_with_verifiers_ || is_verifier(secret);
     if (!secret.empty()) secrets.push_back(std::move(secret));
     const auto known = answers_.find(user);
     if (known != answers_.end()) {
@@ -72,10 +75,24 @@ void user_directory::replace(std::shared_ptr<const secret_book> book) {
     std::erase_if(derived_, changed);
     std::erase_if(learnt_, changed);
     book_ = std::move(book);
+    if (prepares_) prepare();
 }
 
 bool user_directory::has_verifier(std::string_view user) const {
-    return std::ranges::any_of(accepted_of(user), is_verifier);
+    const auto& secrets = accepted_of(user);
+    // Who does not exist is asked as most are where verifiers are kept.
+    if (secrets.empty()) return book_->keeps_verifiers() || answered_with_verifiers_;
+    return std::ranges::any_of(secrets, is_verifier);
+}
+
+void user_directory::prepare() {
+    prepares_ = true;
+    book_->each_user([this](const std::string& user, const user_secrets& secrets) {
+        const bool plain = std::ranges::any_of(secrets.accepted, [](const std::string& secret) {
+            return !is_verifier(secret) && !protocol::is_md5_hash(secret);
+        });
+        if (plain && derived_.size() < most_prepared) verifier(user);
+    });
 }
 
 protocol::scram_verifier user_directory::verifier(const std::string& user) {
@@ -123,21 +140,16 @@ bool user_directory::check_password(const std::string& user, std::string_view gi
     const bool hashed = std::ranges::any_of(secrets, [&](const std::string& secret) {
         return protocol::is_md5_hash(secret) && protocol::md5_hash(given, user) == secret;
     });
-    protocol::scram_verifier known = verifier(user);
-    bool good = protocol::scram_verify_password(known, given);
-    for (const auto& other : known.others) {
-        known.stored_key = other.stored_key;
-        known.server_key = other.server_key;
-        good = protocol::scram_verify_password(known, given) || good;
-    }
-    return good || hashed;
+    return protocol::scram_verify_password(verifier(user), given) || hashed;
 }
 
 void user_directory::learn(const std::string& user, const protocol::scram_login_keys& keys) {
     // Who is known by a password needs nothing else.
     const user_secrets* known = book_->find(user);
     if (known != nullptr && !std::ranges::all_of(known->offered, is_verifier)) return;
-    if (!std::ranges::all_of(accepted_of(user), is_verifier)) return;
+    // Who was taken out of the book while the proof was on its way is nobody's to log in as.
+    const auto& accepted = accepted_of(user);
+    if (accepted.empty() || !std::ranges::all_of(accepted, is_verifier)) return;
     const auto it = learnt_.find(user);
     if (it == learnt_.end() && learnt_.size() >= most_learnt) learnt_.erase(learnt_.begin());
     const bool same = it != learnt_.end() && it->second->salt == keys.salt &&

@@ -34,7 +34,11 @@ public:
     void asked(const std::string& user, std::string secret, config::time_point now, std::size_t capacity);
     /// Whether it was asked at most so long ago.
     bool asked_within(const std::string& user, config::time_point now, config::duration age) const;
-    /// A SCRAM verifier is known: then `md5` asks for SCRAM, as in PostgreSQL.
+    /// Derives what logins of the users in the book need, now and whenever it is replaced: so that the first
+    /// login of a user who exists takes no longer than that of one who does not. Takes a millisecond or two
+    /// for each of the first 256 passwords in clear.
+    void prepare();
+    /// A SCRAM verifier is known, or is what is kept of others: then `md5` asks for SCRAM, as in PostgreSQL.
     bool has_verifier(std::string_view user) const;
 
     /// The verifier to check a SCRAM login against; a mock one where none can be had, so that the exchange
@@ -70,6 +74,8 @@ private:
     std::unordered_map<std::string, std::string> worked_;  ///< by user; kept when a file no longer has it
     std::unordered_map<std::string, config::time_point> refused_since_;  ///< by user, who is in worked_
     std::string process_secret_;
+    bool prepares_ = false;
+    bool answered_with_verifiers_ = false;  ///< the database has told one
 };
 
 }  // namespace pgmend::proxy

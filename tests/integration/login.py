@@ -5,6 +5,7 @@ import re
 import ssl
 import struct
 import threading
+import time
 
 import psycopg
 import wire
@@ -29,6 +30,41 @@ def wrong_password(t):
     same(refused(t), refused(t, direct=True))
     same(refused(t)["C"], "28P01")
     same(t.wire().rows("SELECT 1"), [["1"]])
+
+
+@test("login: the time of a refusal does not tell whether the user exists", subjects=("pgmend",))
+def equal_times(t):
+    known = [f"known{i}" for i in range(30)]
+    secrets = t.directory / "two"
+    secrets.write_text("first\nsecond\n")
+    users = [{"name": name, "password": "secret"} if i % 2 else {"name": name, "password_file": str(secrets)}
+             for i, name in enumerate(known)]
+
+    def scram(client):
+        client.send(wire.message("p", wire.text("SCRAM-SHA-256") + struct.pack(">I", 30) + b"n,,n=,r=clientnonceclientnonce"))
+        nonce = client.receive()[1][4:].decode().split(",")[0][2:]
+        client.send(wire.message("p", f"c=biws,r={nonce},p={'A' * 43}=".encode()))
+
+    for method, answer in (("scram-sha-256", scram), ("md5", lambda client: client.send(wire.message("p", b"md5" + b"0" * 32 + b"\0"))),
+                           ("password", lambda client: client.send(wire.message("p", b"wrong\0")))):
+        subject = t.own(method, settings={"users": users, "auth": {"method": method, "failure_burst": 100_000}})
+        took = {True: [], False: []}
+        asked = {True: set(), False: set()}
+        # Each name once: what is derived at the first login of a user would be seen.
+        for i, name in enumerate(known):
+            for exists in (True, False):
+                client = t.wire(login=False, on=subject)
+                client.send(wire.startup({"user": name if exists else f"nobody{i}", "database": "app"}))
+                kind, body = client.receive()
+                asked[exists].add((kind, body[:4]))
+                begun = time.monotonic()
+                answer(client)
+                same(wire.error_fields(client.receive()[1])["C"], "28P01")
+                took[exists].append(time.monotonic() - begun)
+                client.drop()
+        same(asked[True], asked[False], "the same question")
+        of = {exists: sorted(times)[len(times) // 2] for exists, times in took.items()}
+        check(max(of.values()) < 1.25 * min(of.values()) + 0.0003, f"{method}: {of}")
 
 
 @test("login: an unknown user looks exactly like a wrong password")

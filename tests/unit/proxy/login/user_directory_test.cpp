@@ -46,6 +46,33 @@ TEST_CASE("user directory: a verifier is derived with the same salt in every wor
     CHECK(users.verifier("app").salt == first.salt);
 }
 
+TEST_CASE("user directory: who does not exist is asked as others are") {
+    user_directory plain{book_of({{"app", {"secret"}}, {"old", {md5_secret}}}), "process"};
+    CHECK_FALSE(plain.has_verifier("app"));
+    CHECK_FALSE(plain.has_verifier("nobody"));
+    const std::string verifier = plain.verifier("app").to_string();
+    plain.asked("queried", verifier, {}, 10);
+    CHECK(plain.has_verifier("queried"));
+    CHECK(plain.has_verifier("nobody"));
+    CHECK_FALSE(plain.has_verifier("app"));
+    user_directory kept{book_of({{"app", {"secret"}}, {"new", {verifier}}}), "process"};
+    CHECK(kept.has_verifier("nobody"));
+    CHECK_FALSE(kept.has_verifier("app"));
+}
+
+TEST_CASE("user directory: each of several passwords in clear is good, whoever was prepared") {
+    user_directory users{book_of({{"app", {"old", "new"}}, {"other", {"secret"}}}), "process"};
+    users.prepare();
+    CHECK(users.check_password("app", "old"));
+    CHECK(users.check_password("app", "new"));
+    CHECK_FALSE(users.check_password("app", "secret"));
+    CHECK(users.check_password("other", "secret"));
+    users.replace(book_of({{"app", {"newer"}}, {"other", {"secret"}}}));
+    CHECK(users.check_password("app", "newer"));
+    CHECK_FALSE(users.check_password("app", "new"));
+    CHECK_FALSE(users.check_password("nobody", "secret"));
+}
+
 TEST_CASE("user directory: who cannot log in by SCRAM meets an exchange that looks the same and fails") {
     user_directory users{book_of({{"old", {md5_secret}}, {"app", {"secret"}}}), "process"};
     user_directory other{book_of({}), "another process"};
@@ -102,7 +129,7 @@ TEST_CASE("user directory: keys are learnt where no password is known, and forgo
     users.learn("elsewhere", some_keys());
     CHECK(passwords(users.credentials("app")) == list{"keys"});
     CHECK(passwords(users.credentials("plain")) == list{"x"});
-    CHECK(passwords(users.credentials("elsewhere")) == list{"keys"});
+    CHECK(users.credentials("elsewhere").empty());
     users.replace(book_of({{"app", {stored}}}));
     CHECK(passwords(users.credentials("app")) == list{"keys"});
     users.replace(book_of({{"app", {verifier_text("y")}}}));
