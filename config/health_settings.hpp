@@ -53,6 +53,22 @@ struct health_settings : section {
         between(100ms, 1h),
         reload_class::restart,
         "How long the role a server has told is believed without being told again."};
+    setting<std::string> user{
+        this, "health.user", "", reload_class::restart,
+        "Who looks at the servers; empty: `upstream.user`. Needs no privilege but to log in to "
+        "`upstream.database`. Needed where the only secret known of `upstream.user` is a SCRAM verifier, by "
+        "which "
+        "libpq cannot log in; without it servers are watched from outside, and their role is what logins of "
+        "clients show."};
+    setting<std::string> password{this,
+                                  "health.password",
+                                  "",
+                                  reload_class::restart,
+                                  "Password of `health.user`. Lets no client in.",
+                                  secrecy::secret};
+    setting<std::string> password_file{
+        this, "health.password_file", "", reload_class::live,
+        "File with the password of `health.user`, one a line, tried in turn. Read again when it changes."};
 };
 
 struct hold_settings : section {

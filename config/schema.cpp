@@ -45,6 +45,9 @@ constexpr std::string_view session_schema =
     R"("anyOf": [{"required": ["session_state"]}, {"required": ["replay"]}], )"
     R"("properties": {"database": {"type": ["string", "number"]}, "user": {"type": ["string", "number"]}, )"
     R"("session_state": {"enum": ["virtual", "pin", "off"]}, "replay": {"enum": ["on", "off"]}}}})";
+constexpr std::string_view certificate_schema =
+    R"({"type": "array", "items": {"type": "object", "additionalProperties": false, )"
+    R"("required": ["cert", "key"], "properties": {"cert": {"type": "string"}, "key": {"type": "string"}}}})";
 constexpr std::string_view count_schema =
     R"({"anyOf": [{"type": "integer", "minimum": 0, "maximum": 1000000}, )"
     R"({"type": "string", "pattern": "^[0-9]+$"}]})";
@@ -83,6 +86,7 @@ constexpr std::array kinds{
     kind{"a list of host:port", server_schema},
     kind{"none, strict", rate_schema},
     kind{"a list of {name: text", user_schema},
+    kind{"a list of {cert: path", certificate_schema},
     kind{"a list of lines of pg_hba.conf", rule_schema},
     kind{"a list of {database: text", session_schema}};
 

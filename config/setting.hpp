@@ -10,6 +10,7 @@
 
 #include "config/auth_requirement.hpp"
 #include "config/auto_values.hpp"
+#include "config/certificates.hpp"
 #include "config/connection_url.hpp"
 #include "config/hba_rules.hpp"
 #include "config/limit_rules.hpp"
@@ -316,6 +317,20 @@ struct codec<limit_rule_list> {
                "database, address, application_name or together, clients: number, requests: rate, waiting: "
                "number}";
     }
+};
+
+template <>
+struct codec<certificate_list> {
+    static constexpr bool list = true;
+    static constexpr bool structured = true;
+    static constexpr bool redacts = false;
+    static bool read(
+        const document_node& node, std::string_view key, certificate_list& into, problems& found
+    ) {
+        return read_certificates(node, key, into, found);
+    }
+    static std::string print(const certificate_list& value) { return print_certificates(value); }
+    static std::string allowed() { return "a list of {cert: path, key: path}"; }
 };
 
 template <>

@@ -26,6 +26,11 @@ struct client_tls_settings : section {
     setting<std::string> key{
         this, "listen.tls.key", "", reload_class::new_sessions,
         "Private key of `listen.tls.cert`, a PEM file."};
+    setting<certificate_list> certificates{
+        this, "listen.tls.certificates", certificate_list{}, reload_class::new_sessions,
+        "Further certificates, each with its private key. A client that names a host in its TLS greeting "
+        "(SNI) is shown the first of them in that name, unless `listen.tls.cert` is; any other client is "
+        "shown `listen.tls.cert`."};
     setting<std::string> ca{
         this, "listen.tls.ca", "", reload_class::new_sessions,
         "Authorities that client certificates are checked against, a PEM file. Empty: none is asked for."};

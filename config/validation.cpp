@@ -47,6 +47,14 @@ void check_client_tls(const client_tls_settings& tls, problems& found) {
         tls.mode() == client_tls_mode::verify_ca || tls.mode() == client_tls_mode::verify_full;
     if (verifies && tls.ca().empty())
         complain(tls.mode, "'" + tls.mode.shown() + "' needs 'listen.tls.ca'", found);
+    for (const certificate_entry& each : tls.certificates()) {
+        for (const std::string* path : {&each.cert, &each.key}) {
+            if (access(path->c_str(), R_OK) != 0)
+                complain(tls.certificates, "'" + *path + "' cannot be read", found);
+        }
+    }
+    if (!tls.certificates().empty() && tls.cert().empty())
+        complain(tls.certificates, "needs 'listen.tls.cert' as well", found);
     if (tls.mode() != client_tls_mode::disable && tls.cert().empty())
         complain(tls.mode, "'" + tls.mode.shown() + "' needs 'listen.tls.cert' and 'listen.tls.key'", found);
 }

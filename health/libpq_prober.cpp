@@ -118,7 +118,13 @@ observation libpq_prober::failure(std::string_view sqlstate) const {
     if (sqlstate.empty()) sqlstate = sqlstate_in(words == nullptr ? "" : words);
     const std::string_view text = seen.message;
     const auto says = [text](std::string_view what) { return text.find(what) != std::string_view::npos; };
-    if (sqlstate.starts_with("57P0")) {
+    // It asks for what we do not have, or do not send: it lives.
+    const bool ours = PQconnectionNeedsPassword(connection_.get()) == 1 || says("no password supplied") ||
+                      says("channel binding required");
+    if (ours) {
+        seen.result = probe_result::rejected;
+        seen.message += "; no password of the user of health checks (health.user) that libpq may send";
+    } else if (sqlstate.starts_with("57P0")) {
         seen.result = probe_result::starting;
     } else if (sqlstate == "53300") {
         seen.result = probe_result::full;

@@ -117,6 +117,41 @@ bool set_server_name(SSL* ssl, const std::string& host) noexcept {
            ) == 1;
 }
 
+/// All that our side as a server needs, for one certificate.
+native_context server_native(const tls_files& files, tls_mode mode, const tls_rules& rules) {
+    native_context native = base(TLS_server_method(), rules);
+    SSL_CTX_set_alpn_select_cb(native.get(), &choose_protocol, nullptr);
+    load_certificate(native.get(), files);
+    SSL_CTX_set_options(native.get(), SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_dh_auto(native.get(), 1);
+    // Tickets alone: nothing of a session that may come back is kept here. libpq never comes back, so one is
+    // plenty.
+    SSL_CTX_set_session_cache_mode(native.get(), SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_num_tickets(native.get(), 1);
+    constexpr unsigned char id[] = "pgmend";
+    SSL_CTX_set_session_id_context(native.get(), id, sizeof id - 1);
+    if (!files.ca.empty()) {
+        load_authorities(native.get(), files);
+        // Which authorities are meant is told to the client; the system's are too many to name.
+        if (files.ca != "system") {
+            STACK_OF(X509_NAME)* names = SSL_load_client_CA_file(files.ca.c_str());
+            if (names == nullptr) fail("root certificate", files.ca);
+            SSL_CTX_set_client_CA_list(native.get(), names);
+        }
+        const int demand = verifies(mode) ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0;
+        SSL_CTX_set_verify(native.get(), SSL_VERIFY_PEER | demand, nullptr);
+    } else if (verifies(mode)) {
+        throw tls_load_error("a root certificate file must be given to verify clients");
+    }
+    return native;
+}
+
+/// Whether the certificate is in that name.
+bool named(const SSL_CTX* native, const char* host) noexcept {
+    X509* const certificate = SSL_CTX_get0_certificate(native);
+    return X509_check_host(certificate, host, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, nullptr) == 1;
+}
+
 }  // namespace
 
 std::optional<tls_mode> parse_tls_mode(std::string_view text) noexcept {
@@ -142,34 +177,45 @@ tls_files with_libpq_defaults(tls_files given, const std::string& home, tls_mode
     return given;
 }
 
+tls_context::tls_context(
+    ssl_ctx_st* native, tls_mode mode, bool server_role, const tls_rules& rules,
+    std::vector<ssl_ctx_st*> others
+)
+    : native_(native), others_(std::move(others)), mode_(mode), rules_(rules), server_role_(server_role) {
+    if (others_.empty()) return;
+    // OpenSSL's macros for these two are old casts.
+    SSL_CTX_callback_ctrl(
+        native_, SSL_CTRL_SET_TLSEXT_SERVERNAME_CB,
+        reinterpret_cast<void (*)()>(&tls_context::choose_certificate)
+    );
+    SSL_CTX_ctrl(native_, SSL_CTRL_SET_TLSEXT_SERVERNAME_ARG, 0, this);
+}
+
+/// OpenSSL's callback, once the client's greeting was read. A name that nobody has is no reason to refuse.
+int tls_context::choose_certificate(ssl_st* ssl, int*, void* self) noexcept {
+    const auto& context = *static_cast<const tls_context*>(self);
+    const char* host = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    if (host == nullptr || named(context.native_, host)) return SSL_TLSEXT_ERR_OK;
+    const auto found =
+        std::ranges::find_if(context.others_, [host](const SSL_CTX* other) { return named(other, host); });
+    if (found != context.others_.end()) SSL_set_SSL_CTX(ssl, *found);
+    return SSL_TLSEXT_ERR_OK;
+}
+
 std::shared_ptr<const tls_context> tls_context::towards_clients(
-    const tls_files& files, tls_mode mode, const tls_rules& rules
+    const tls_files& files, tls_mode mode, const tls_rules& rules, const std::vector<tls_files>& others
 ) {
-    native_context native = base(TLS_server_method(), rules);
-    SSL_CTX_set_alpn_select_cb(native.get(), &choose_protocol, nullptr);
-    load_certificate(native.get(), files);
-    SSL_CTX_set_options(native.get(), SSL_OP_CIPHER_SERVER_PREFERENCE);
-    SSL_CTX_set_dh_auto(native.get(), 1);
-    // Tickets alone: nothing of a session that may come back is kept here. libpq never comes back, so one is
-    // plenty.
-    SSL_CTX_set_session_cache_mode(native.get(), SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_num_tickets(native.get(), 1);
-    constexpr unsigned char id[] = "pgmend";
-    SSL_CTX_set_session_id_context(native.get(), id, sizeof id - 1);
-    if (!files.ca.empty()) {
-        load_authorities(native.get(), files);
-        // Which authorities are meant is told to the client; the system's are too many to name.
-        if (files.ca != "system") {
-            STACK_OF(X509_NAME)* names = SSL_load_client_CA_file(files.ca.c_str());
-            if (names == nullptr) fail("root certificate", files.ca);
-            SSL_CTX_set_client_CA_list(native.get(), names);
-        }
-        const int demand = verifies(mode) ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0;
-        SSL_CTX_set_verify(native.get(), SSL_VERIFY_PEER | demand, nullptr);
-    } else if (verifies(mode)) {
-        throw tls_load_error("a root certificate file must be given to verify clients");
+    native_context native = server_native(files, mode, rules);
+    std::vector<native_context> more;
+    for (const tls_files& other : others) {
+        more.push_back(server_native({other.cert, other.key, files.ca, files.crl}, mode, rules));
     }
-    return std::make_shared<tls_context>(native.release(), mode, true, rules);
+    std::vector<ssl_ctx_st*> owned;
+    owned.reserve(more.size());
+    for (native_context& each : more) {
+        owned.push_back(each.release());
+    }
+    return std::make_shared<tls_context>(native.release(), mode, true, rules, std::move(owned));
 }
 
 std::shared_ptr<const tls_context> tls_context::towards_servers(
@@ -190,7 +236,12 @@ std::shared_ptr<const tls_context> tls_context::towards_servers(
     return std::make_shared<tls_context>(native.release(), mode, false, rules);
 }
 
-tls_context::~tls_context() { SSL_CTX_free(native_); }
+tls_context::~tls_context() {
+    SSL_CTX_free(native_);
+    for (ssl_ctx_st* other : others_) {
+        SSL_CTX_free(other);
+    }
+}
 
 ssl_st* tls_context::make(const std::string& host) const noexcept {
     std::unique_ptr<SSL, decltype(&SSL_free)> ssl(SSL_new(native_), &SSL_free);

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <vector>
 
 struct ssl_ctx_st;
 struct ssl_st;
@@ -63,9 +64,12 @@ public:
     /// Our side is the server. `cert` and `key` must be given. `mode` verify_ca and verify_full demand a
     /// certificate signed by `ca`; in the other modes a client may show one, checked against `ca` when that
     /// is given. Clients may resume sessions by ticket; the keys of tickets live and die with the context. A
-    /// client that offers protocols by ALPN but not ours is refused, as by PostgreSQL 17.
+    /// client that offers protocols by ALPN but not ours is refused, as by PostgreSQL 17. Who names a host
+    /// (SNI) is shown the first certificate in that name, of `files` and then of `others` (cert and key), and
+    /// that of `files` where none is.
     static std::shared_ptr<const tls_context> towards_clients(
-        const tls_files& files, tls_mode mode, const tls_rules& rules = {}
+        const tls_files& files, tls_mode mode, const tls_rules& rules = {},
+        const std::vector<tls_files>& others = {}
     );
 
     /// Our side is the client. As in libpq, a `ca` that is given is verified against in every mode, so that
@@ -75,8 +79,11 @@ public:
         const tls_files& files, tls_mode mode, const tls_rules& rules = {}
     );
 
-    tls_context(ssl_ctx_st* native, tls_mode mode, bool server_role, const tls_rules& rules) noexcept
-        : native_(native), mode_(mode), rules_(rules), server_role_(server_role) {}
+    /// Owns `native` and the others.
+    tls_context(
+        ssl_ctx_st* native, tls_mode mode, bool server_role, const tls_rules& rules,
+        std::vector<ssl_ctx_st*> others = {}
+    );
     tls_context(const tls_context&) = delete;
     tls_context& operator=(const tls_context&) = delete;
     ~tls_context();
@@ -89,7 +96,10 @@ public:
     ssl_st* make(const std::string& host) const noexcept;
 
 private:
+    static int choose_certificate(ssl_st* ssl, int* alert, void* self) noexcept;
+
     ssl_ctx_st* native_;
+    std::vector<ssl_ctx_st*> others_;  ///< for other names
     tls_mode mode_;
     tls_rules rules_;
     bool server_role_;

@@ -64,7 +64,10 @@ void read_client_tls(const config::client_tls_settings& tls, live_facts& facts) 
     pool::tls_rules rules;
     rules.lowest = version_of(tls.min_version());
     rules.highest = version_of(tls.max_version());
-    facts.towards_clients = pool::tls_context::towards_clients(files, mode_of(tls.mode()), rules);
+    std::vector<pool::tls_files> others;
+    for (const config::certificate_entry& each : tls.certificates())
+        others.push_back({each.cert, each.key, {}});
+    facts.towards_clients = pool::tls_context::towards_clients(files, mode_of(tls.mode()), rules, others);
 }
 
 void read_server_tls(const config::server_tls_settings& tls, live_facts& facts) {
@@ -89,6 +92,10 @@ std::vector<std::string> paths_of(const config::settings& settings) {
          {&client.cert(), &client.key(), &client.ca(), &client.crl(), &server.cert(), &server.key(),
           &server.ca(), &server.crl(), &settings.auth.hba_file(), &settings.auth.ident_file()}) {
         add(*path);
+    }
+    for (const config::certificate_entry& each : client.certificates()) {
+        add(each.cert);
+        add(each.key);
     }
     return paths;
 }
@@ -163,7 +170,9 @@ std::string live_files::open() {
     const auto problems = read_live_facts(*settings_, facts_);
     if (!problems.empty()) return problems.front();
     // Keys that clients leave behind are no use to libpq, which health checks go by.
-    const user_secrets* own = facts_.secrets->find(settings_->upstream.user());
+    const std::string& looks = settings_->health.user();
+    const std::string& user = looks.empty() ? settings_->upstream.user() : looks;
+    const user_secrets* own = facts_.secrets->find(user);
     const bool known = own != nullptr && !own->offered.empty();
     const bool verifiers = known && std::ranges::all_of(own->offered, [](const std::string& secret) {
                                return secret.starts_with("SCRAM-SHA-256$");
@@ -171,10 +180,10 @@ std::string live_files::open() {
     if (verifiers) {
         log::warning(
             "health_has_no_password",
-            {{"user", settings_->upstream.user()},
+            {{"user", user},
              {"hint",
-              "only a SCRAM verifier is known: give upstream.user a password, so that health checks can "
-              "log in"}}
+              "only a SCRAM verifier is known, by which health checks cannot log in: give them a user of "
+              "their own (health.user)"}}
         );
     }
     return {};

@@ -66,6 +66,23 @@ std::optional<std::string> quoted_word(std::string_view& line) {
     return std::nullopt;
 }
 
+/// The problem, or empty: secrets of a user of ours, from a setting and a file.
+std::string offer_ours(
+    secret_book& book, const std::string& user, const std::string& password, const std::string& file
+) {
+    if (user.empty()) return {};
+    std::vector<std::string> ours;
+    if (!file.empty()) {
+        auto lines = read_password_file(file);
+        if (!lines.value) return std::move(lines.problem);
+        ours = std::move(*lines.value);
+    }
+    ours.push_back(password);
+    book.offer(user, ours);
+    wipe(ours);
+    return {};
+}
+
 }  // namespace
 
 secret_book::~secret_book() {
@@ -85,6 +102,9 @@ void secret_book::add(const std::string& user, std::vector<std::string> secrets)
     offer(user, secrets);
     user_secrets& known = users_[user];
     if (known.accepted.empty()) {
+        keeps_verifiers_ = keeps_verifiers_ || std::ranges::any_of(secrets, [](const std::string& secret) {
+                               return secret.starts_with("SCRAM-SHA-256$");
+                           });
         known.accepted = std::move(secrets);
     } else {
         wipe(secrets);
@@ -153,16 +173,11 @@ secret_book_result read_secrets(const config::settings& settings) {
     if (!upstream.password().empty()) own.push_back(upstream.password());
     if (!own.empty()) book->add(upstream.user(), std::move(own));
     const auto& query = settings.auth.query;
-    if (query.user().empty()) return {std::move(book), {}};
-    std::vector<std::string> asking;
-    if (const std::string& path = query.password_file(); !path.empty()) {
-        auto lines = read_password_file(path);
-        if (!lines.value) return {nullptr, std::move(lines.problem)};
-        asking = std::move(*lines.value);
-    }
-    asking.push_back(query.password());
-    book->offer(query.user(), asking);
-    wipe(asking);
+    const auto& health = settings.health;
+    std::string problem = offer_ours(*book, query.user(), query.password(), query.password_file());
+    if (problem.empty())
+        problem = offer_ours(*book, health.user(), health.password(), health.password_file());
+    if (!problem.empty()) return {nullptr, std::move(problem)};
     return {std::move(book), {}};
 }
 
@@ -176,6 +191,7 @@ std::vector<std::string> secret_paths(const config::settings& settings) {
     add(settings.auth.userlist());
     add(settings.upstream.password_file());
     add(settings.auth.query.password_file());
+    add(settings.health.password_file());
     return paths;
 }
 

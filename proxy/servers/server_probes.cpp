@@ -46,10 +46,29 @@ std::string bound_of(config::tls_bound bound, const char* none) {
     return bound == config::tls_bound::any ? std::string{none} : std::string{word_of(bound)};
 }
 
-/// A password that libpq can use: it can do nothing with hashes and verifiers. The next one at each attempt.
+/// libpq 15 knows no require_auth: how it is kept to it.
+enum class keeping : std::uint8_t {
+    freely,    ///< it may answer whatever the server asks
+    bound,     ///< with channel binding it answers SCRAM alone, and only to who holds the server's key
+    withheld,  ///< it could be led to tell the password in a way that is not allowed
+};
+
+keeping keep_to(const config::upstream_settings& upstream, bool socket) {
+    using config::auth_kind;
+    const auto& methods = upstream.require_auth();
+    const bool scram = methods.allows(auth_kind::scram_sha_256);
+    if (scram && methods.allows(auth_kind::password) && methods.allows(auth_kind::md5))
+        return keeping::freely;
+    const bool clear = socket || upstream.tls.mode() == config::server_tls_mode::disable;
+    return scram && !clear ? keeping::bound : keeping::withheld;
+}
+
+/// A password that libpq can use: it can do nothing with hashes and verifiers. The next one at each attempt;
+/// where it must be bound to TLS and there may be none, an attempt without any, too.
 health::probe_parameters password_of(
-    const secret_book& secrets, const std::string& user, std::size_t attempt
+    const secret_book& secrets, const std::string& user, keeping how, std::size_t attempt
 ) {
+    if (how == keeping::withheld) return {};
     std::vector<std::string> usable;
     if (const user_secrets* known = secrets.find(user)) {
         for (const std::string& each : known->offered) {
@@ -58,7 +77,10 @@ health::probe_parameters password_of(
         }
     }
     if (usable.empty()) return {};
-    return {{"password", usable[attempt % usable.size()]}};
+    if (how == keeping::freely) return {{"password", usable[attempt % usable.size()]}};
+    const std::size_t turn = attempt % (usable.size() + 1);
+    if (turn == usable.size()) return {};
+    return {{"password", usable[turn]}, {"channel_binding", "require"}};
 }
 
 /// What a reload may change: how the connection is protected.
@@ -84,9 +106,10 @@ std::unique_ptr<health::prober> make_prober(
     address_resolver& addresses, const live_files& files
 ) {
     const auto& upstream = settings.upstream;
+    const std::string user = settings.health.user().empty() ? upstream.user() : settings.health.user();
     health::probe_parameters given{
         {"port", std::to_string(server.port)},
-        {"user", upstream.user()},
+        {"user", user},
         {"dbname", upstream.database().empty() ? upstream.user() : upstream.database()},
         {"application_name", "pgmend health"},
         {"target_session_attrs", "any"},
@@ -98,12 +121,12 @@ std::unique_ptr<health::prober> make_prober(
         const pool::endpoint where{server.address.empty() ? server.host : server.address, server.port};
         source = [&addresses, where] { return in_text(addresses.lookup(where)); };
     }
-    const std::string user = upstream.user();
     return std::make_unique<health::libpq_prober>(
         control, std::move(given), std::move(source), [] { return std::chrono::steady_clock::now(); },
-        [&files, user](std::size_t attempt) {
+        [&files, user, socket = server.is_socket()](std::size_t attempt) {
             health::probe_parameters now = security_of(files.settings());
-            for (auto& each : password_of(*files.facts().secrets, user, attempt))
+            const keeping how = keep_to(files.settings().upstream, socket);
+            for (auto& each : password_of(*files.facts().secrets, user, how, attempt))
                 now.push_back(std::move(each));
             return now;
         }

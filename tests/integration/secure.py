@@ -1,6 +1,7 @@
 """TLS and channel binding on both sides: who is believed, what is refused, and that files may change meanwhile."""
 
 import contextlib
+import json
 import os
 import socket
 import ssl
@@ -140,6 +141,65 @@ def require_auth(t):
         said = refused_by_server(t, "no-trust", {"require_auth": "!none"})
         check("server did not complete authentication" in said, said)
     same(t.wire(on=t.own("scram", settings={"upstream": {"require_auth": "scram-sha-256"}})).rows("SELECT 1"), [["1"]])
+
+
+class Asking:
+    """A server without TLS that asks every login for its password in clear, and keeps what it is told."""
+
+    def __init__(self, t):
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listening.getsockname()[1]
+        self.told = []  # of each connection, the types of the messages behind the question
+        t.closing.callback(self.listening.close)
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=self.serve, args=[self.listening.accept()[0]], daemon=True).start()
+
+    def serve(self, connection):
+        said = b""
+        with contextlib.suppress(OSError), connection:
+            while True:
+                length, code = struct.unpack(">II", connection.recv(8, socket.MSG_WAITALL))
+                connection.recv(length - 8, socket.MSG_WAITALL)
+                if code == wire.PROTOCOL_3_0:
+                    break
+                connection.sendall(b"N")
+            connection.sendall(struct.pack(">cII", b"R", 8, 3))
+            while part := connection.recv(4096):
+                said += part
+        self.told.append(said)
+
+
+@test("require_auth: health checks hold to it as clients' logins do", subjects=OURS)
+def require_auth_of_checks(t):
+    def told(name, upstream, count):
+        server = Asking(t)
+        url = f"postgres://app:{PASSWORDS['app']}@127.0.0.1:{server.port}/app"
+        subject = t.own(name, url=url, settings={"upstream": upstream, "health": {"recovery_interval": "10ms"}}, only_live=True)
+        poll(lambda: len(server.told) >= count, "it was asked often enough", 30)
+        subject.stop()
+        return b"".join(server.told), subject.log.read_text()
+
+    said, _ = told("willing", {}, 1)
+    check(PASSWORDS["app"].encode() in said, f"where anything goes it is told: {said}")
+    for name, upstream in (("prefer", {"require_auth": "scram-sha-256"}),
+                           ("clear", {"require_auth": "scram-sha-256", "tls": {"mode": "disable"}}),
+                           ("md5", {"require_auth": "md5"}), ("none", {"require_auth": "none"})):
+        said, log = told(name, upstream, 8)
+        same(said, b"", name)
+        check("to=up" in log and "that libpq may send" in log, f"{name}: it lives, and why nothing more is known is said: {log}")
+    authority = Authority(t.directory)
+    with server_tls(t, authority):
+        subject = t.own("bound-checks", settings={"upstream": {"require_auth": "scram-sha-256", "tls": {"mode": "require"}}})
+        poll(lambda: topology(subject)["role"] == "primary" and topology(subject)["timeline"], "checks come in, bound", 20)
+
+
+def topology(subject):
+    """What health checks know of the only server."""
+    return json.loads(subject.http("/api/topology")[1])["topology"][0]
 
 
 # ---- TLS to servers -------------------------------------------------------------------------------------
@@ -336,12 +396,9 @@ def client_versions(t):
         first = t.wire(on=on, tls=context)
         first.query("SELECT 1")
         session = first.socket.session
-        plain = socket.create_connection((on.host, on.port), 10)
-        t.closing.callback(plain.close)
-        plain.sendall(wire.request(wire.SSL_REQUEST))
-        same(plain.recv(1), b"S")
-        again = context.wrap_socket(plain, server_hostname="localhost", session=session)
-        check(again.session_reused, f"{version} was resumed")
+        again = t.wire(on=on, tls=context, session=session)
+        check(again.socket.session_reused, f"{version} was resumed")
+        same(again.rows("SELECT 'over what was resumed'"), [["over what was resumed"]])
 
 
 @test("TLS toward clients: verify-ca and verify-full ask for certificates, revoked ones are refused", subjects=OURS)
@@ -370,6 +427,42 @@ def verified_clients(t):
         raise Failure("app's certificate let other in")
     except wire.Refused as error:
         same((error.fields["C"], error.fields["M"]), ("28P01", 'password authentication failed for user "other"'))
+    # Revoked while pgmend runs: the list is read again.
+    authority.revocations("app")
+
+    def comes_in():
+        with contextlib.suppress(ssl.SSLError, OSError, wire.Closed):
+            return t.wire(on=subject, tls=tls_context(certificate=app)) is not None
+
+    poll(lambda: not comes_in(), "who was let in is not any more")
+
+
+@test("TLS toward clients: who names a host is shown the certificate of that name, and may bind to it", subjects=OURS, seconds=90)
+def named_certificates(t):
+    authority = Authority(t.directory)
+    own, other = authority.server("own"), authority.issue("other", "/CN=other", "DNS:other.test,DNS:*.many.test")
+    tls = {"mode": "require", "cert": str(own[0]), "key": str(own[1]),
+           "certificates": [{"cert": str(other[0]), "key": str(other[1])}]}
+    subject = t.own("named", settings={"listen": {"tls": tls}, "files": {"check_interval": "100ms"}})
+
+    def shown(host):
+        context = tls_context(authority)
+        context.check_hostname = False
+        with contextlib.closing(socket.create_connection((subject.host, subject.port), 10)) as plain:
+            plain.sendall(wire.request(wire.SSL_REQUEST))
+            same(plain.recv(1), b"S")
+            with context.wrap_socket(plain, server_hostname=host) as secured:
+                return secured.getpeercert()["subject"][0][0][1], secured.getpeercert()["serialNumber"]
+
+    for host, name in (("localhost", "own"), ("other.test", "other"), ("a.many.test", "other"), ("nobody.test", "own"), (None, "own")):
+        same(shown(host)[0], name, host)
+    for host in ("localhost", "other.test"):
+        given = t.conninfo(on=subject, sslmode="verify-full", channel_binding="require", sslrootcert=str(authority.certificate))
+        with contextlib.closing(psycopg.connect(**{**given, "host": host, "hostaddr": subject.host})) as client:
+            same(client.execute("SELECT 1").fetchall(), [(1,)])
+    before = shown("other.test")
+    authority.issue("other", "/CN=other", "DNS:other.test")
+    poll(lambda: shown("other.test")[1] != before[1], "the new certificate of that name is shown")
 
 
 @test("TLS toward clients: certificates and authorities are taken over when their files change", subjects=OURS, seconds=90)

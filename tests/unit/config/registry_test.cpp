@@ -64,7 +64,8 @@ TEST_CASE("registry: secrets are the settings that may hold one", "[config]") {
         if (each->secret()) secrets.insert(each->key());
     CHECK(
         secrets ==
-        std::set<std::string_view>{"upstream.url", "upstream.password", "users", "auth.query.password"}
+        std::set<std::string_view>{
+            "upstream.url", "upstream.password", "users", "auth.query.password", "health.password"}
     );
 }
 

@@ -12,12 +12,14 @@ namespace {
 
 struct pki {
     temporary_folder folder;
-    tls_files server, client;
+    tls_files server, other, client;
 
     pki() {
         const certificate authority("authority", "", nullptr);
         authority.save(folder.file("ca.crt"), folder.file("ca.key"));
         server = {folder.file("server.crt"), folder.file("server.key"), folder.file("ca.crt")};
+        other = {folder.file("other.crt"), folder.file("other.key"), ""};
+        certificate("other.test", "DNS:other.test,DNS:*.many.test", &authority).save(other.cert, other.key);
         client = {folder.file("client.crt"), folder.file("client.key"), folder.file("ca.crt")};
         certificate("db.test", "DNS:db.test", &authority).save(server.cert, server.key);
         certificate("app", "DNS:app.test,email:app@test,IP:1.2.3.4", &authority)
@@ -41,22 +43,22 @@ struct connection {
 
     explicit connection(
         const tls_rules& ours = {}, const tls_rules& theirs = {}, const tls_files& shown = files().client,
-        std::size_t early = 0
+        std::size_t early = 0, const std::string& host = "db.test", const std::vector<tls_files>& others = {}
     ) {
         auto server_plain = std::make_unique<memory_stream>(up, down);
         auto client_plain = std::make_unique<memory_stream>(down, up);
         server_below = server_plain.get();
         client_below = client_plain.get();
         client = std::make_unique<tls_stream>(
-            std::move(client_plain), tls_context::towards_servers(shown, tls_mode::verify_full, ours),
-            "db.test"
+            std::move(client_plain), tls_context::towards_servers(shown, tls_mode::verify_full, ours), host
         );
         io_status client_status = client->handshake().status;
         deliver();
         std::vector<std::byte> begun(early);
         if (early > 0) begun.resize(server_below->read_some(begun).bytes);
         server = std::make_unique<tls_stream>(
-            std::move(server_plain), tls_context::towards_clients(files().server, tls_mode::require, theirs)
+            std::move(server_plain),
+            tls_context::towards_clients(files().server, tls_mode::require, theirs, others)
         );
         server->begin_with(begun);
         io_status server_status = io_status::would_block;
@@ -83,6 +85,33 @@ TEST_CASE("tls: both ends bind SCRAM to the same certificate", "[pool]") {
     CHECK(one.server->end_point() == one.client->end_point());
     CHECK(one.server->protocol_agreed());
     CHECK(one.client->protocol_agreed());
+}
+
+TEST_CASE("tls: who names a host is shown its certificate, and binds to it", "[pool]") {
+    for (const tls_version version : {tls_version::tls_1_2, tls_version::tls_1_3}) {
+        tls_rules rules;
+        rules.highest = version;
+        const auto to = [&](const std::string& host) {
+            return connection(rules, {}, files().client, 0, host, {files().other});
+        };
+        connection first = to("db.test");
+        connection other = to("other.test");
+        connection wild = to("a.many.test");
+        REQUIRE(first.good);
+        REQUIRE(other.good);
+        REQUIRE(wild.good);
+        CHECK(other.server->end_point() == other.client->end_point());
+        CHECK(other.server->end_point() != first.server->end_point());
+        CHECK(wild.server->end_point() == other.server->end_point());
+        CHECK(other.server->protocol_agreed());
+        CHECK(other.server->peer()->common_name == "app");
+        // The name is in no certificate: the first one is shown, and this client refuses it.
+        CHECK_FALSE(to("third.test").good);
+    }
+    const std::vector<tls_files> unusable{tls_files{files().other.cert, "", ""}};
+    CHECK_THROWS_AS(
+        tls_context::towards_clients(files().server, tls_mode::require, {}, unusable), tls_load_error
+    );
 }
 
 TEST_CASE("tls: what was read before there was TLS is part of it", "[pool]") {
