@@ -7,7 +7,7 @@ import sys
 import running
 from running import harness, wire
 from harness import check, same
-from lifecycle_test import ended, post
+from lifecycle_test import asked, ended, post
 
 kind, binary, folder, server_directory, server_port = sys.argv[1:]
 loopback = {"v6": "::1", "v4": "127.0.0.1"}[kind]
@@ -39,6 +39,16 @@ with running.running(subject):
     if kind == "v6":
         # An address of this machine that is not loopback: whoever comes from it may not end anything.
         same(post(f"http://[fd00::1]:{subject.http_port}/quit"), 403)
+        # Nor does it see the console or the tables without a password, though the rule says trust.
+        for database in ("pgmend", "pgbouncer"):
+            wire.Wire(loopback, subject.port).login("postgres", None, database).close()
+            try:
+                wire.Wire("fd00::1", subject.port).login("postgres", None, database)
+                raise harness.Failure("it came in to the console")
+            except wire.Refused as refused:
+                same((refused.fields["C"], refused.fields["M"]), ("28000", "the console asks for authentication"))
+        same(asked(f"http://[fd00::1]:{subject.http_port}/api/pools"), 401)
+        same(asked(f"http://[{loopback}]:{subject.http_port}/api/pools"), 200)
     same(post(f"http://{subject.host}:{subject.http_port}/quit"), 200)
     same(ended(subject, 10)[0], 0)
 check(not subject.alive(), "it has ended")

@@ -36,12 +36,17 @@ def ended(subject, within):
     return status, time.monotonic() - began
 
 
-def post(url):
+def asked(url, data=None):
+    """The status."""
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data=b"", method="POST"), timeout=5) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, data=data), timeout=5) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code
+
+
+def post(url):
+    return asked(url, b"")
 
 
 # ---- the order of death -----------------------------------------------------------------------------------

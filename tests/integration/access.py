@@ -1,6 +1,9 @@
 """Who may come in, by which rule, known from where: hba rules, certificates, secrets, rotation, auth_query, abuse."""
 
+import base64
 import contextlib
+import hashlib
+import hmac
 import socket
 import struct
 import threading
@@ -11,7 +14,7 @@ import wire
 from certificates import Authority, server_side, server_tls
 from harness import PASSWORDS, Failure, check, free_port, poll, same
 from registry import register
-from secure import refused_by_server, tls_context
+from secure import refused_by_server, tls_context, topology
 
 TESTS = []
 test = register(TESTS)
@@ -169,13 +172,38 @@ def sources(t):
     check(not any(word in log for word in PASSWORDS.values()), "a secret in the log")
 
 
+@test("secrets: a password file is read again where Kubernetes swaps the link it is reached by", subjects=OURS)
+def mounted_password(t):
+    mount = t.directory / "secret"
+    for version, password in (("v1", "not-yet"), ("v2", PASSWORDS["app"])):
+        (mount / version).mkdir(parents=True)
+        (mount / version / "password").write_text(password + "\n")
+    (mount / "..data").symlink_to("v1")
+    (mount / "password").symlink_to("..data/password")
+    url = f"postgres://app@{t.postgres.host}:{t.postgres.port}/app"
+    subject = t.own("mounted", url=url, settings={"users": [{"name": "crowd", "password": PASSWORDS["crowd"]}], "upstream": {"password_file": str(mount / "password")}, **SOON}, only_live=True)
+    same(refusal(t, on=subject)[2], "28P01")
+    (mount / "..new").symlink_to("v2")
+    (mount / "..new").rename(mount / "..data")
+    poll(lambda: fits(t, subject, PASSWORDS["app"]), "the new password is known, to both sides")
+
+
 @test("secrets: a verifier alone is enough, the keys of the client's proof log in to the server", subjects=OURS)
 def passthrough(t):
     stored = dict(t.admin("SELECT rolname, rolpassword FROM pg_authid WHERE rolpassword LIKE 'SCRAM%'"))
     users = [{"name": "app", "password": stored["app"]}, {"name": "other", "password": stored["other"]}]
     url = f"postgres://app@{t.postgres.host}:{t.postgres.port}/app"
-    subject = t.own("verifier", url=url, settings={"users": users}, only_live=True)
+    subject = t.own("verifier", url=url, settings={"users": users})
+    check("health_has_no_password" in subject.log.read_text(), "it is said that checks cannot log in")
     comes_in(t, subject)
+    same(topology(subject)["condition"], "up")
+    t.admin("DROP ROLE IF EXISTS watcher; CREATE ROLE watcher LOGIN PASSWORD 'watches'")
+    secret = t.directory / "watcher"
+    secret.write_text("stale\nwatches\n")
+    watched = t.own("watched", url=url, settings={"users": users, "health": {"user": "watcher", "password_file": str(secret)}})
+    poll(lambda: topology(watched)["timeline"], "checks log in by their own user", 20)
+    check("health_has_no_password" not in watched.log.read_text(), "nothing is missing")
+    same(refusal(t, "watcher", password="watches", on=watched)[2], "28P01", "who looks at servers is no client")
     comes_in(t, subject, "other", "other")
     same(refusal(t, password="wrong", on=subject), refusal(t, password="wrong", direct=True))
     # The same password under another salt is another verifier.
@@ -186,6 +214,39 @@ def passthrough(t):
         check("verifier is not the one" in said[3], said)
     finally:
         t.admin(f"ALTER ROLE other PASSWORD '{stored['other']}'")
+
+
+def holds(subject, secret):
+    """Whether the process has these bytes anywhere in memory of its own."""
+    with open(f"/proc/{subject.process.pid}/maps") as maps, open(f"/proc/{subject.process.pid}/mem", "rb") as memory:
+        for line in maps:
+            place, rights, *_ = line.split()
+            if not rights.startswith("rw") or "[vvar" in line:
+                continue
+            begin, end = (int(word, 16) for word in place.split("-"))
+            with contextlib.suppress(OSError, ValueError):
+                memory.seek(begin)
+                if secret in memory.read(end - begin):
+                    return True
+    return False
+
+
+@test("secrets: the keys of a client's proof are wiped when its user is gone", subjects=OURS)
+def wiped(t):
+    stored = dict(t.admin("SELECT rolname, rolpassword FROM pg_authid WHERE rolpassword LIKE 'SCRAM%'"))["app"]
+    rounds, salt = stored.split("$")[1].split(":")
+    salted = hashlib.pbkdf2_hmac("sha256", PASSWORDS["app"].encode(), base64.b64decode(salt), int(rounds))
+    key = hmac.new(salted, b"Client Key", "sha256").digest()
+    userlist = t.directory / "userlist.txt"
+    userlist.write_text(f'"app" "{stored}"\n')
+    url = f"postgres://other:{PASSWORDS['other']}@{t.postgres.host}:{t.postgres.port}/app"
+    subject = t.own("wiped", url=url, settings={"users": [{"name": "crowd", "password": PASSWORDS["crowd"]}], "auth": {"userlist": str(userlist)}, **SOON})
+    check(not holds(subject, key), "nobody has come in")
+    comes_in(t, subject)
+    check(holds(subject, key), "it is what logs in to the server")
+    userlist.write_text('"crowd" "x"\n')
+    poll(lambda: not fits(t, subject, PASSWORDS["app"]), "app is forgotten")
+    poll(lambda: not holds(subject, key), "and so is its key", 20)
 
 
 @test("secrets: a password changes on the server and in its file while 64 clients work: no error", subjects=OURS,

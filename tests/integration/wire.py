@@ -186,7 +186,7 @@ def scram_final(password, first_bare, server_first):
 class Wire:
     """One connection. `login` may be left out to send first bytes of one's own."""
 
-    def __init__(self, host, port, timeout=30.0, tls=None, receive_buffer=None):
+    def __init__(self, host, port, timeout=30.0, tls=None, receive_buffer=None, session=None):
         self.timeout = timeout
         self.inbox = bytearray()
         self.at = 0
@@ -209,7 +209,7 @@ class Wire:
             answer = self.socket.recv(1)
             if answer != b"S":
                 raise Closed(f"TLS was answered with {answer!r}")
-            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost", session=session)
 
     def login(self, user, password=None, database=None, parameters=None, version=PROTOCOL_3_0):
         wanted = {"user": user}
