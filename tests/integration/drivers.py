@@ -1,6 +1,8 @@
 """Programs in drivers/ that use one driver each as applications do: what they print through the subject is what they print
 direct, quietly and among neighbours that run short transactions on the same servers."""
 
+import collections
+import contextlib
 import dataclasses
 import difflib
 import re
@@ -16,14 +18,19 @@ TESTS = []
 test = register(TESTS)
 PROGRAMS = HERE / "drivers"
 BUILT = ROOT / "build" / "integration"
-# Of the neighbours, so that together with what a program pins there is always a server left to take turns on.
-NEIGHBOURS = 4
+# More than there are servers, so that neither they nor the program can each keep one.
+NEIGHBOURS = 12
+NAME = "a neighbour"
+# At least so often a program must have worked on a server right after a neighbour.
+HAND_OVERS = 10
+STATEMENT = re.compile(r"^\S+ \S+ \S+ \[(\d+)\] app@driver_busy/(.*?) LOG:  (?:statement|execute [^:]*): ", re.M)
 
 
 @dataclasses.dataclass
 class Program:
     driver: str  # in the test's name
     command: typing.Callable  # of nothing: builds what is to be built, returns the command
+    startup: dict = dataclasses.field(default_factory=dict)  # what most of its connections log in with
     quick: bool = False  # runs in --quick too, quietly
 
 
@@ -31,6 +38,8 @@ def fresh_database(t, name):
     """A database of one kind of run, with nothing of the last program in it. It is kept, as are the servers pooled for it."""
     if not t.admin(f"SELECT 1 FROM pg_database WHERE datname = '{name}'", "postgres"):
         t.admin(f"CREATE DATABASE {name} OWNER app", "postgres")
+        if name == "driver_busy":
+            t.admin(f"ALTER DATABASE {name} SET log_statement = 'all'", "postgres")  # for hand_overs()
     with t.postgres.admin(name) as admin:
         admin.execute("SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
         for schema, in admin.execute("SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information)'").fetchall():
@@ -60,7 +69,7 @@ def start(t, program, place, database, output, with_ddl):
     return process
 
 
-def printed(program, process, output, timeout=100):
+def printed(program, process, output, timeout):
     try:
         status = process.wait(timeout)
     except subprocess.TimeoutExpired:
@@ -72,7 +81,29 @@ def printed(program, process, output, timeout=100):
     return lines
 
 
-def compare(t, program, database):
+@contextlib.contextmanager
+def shared_with_neighbours(t, startup=None):
+    """Neighbours on the servers of clients that log in with `startup`. Only what happened on shared servers counts, so
+    the servers must have changed hands between them and whoever else works in the database."""
+    fresh_database(t, "driver_busy")
+    begun = t.postgres.log_size()
+    with t.neighbours(NEIGHBOURS, database="driver_busy", plain={"application_name": NAME},
+                      given={**(startup or {}), "application_name": NAME}):
+        yield
+    taken = taken_over(t.postgres.log_since(begun))
+    check(taken >= HAND_OVERS or t.direct, f"a server came from a neighbour to somebody else {taken} times: nobody was disturbed")
+
+
+def taken_over(log):
+    """How often the next statement on a neighbour's server was another client's, by what the server logged."""
+    last, taken = {}, 0
+    for pid, name in STATEMENT.findall(log):
+        taken += last.get(pid) == NAME != name
+        last[pid] = name
+    return taken
+
+
+def compare(t, program, database, timeout=100):
     fresh_database(t, "driver_direct")
     fresh_database(t, database)
     outputs = [t.directory / "direct", t.directory / "through"]
@@ -80,8 +111,8 @@ def compare(t, program, database):
     with_ddl = database == "driver_quiet"
     processes = [start(t, program, t.postgres, "driver_direct", outputs[0], with_ddl),
                  start(t, program, t.subject, database, outputs[1], with_ddl)]
-    through = printed(program, processes[1], outputs[1])
-    direct = printed(program, processes[0], outputs[0])
+    through = printed(program, processes[1], outputs[1], timeout)
+    direct = printed(program, processes[0], outputs[0], timeout)
     if direct != through:
         check(False, "\n".join(difflib.unified_diff(direct, through, "direct", "through", lineterm="", n=2)))
     check(len(direct) > 20, f"only {len(direct)} lines")
@@ -130,18 +161,20 @@ def python(name):
 ALL = [
     Program("psycopg2", python("psycopg2"), quick=True),
     Program("psycopg 3", python("psycopg3"), quick=True),
-    Program("asyncpg", python("asyncpg")),
+    Program("asyncpg", python("asyncpg"), {"client_encoding": "'utf-8'"}),
     Program("SQLAlchemy", python("sqlalchemy")),
-    Program("Django", python("django")),
-    Program("JDBC", java),
-    Program("Go's lib/pq", go("pq")),
+    Program("Django", python("django"), {"options": "-c statement_timeout=50s"}),
+    Program("JDBC", java,
+            {"client_encoding": "UTF8", "DateStyle": "ISO", "TimeZone": "UTC", "extra_float_digits": "2"}),
+    Program("Go's lib/pq", go("pq"),
+            {"client_encoding": "UTF8", "datestyle": "ISO, MDY", "extra_float_digits": "2"}),
     Program("pgx", go("pgx")),
     Program("Perl's DBD::Pg", lambda: ["perl", PROGRAMS / "perl" / "app.pl"]),
     Program("Ruby's pg", lambda: ["ruby", PROGRAMS / "ruby" / "app.rb"]),
     Program("PHP's pdo_pgsql", lambda: ["php", PROGRAMS / "php" / "app.php"]),
-    Program("node's pg", node("pg")),
-    Program("node's pg-cursor", node("pg-cursor")),
-    Program("node's postgres", node("postgres")),
+    Program("node's pg", node("pg"), {"client_encoding": "UTF8"}),
+    Program("node's pg-cursor", node("pg-cursor"), {"client_encoding": "UTF8"}),
+    Program("node's postgres", node("postgres"), {"client_encoding": "UTF8"}),
 ]
 
 for each in ALL:
@@ -150,8 +183,7 @@ for each in ALL:
     def quietly(t, program=each):
         compare(t, program, "driver_quiet")
 
-    @test(f"drivers: {each.driver} prints the same as direct among neighbours", slow=True, seconds=120)
+    @test(f"drivers: {each.driver} prints the same as direct among neighbours", slow=True, seconds=240)
     def among_neighbours(t, program=each):
-        fresh_database(t, "driver_busy")
-        with t.neighbours(NEIGHBOURS, database="driver_busy"):
-            compare(t, program, "driver_busy")
+        with shared_with_neighbours(t, program.startup):
+            compare(t, program, "driver_busy", timeout=200)

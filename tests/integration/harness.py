@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import ctypes
+import json
 import os
 import pathlib
 import pwd
@@ -507,10 +508,12 @@ class Test:
         return self.closing.enter_context(self.run.started(self.run.pgmend(name, **options)))
 
     @contextlib.contextmanager
-    def neighbours(self, count=6, user="app", database="app", habit="short"):
-        """Other clients that run short transactions on the same servers until the block ends."""
+    def neighbours(self, count=6, user="app", database="app", habit="short", plain=None, given=None):
+        """Other clients that run short transactions on the same servers until the block ends; half of them with the
+        startup parameters `plain`, half with `given`."""
+        startup = json.dumps([plain or {}, given or plain or {}])
         process = self.start(sys.executable, HERE / "neighbours.py", self.host, self.port, user, PASSWORDS[user],
-                             database, count, habit, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                             database, count, habit, startup, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         check(process.stdout.readline().strip() == "running", "the neighbours could not log in")
         yield process
         output, _ = process.communicate("stop\n", timeout=60)

@@ -1,7 +1,9 @@
 """Other clients of the same servers: short transactions without end, until a line comes on standard input.
 
-Each checks that it never meets anything that is not its own, and uses the names others use on purpose."""
+Each checks that it never meets anything that is not its own, and uses the names others use on purpose. Only clients with
+equal startup parameters share servers, so every second neighbour logs in with those it is given."""
 
+import json
 import random
 import sys
 import threading
@@ -51,17 +53,17 @@ def lasting(client, number, turn):
     assert wire.rows_of(answer) == [[f"lasting {number}"]], answer
 
 
-def live(host, port, user, password, database, number, habit, logged_in):
+def live(host, port, user, password, database, number, habit, parameters, think, logged_in):
     client = None
     try:
-        client = wire.Wire(host, port, timeout=60).login(user, password, database)
+        client = wire.Wire(host, port, timeout=60).login(user, password, database, parameters)
         logged_in.release()
         turn = 0
         pause = random.Random(number)
         while not stop.is_set():
             habit(client, number, turn)
             turn += 1
-            time.sleep(pause.random() * 0.004)  # a thinking time, so that the servers change hands
+            time.sleep(pause.random() * think)  # a thinking time, so that the servers change hands
         client.close()
     except Exception as error:
         complaints.append(f"neighbour {number}: {type(error).__name__} {error}")
@@ -69,11 +71,13 @@ def live(host, port, user, password, database, number, habit, logged_in):
 
 
 def main():
-    host, port, user, password, database, count, habit = sys.argv[1:]
+    host, port, user, password, database, count, habit, parameters = sys.argv[1:]
+    plain, given = json.loads(parameters)
+    think = 0.001 * max(4, int(count))  # a crowd asks no more often than four of them
     logged_in = threading.Semaphore(0)
     threads = [
         threading.Thread(target=live, args=(host, int(port), user, password, database, number, globals()[habit],
-                                            logged_in))
+                                            given if number % 2 else plain, think, logged_in))
         for number in range(1, int(count) + 1)
     ]
     for thread in threads:

@@ -1,10 +1,9 @@
 """PostgreSQL's own programs that use several connections, or replication: the same outcome as direct, quietly and among neighbours."""
 
-import contextlib
 import signal
 import subprocess
 
-from drivers import fresh_database
+from drivers import fresh_database, shared_with_neighbours
 from harness import POSTGRES_BIN, check, poll, same
 from registry import register
 
@@ -101,15 +100,26 @@ def recvlogical(t, database):
     poll(lambda: not t.admin("SELECT pid FROM pg_stat_activity WHERE backend_type = 'walsender'"), "no walsender is left")
 
 
-ALL = {"pg_dump and pg_restore with jobs": dump_and_restore, "pg_recvlogical": recvlogical}
 
-for each, body in ALL.items():
-    for database, surroundings in (("driver_quiet", "quietly"), ("driver_busy", "among neighbours")):
+@test("drivers: pg_dump and pg_restore with jobs quietly", slow=True, seconds=120)
+def dump_quietly(t):
+    dump_and_restore(t, "driver_quiet")
 
-        @test(f"drivers: {each} {surroundings}", slow=True, seconds=120)
-        def tool(t, body=body, database=database):
-            with contextlib.ExitStack() as around:
-                if database == "driver_busy":
-                    fresh_database(t, database)
-                    around.enter_context(t.neighbours(4, database=database))
-                body(t, database)
+
+@test("drivers: pg_dump and pg_restore with jobs among neighbours", slow=True, seconds=240)
+def dump_among_neighbours(t):
+    with shared_with_neighbours(t):
+        dump_and_restore(t, "driver_busy")
+
+
+@test("drivers: pg_recvlogical quietly", slow=True, seconds=120)
+def recvlogical_quietly(t):
+    recvlogical(t, "driver_quiet")
+
+
+# A replication connection has a server to itself: beside others it takes room, but no turns.
+@test("drivers: pg_recvlogical among neighbours", slow=True, seconds=120)
+def recvlogical_among_neighbours(t):
+    fresh_database(t, "driver_busy")
+    with t.neighbours(12, database="driver_busy"):
+        recvlogical(t, "driver_busy")
