@@ -96,6 +96,8 @@ private:
                     kept.push_back(std::move(each));
                     break;
                 case parameter_use::alias:
+                    // JDBC takes the bare word for `ssl=true`.
+                    if (each.name == "ssl" && each.value.empty()) each.value = "true";
                     mapped_[verdict.meaning] = {each.name, each.value};
                     break;
                 case parameter_use::inert:

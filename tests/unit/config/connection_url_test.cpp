@@ -243,6 +243,99 @@ TEST_CASE("connection_url: framework parameters with a meaning are mapped", "[co
     );
 }
 
+TEST_CASE(
+    "connection_url: every parameter that a copied URL brings is a setting or one warning", "[config]"
+) {
+    struct row {
+        const char* parameter;
+        const char* key;  ///< of the setting it decides; empty: one warning; `-`: it asks for nothing
+        const char* value = "";
+    };
+    // libpq's, up to version 18; then those of Prisma, Rails, JDBC and node-postgres.
+    const std::vector<row> table = {
+        {"sslmode=require", "upstream.tls.mode", "require"},
+        {"sslnegotiation=direct", "upstream.tls.negotiation", "direct"},
+        {"sslrootcert=/ca", "upstream.tls.ca", "/ca"},
+        {"sslrootcert=system", "upstream.tls.ca", "system"},
+        {"sslcert=/crt", "upstream.tls.cert", "/crt"},
+        {"sslkey=/key", "upstream.tls.key", "/key"},
+        {"sslpassword=pw", ""},
+        {"sslcrl=/crl", "upstream.tls.crl", "/crl"},
+        {"sslcrldir=/crls", ""},
+        {"sslsni=0", "upstream.tls.sni", "false"},
+        {"sslcertmode=require", ""},
+        {"sslcompression=1", ""},
+        {"ssl_min_protocol_version=TLSv1.3", "upstream.tls.min_version", "TLSv1.3"},
+        {"ssl_max_protocol_version=TLSv1.2", "upstream.tls.max_version", "TLSv1.2"},
+        {"channel_binding=require", "upstream.channel_binding", "require"},
+        {"require_auth=scram-sha-256", "upstream.require_auth", "scram-sha-256"},
+        {"min_protocol_version=3.2", ""},
+        {"min_protocol_version=3.0", "-"},
+        {"max_protocol_version=3.1", ""},
+        {"max_protocol_version=latest", "-"},
+        {"connect_timeout=10", "upstream.connect_timeout", "10s"},
+        {"tcp_user_timeout=1000", ""},
+        {"keepalives=0", ""},
+        {"keepalives=1", "-"},
+        {"keepalives_idle=30", ""},
+        {"keepalives_interval=5", ""},
+        {"keepalives_count=3", ""},
+        {"application_name=shop", "upstream.application_name", "shop"},
+        {"fallback_application_name=shop", "upstream.application_name", "shop"},
+        {"client_encoding=LATIN1", "upstream.options", "-c client_encoding=LATIN1"},
+        {"options=-c%20a%3Db", "upstream.options", "-c a=b"},
+        {"target_session_attrs=any", "upstream.target_session_attrs", "any"},
+        {"target_session_attrs=read-write", "upstream.target_session_attrs", "read-write"},
+        {"target_session_attrs=read-only", "upstream.target_session_attrs", "read-only"},
+        {"target_session_attrs=primary", "upstream.target_session_attrs", "primary"},
+        {"target_session_attrs=standby", "upstream.target_session_attrs", "standby"},
+        {"target_session_attrs=prefer-standby", "upstream.target_session_attrs", "prefer-standby"},
+        {"load_balance_hosts=random", ""},
+        {"load_balance_hosts=disable", "-"},
+        {"passfile=/pass", "upstream.passfile", "/pass"},
+        {"gssencmode=require", ""},
+        {"krbsrvname=postgres", ""},
+        {"requirepeer=postgres", ""},
+        {"pgbouncer=true", "-"},
+        {"connection_limit=5", ""},
+        {"pool_timeout=10", ""},
+        {"schema=shop", "upstream.options", "-c search_path=shop"},
+        {"sslaccept=strict", ""},
+        {"pool=5", ""},
+        {"prepared_statements=false", "-"},
+        {"checkout_timeout=5", ""},
+        {"encoding=LATIN1", "upstream.options", "-c client_encoding=LATIN1"},
+        {"prepareThreshold=0", "-"},
+        {"preferQueryMode=simple", ""},
+        {"ApplicationName=shop", "upstream.application_name", "shop"},
+        {"currentSchema=shop", "upstream.options", "-c search_path=shop"},
+        {"targetServerType=primary", "upstream.target_session_attrs", "primary"},
+        {"targetServerType=preferSecondary", "upstream.target_session_attrs", "prefer-standby"},
+        {"sslNegotiation=direct", "upstream.tls.negotiation", "direct"},
+        {"channelBinding=require", "upstream.channel_binding", "require"},
+        {"requireAuth=scram-sha-256", "upstream.require_auth", "scram-sha-256"},
+        {"ssl=true", "upstream.tls.mode", "require"},
+        {"ssl", "upstream.tls.mode", "require"},
+        {"ssl=", "upstream.tls.mode", "require"},
+        {"ssl=false", "upstream.tls.mode", "disable"},
+    };
+    for (const char* scheme :
+         {"postgres://", "postgresql://", "postgresql+psycopg://", "jdbc:postgresql://"}) {
+        for (const row& each : table) {
+            INFO(scheme << " " << each.parameter);
+            const auto target = parse(std::string(scheme) + "u:secret@h/d?" + each.parameter);
+            CHECK(target.problems.empty());
+            CHECK(print_servers(target.servers) == "h:5432");
+            const std::string_view key = each.key;
+            CHECK(target.warnings.size() == (key.empty() ? 1 : 0));
+            if (key.starts_with("upstream.")) CHECK(value_of(target, key) == each.value);
+        }
+    }
+    const auto host = parse("postgres://u:secret@h/d?hostaddr=10.0.0.1");
+    CHECK(host.warnings.empty());
+    CHECK(host.servers == server_list{{"h", "10.0.0.1", 5432}});
+}
+
 TEST_CASE("connection_url: libpq's variables fill in what is left open", "[config]") {
     const variables environment = {{"PGUSER", "env_user"},   {"PGPASSWORD", "env_pw"},
                                    {"PGHOST", "env_host"},   {"PGPORT", "7777"},

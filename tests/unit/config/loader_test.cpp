@@ -2,10 +2,12 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -195,6 +197,56 @@ TEST_CASE("loader: lists may come from the environment", "[config]") {
         errors_of("", {{"PGMEND_USERS", "[{name: app"}}) ==
         lines{"environment: PGMEND_USERS: a key must be plain text (is a bracket left open?)"}
     );
+}
+
+TEST_CASE("loader: every setting is also a variable, and known to come from it", "[config]") {
+    const scratch directory;
+    const std::string file = directory.write("file", "");
+    // For what has no default.
+    const variables samples = {
+        {"users", "[{name: app, password: pw}]"},
+        {"listen.unix_socket_dir", "/tmp"},
+        {"upstream.url", "postgres://u:pw@h/d"},
+        {"upstream.servers", "h:1"},
+        {"upstream.require_auth", "scram-sha-256"},
+        {"upstream.options", "-c a=b"},
+        {"auth.hba", "['host all all all trust']"},
+        {"pool.session_rules", "[{database: d, session_state: pin}]"},
+        {"limits.rules", "[{user: u, clients: 1}]"},
+    };
+    const std::set<std::string> files = {"listen.tls.cert",  "listen.tls.key",          "listen.tls.ca",
+                                         "listen.tls.crl",   "upstream.tls.ca",         "upstream.tls.cert",
+                                         "upstream.tls.key", "upstream.tls.crl",        "upstream.passfile",
+                                         "auth.hba_file",    "upstream.password_file",  "auth.ident_file",
+                                         "auth.userlist",    "auth.query.password_file"};
+    // What makes no sense alone.
+    const std::map<std::string, variables> companions = {
+        {"listen.tls.cert", {{"PGMEND_LISTEN_TLS_KEY", file}}},
+        {"listen.tls.key", {{"PGMEND_LISTEN_TLS_CERT", file}}},
+        {"upstream.tls.cert", {{"PGMEND_UPSTREAM_TLS_KEY", file}}},
+        {"listen.tls.crl", {{"PGMEND_LISTEN_TLS_CA", file}}},
+        {"upstream.tls.key", {{"PGMEND_UPSTREAM_TLS_CERT", file}}},
+        {"upstream.tls.crl", {{"PGMEND_UPSTREAM_TLS_CA", file}}},
+    };
+    const settings known;
+    for (const setting_base* each : known.all()) {
+        const std::string key{each->key()};
+        INFO(key);
+        const auto sample = samples.find(key);
+        std::string text = sample == samples.end() ? each->shown_default() : sample->second;
+        if (text.empty()) text = files.contains(key) ? file : "text";
+        variables environment{{each->environment_name(), text}};
+        if (const auto more = companions.find(key); more != companions.end())
+            environment.insert(more->second.begin(), more->second.end());
+        const load_result result = load_text("", environment);
+        CHECK(result.errors == lines{});
+        if (result.value == nullptr) continue;
+        const auto& all = result.value->all();
+        const auto found = std::ranges::find(all, each->key(), &setting_base::key);
+        REQUIRE(found != all.end());
+        CHECK((*found)->source() == value_source::environment);
+        if (sample == samples.end() && !each->secret()) CHECK((*found)->shown() == text);
+    }
 }
 
 TEST_CASE("loader: each wrong value has its place, its key and what is allowed", "[config]") {
