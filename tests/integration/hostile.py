@@ -1,4 +1,4 @@
-"""Bytes no client should send: a FATAL with the right SQLSTATE, or silence and a close; nobody else is disturbed."""
+"""Bytes no client should send: a FATAL with the right SQLSTATE and a close; nobody else is disturbed."""
 
 import os
 import random
@@ -14,7 +14,9 @@ test = register(TESTS)
 
 
 def ends(t, client, sqlstates, words):
-    """The connection ends, with at most one FATAL of one of these codes before."""
+    """The connection ends behind one FATAL of one of these codes. PostgreSQL closes without a word where it has lost step
+    with its client; pgmend always says why."""
+    client.socket.settimeout(30)
     seen = []
     try:
         while True:
@@ -26,8 +28,9 @@ def ends(t, client, sqlstates, words):
         pass
     except wire.Late:
         check(False, f"{words}: the connection stays open and silent; so far {seen}")
-    last = seen[-1] if seen else None
-    check(last is None and None in sqlstates or last is not None and last[0] == "FATAL" and last[1] in sqlstates,
+    silent = not seen and t.subject.kind != "pgmend"
+    fatal = [code for severity, code in seen if severity == "FATAL"]
+    check(silent or seen and seen[-1][0] == "FATAL" and len(fatal) == 1 and fatal[0] in sqlstates,
           f"{words}: ended with {seen}, wanted one FATAL of {sqlstates}")
 
 
@@ -54,8 +57,8 @@ def first_bytes():
     yield "zeros", bytes(300)
 
 
-# What PostgreSQL says to these differs by case; a close without words is its answer to a bad length.
-STARTUP_STATES = ("08P01", "0A000", "28000", None)
+# What PostgreSQL says to these differs by case.
+STARTUP_STATES = ("08P01", "0A000", "28000")
 
 
 @test("hostile: garbage as first bytes is refused and logged, nothing else happens")
@@ -107,13 +110,13 @@ def requests(t):
     same(client.rows("SELECT 1"), [["1"]])
     for code in (wire.SSL_REQUEST, wire.GSSENC_REQUEST):
         client = encryption_twice(t, code)
-        ends(t, client, ("08P01", "0A000", None), "the same request twice")
+        ends(t, client, ("08P01", "0A000"), "the same request twice")
     # Bytes sent with the request, before its answer, could be injected by somebody in between.
     client = t.wire(login=False, timeout=5)
     client.send(wire.request(wire.SSL_REQUEST) + wire.startup({"user": "app", "database": "app"}))
     first = client.socket.recv(1)
     if first == b"S":
-        ends(t, client, ("08P01", None), "plain bytes behind SSLRequest")
+        ends(t, client, ("08P01",), "plain bytes behind SSLRequest")
 
 
 def in_login():
@@ -145,9 +148,7 @@ def login_order(t):
                     client.socket.shutdown(1)
             except (wire.Closed, OSError):
                 continue  # closed already: it was refused while we were still writing
-            if words.startswith("client-first b'n,,n=,r=xxx") and client.receive()[0] == "R":
-                continue  # a long nonce is legal
-            ends(t, client, ("08P01", "28000", "28P01", "0A000", None), words)
+            ends(t, client, ("08P01", "28000", "28P01", "0A000"), words)
 
 
 @test("hostile: a wrong SCRAM final message is 28P01 or 08P01")
@@ -163,7 +164,7 @@ def scram_final(t):
         _, body = client.receive()
         nonce = body[4:].decode().split(",")[0][2:]
         client.send(wire.message("p", final.replace("{r}", nonce).encode()))
-        ends(t, client, ("28P01", "08P01", None), final)
+        ends(t, client, ("28P01", "08P01"), final)
 
 
 def in_session():
@@ -209,11 +210,7 @@ def session_garbage(t):
                 if before:
                     client.query(before)
                 client.send(data)
-                try:
-                    client.socket.shutdown(1)
-                except OSError:
-                    pass
-                ends(t, client, ("08P01", None), f"{words} after {before!r}")
+                ends(t, client, ("08P01",), f"{words} after {before!r}")
 
 
 @test("hostile: nobody waits for an answer that is kept back, nor behind a copy that is never ended", pool=1)
@@ -228,7 +225,7 @@ def waiting_in_vain(t):
     for words, data in (("DISCARD ALL", wire.query("DISCARD ALL")), ("Parse", wire.parse("", "SELECT 1") + wire.SYNC)):
         client = t.wire(timeout=5)
         client.send(wire.query("COPY copied FROM STDIN") + data)
-        ends(t, client, ("08P01", None), f"{words} in a copy")
+        ends(t, client, ("08P01",), f"{words} in a copy")
         client = t.wire(timeout=5)
         client.send(wire.query("COPY copied FROM STDIN") + data)
         client.until("G")
