@@ -213,16 +213,19 @@ TEST_CASE("loader: every setting is also a variable, and known to come from it",
         {"auth.hba", "['host all all all trust']"},
         {"pool.session_rules", "[{database: d, session_state: pin}]"},
         {"limits.rules", "[{user: u, clients: 1}]"},
+        {"listen.tls.certificates", "[{cert: " + file + ", key: " + file + "}]"},
     };
-    const std::set<std::string> files = {"listen.tls.cert",  "listen.tls.key",          "listen.tls.ca",
-                                         "listen.tls.crl",   "upstream.tls.ca",         "upstream.tls.cert",
-                                         "upstream.tls.key", "upstream.tls.crl",        "upstream.passfile",
-                                         "auth.hba_file",    "upstream.password_file",  "auth.ident_file",
-                                         "auth.userlist",    "auth.query.password_file"};
+    const std::set<std::string> files = {
+        "listen.tls.cert",  "listen.tls.key",           "listen.tls.ca",
+        "listen.tls.crl",   "upstream.tls.ca",          "upstream.tls.cert",
+        "upstream.tls.key", "upstream.tls.crl",         "upstream.passfile",
+        "auth.hba_file",    "upstream.password_file",   "auth.ident_file",
+        "auth.userlist",    "auth.query.password_file", "health.password_file"};
     // What makes no sense alone.
     const std::map<std::string, variables> companions = {
         {"listen.tls.cert", {{"PGMEND_LISTEN_TLS_KEY", file}}},
         {"listen.tls.key", {{"PGMEND_LISTEN_TLS_CERT", file}}},
+        {"listen.tls.certificates", {{"PGMEND_LISTEN_TLS_CERT", file}, {"PGMEND_LISTEN_TLS_KEY", file}}},
         {"upstream.tls.cert", {{"PGMEND_UPSTREAM_TLS_KEY", file}}},
         {"listen.tls.crl", {{"PGMEND_LISTEN_TLS_CA", file}}},
         {"upstream.tls.key", {{"PGMEND_UPSTREAM_TLS_CERT", file}}},
