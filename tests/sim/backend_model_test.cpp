@@ -250,3 +250,33 @@ TEST_CASE("backend_model: what a session keeps can be asked for, by it and by th
     CHECK(first_row() == "tt");
     CHECK(db.model.session().traces() == std::vector<std::string>{"temporary table t"});
 }
+
+TEST_CASE("backend_model: a transaction that only reads refuses to write, by whose wish ever", "[sim]") {
+    backend db;
+    CHECK(
+        db.query("BEGIN READ ONLY; SELECT 1; INSERT INTO kv VALUES ('a', '1')") ==
+        "C(BEGIN)TDC(SELECT 1)E(25006)Z(E)"
+    );
+    CHECK(db.query("ROLLBACK") == "C(ROLLBACK)Z(I)");
+    CHECK(db.query("BEGIN; SET TRANSACTION READ ONLY") == "C(BEGIN)C(SET)Z(T)");
+    CHECK(db.query("DELETE FROM kv WHERE k = 'a'") == "E(25006)Z(E)");
+    CHECK(db.query("ROLLBACK") == "C(ROLLBACK)Z(I)");
+    // The configuration holds from the next transaction on, for all that do not say otherwise.
+    CHECK(db.query("BEGIN") == "C(BEGIN)Z(T)");
+    db.database.set_read_only(true);
+    CHECK(db.query("INSERT INTO kv VALUES ('a', '1')") == "C(INSERT 0 1)SZ(T)");
+    CHECK(db.query("COMMIT") == "C(COMMIT)Z(I)");
+    CHECK(db.query("UPDATE kv SET v = '2' WHERE k = 'a'") == "E(25006)Z(I)");
+    CHECK(db.extended("INSERT INTO kv VALUES ('b', '1')") == "12E(25006)Z(I)");
+    CHECK(db.query("COPY kv FROM STDIN") == "E(25006)Z(I)");
+    CHECK(db.query("CREATE TEMP TABLE t (a text)") == "E(25006)Z(I)");
+    CHECK(
+        db.query("BEGIN READ WRITE; INSERT INTO kv VALUES ('b', '1'); COMMIT") ==
+        "C(BEGIN)C(INSERT 0 1)C(COMMIT)Z(I)"
+    );
+    CHECK(db.query("SET default_transaction_read_only = off") == "C(SET)SZ(I)");
+    CHECK(db.query("INSERT INTO kv VALUES ('c', '1')") == "C(INSERT 0 1)Z(I)");
+    CHECK(db.query("RESET default_transaction_read_only") == "C(RESET)SZ(I)");
+    db.database.set_read_only(false);
+    CHECK(db.query("INSERT INTO kv VALUES ('d', '1')") == "C(INSERT 0 1)SZ(I)");
+}

@@ -9,8 +9,8 @@ namespace pgmend::sim {
 
 namespace {
 
-constexpr std::array<std::string_view, 8> kind_names = {"cut",  "stall",   "slow",  "refuse",
-                                                        "hang", "restart", "crash", "terminate"};
+constexpr std::array<std::string_view, 9> kind_names = {"cut",     "stall", "slow",      "refuse",   "hang",
+                                                        "restart", "crash", "terminate", "read_only"};
 
 std::uint32_t draw(prng& dice, std::int64_t first, std::int64_t last) {
     return static_cast<std::uint32_t>(dice.between(first, last));
@@ -50,6 +50,7 @@ fault draw_fault(prng& dice) {
         case fault_kind::hang:
         case fault_kind::restart:
         case fault_kind::crash:
+        case fault_kind::read_only:
             drawn.for_us = draw(dice, 1'000, 400'000);
             break;
         case fault_kind::terminate:

@@ -21,6 +21,7 @@ enum class fault_kind : std::uint8_t {
     restart,    ///< the server shuts down in order and is back after a while
     crash,      ///< the same without a word
     terminate,  ///< one server session is ended by an administrator
+    read_only,  ///< the server's configuration says for a while that transactions only read
 };
 
 struct fault {

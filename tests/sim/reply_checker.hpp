@@ -59,7 +59,7 @@ private:
     void skip_asynchronous();
     answer mismatch(const message& what, bool faults_began);
     answer wrong(oracle which, const message& what);
-    bool check_parameters();
+    bool check_parameters(bool faults_began);
 
     judge& court_;
     std::string tag_;

@@ -45,6 +45,7 @@ void session_model::begin_implicit() {
     if (block_ != block::none) return;
     block_ = block::implicit;
     before_ = now_;
+    read_only_ = parameter("default_transaction_read_only") == "on";
 }
 
 void session_model::end_implicit() {
@@ -96,6 +97,7 @@ outcome session_model::begin(const statement& what) {
     // Inside an implicit transaction, what came before becomes part of the block.
     if (block_ == block::none) before_ = now_;
     block_ = block::open;
+    if (what.read_only) read_only_ = *what.read_only;
     return done(what.tag);
 }
 
@@ -171,6 +173,7 @@ std::string session_model::parameter(const std::string& canonical) const {
     }
     if (const auto set = now_.settings.find(canonical); set != now_.settings.end()) return set->second;
     if (const auto start = defaults_.find(canonical); start != defaults_.end()) return start->second;
+    if (canonical == "default_transaction_read_only" && database_.read_only()) return "on";
     const auto* known = find_parameter(canonical);
     return known == nullptr ? "" : std::string(known->default_value);
 }
@@ -340,8 +343,9 @@ std::vector<std::string> session_model::traces() const {
     return found;
 }
 
-bool session_model::exists_in_catalog(const std::string& name) const {
-    if (name == "pg_settings") return true;  // nobody but a session changes a parameter here
+bool session_model::exists_in_catalog(const std::string& name, const std::string& of) const {
+    // Nobody but a session changes a parameter here, but for this one.
+    if (name == "pg_settings") return of != "default_transaction_read_only" || now_.settings.contains(of);
     if (name == "pg_class") return !now_.temp_tables.empty();
     if (name == "pg_locks") return database_.holds_locks(id_);
     if (name == "pg_listening_channels") return !now_.channels.empty();
@@ -370,6 +374,8 @@ outcome session_model::parameter_statement(const statement& what) {
         now_.local_settings.clear();
         return done(what.tag);
     }
+    if (what.what == verb::set_transaction && what.read_only && block_ == block::open)
+        read_only_ = *what.read_only;
     if (what.what != verb::show) return done("SET");
     const auto canonical = canonical_parameter(what.name);
     const bool unset_custom = canonical && is_custom(*canonical) && !parameter_is_set(*canonical);
@@ -384,7 +390,21 @@ outcome session_model::parameter_statement(const statement& what) {
     return out;
 }
 
+bool session_model::writes(const statement& what) const {
+    if (what.what == verb::create_temp || what.what == verb::drop_table) return true;
+    const bool changes_rows = what.what == verb::insert || what.what == verb::update ||
+                              what.what == verb::delete_from || what.what == verb::copy_in;
+    return changes_rows && is_table(what.name) && !now_.temp_tables.contains(what.name);
+}
+
 outcome session_model::execute(const statement& what, const std::vector<text_or_null>& arguments) {
+    if (read_only_ && writes(what)) {
+        const std::string word = what.what == verb::create_temp  ? "CREATE TABLE"
+                                 : what.what == verb::drop_table ? "DROP TABLE"
+                                 : what.what == verb::copy_in    ? "COPY FROM"
+                                                                 : what.tag;
+        return failure("25006", "cannot execute " + word + " in a read-only transaction");
+    }
     switch (what.what) {
         case verb::begin:
             return begin(what);
@@ -406,6 +426,8 @@ outcome session_model::execute(const statement& what, const std::vector<text_or_
             return select(what, arguments);
         case verb::survey:
             return survey(what);
+        case verb::source:
+            return source(what);
         case verb::evict:
             return evict(what);
         case verb::insert:

@@ -127,6 +127,7 @@ private:
     outcome set_value(const std::string& name, const std::optional<std::string>& value, bool local);
     outcome select(const statement& what, const std::vector<text_or_null>& arguments);
     outcome survey(const statement& what) const;
+    outcome source(const statement& what) const;
     outcome evict(const statement& what);
     outcome write(const statement& what, const std::vector<text_or_null>& arguments);
     outcome prepared_statement(const statement& what);
@@ -143,7 +144,9 @@ private:
     text_or_null evaluate(const expression& what, scope& with, std::optional<error_fields>& error);
     text_or_null call(const expression& what, scope& with, std::optional<error_fields>& error);
     /// Whether this session has a row in one of the catalogs that show what it keeps.
-    bool exists_in_catalog(const std::string& name) const;
+    bool exists_in_catalog(const std::string& name, const std::string& of) const;
+    /// What PostgreSQL refuses in a transaction that only reads.
+    bool writes(const statement& what) const;
     bool parameter_is_set(const std::string& canonical) const;
     /// Table kv stands in schema public, and beside it audited, whose trigger sets work_mem.
     bool kv_is_visible() const { return parameter("search_path").find("public") != std::string::npos; }
@@ -160,6 +163,7 @@ private:
     session_id id_;
     std::map<std::string, std::string> defaults_;
     block block_ = block::none;
+    bool read_only_ = false;  ///< the transaction
     contents now_;
     contents before_;
     std::vector<savepoint> savepoints_;

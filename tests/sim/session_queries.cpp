@@ -129,7 +129,7 @@ text_or_null session_model::call(const expression& what, scope& with, std::optio
             out += piece;
         return out;
     }
-    if (name == "exists") return exists_in_catalog(text(0)) ? "t" : "f";
+    if (name == "exists") return exists_in_catalog(text(0), text(1)) ? "t" : "f";
     if (name == "length") return std::to_string(text(0).size());
     if (name == "pg_backend_pid") return std::to_string(id_);
     if (name == "pg_is_in_recovery") return "f";
@@ -307,6 +307,23 @@ outcome session_model::survey(const statement& what) const {
         );
         rows.fixed.push_back({"link", "audit", "", "audited"});
     }
+    out.rows = std::move(rows);
+    return out;
+}
+
+outcome session_model::source(const statement& what) const {
+    const std::string name = "default_transaction_read_only";
+    outcome out;
+    out.tag = what.tag;
+    row_source rows;
+    rows.columns = {"source"};
+    rows.is_fixed = true;
+    rows.fixed.push_back(
+        {now_.settings.contains(name) ? "session"
+         : defaults_.contains(name)   ? "client"
+         : database_.read_only()      ? "configuration file"
+                                      : "default"}
+    );
     out.rows = std::move(rows);
     return out;
 }

@@ -23,6 +23,10 @@ public:
     using notification_sink =
         std::function<void(session_id from, const std::string& channel, const std::string& payload)>;
 
+    /// The configuration of the server says that transactions only read, where nobody says otherwise.
+    void set_read_only(bool now) noexcept { read_only_ = now; }
+    bool read_only() const noexcept { return read_only_; }
+
     /// The committed value of a key.
     std::optional<std::string> row(const std::string& key) const;
     const std::map<std::string, std::string>& rows() const noexcept { return rows_; }
@@ -62,6 +66,7 @@ private:
     };
     std::map<std::string, std::string> rows_;
     std::uint64_t commits_ = 0;
+    bool read_only_ = false;
     std::map<std::int64_t, held_lock> locks_;
     std::map<session_id, listener> listeners_;
     std::function<void()> wake_;

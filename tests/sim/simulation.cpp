@@ -22,6 +22,7 @@ private:
     void set_faults();
     void strike(const fault& one);
     void strike_link(const fault& one);
+    void turn_read_only(const fault& one);
     void play();
     void tidy_up();
     void check_rows();
@@ -42,6 +43,7 @@ private:
     client_world shared_;
     std::vector<std::unique_ptr<sim_client>> clients_;
     std::vector<std::unique_ptr<world_timer>> fault_timers_;
+    time_point read_only_until_{};
 };
 
 world::world(const fault_schedule& schedule, const subject_factory& make, bool verbose)
@@ -89,7 +91,18 @@ void world::strike(const fault& one) {
             return server_.restart(false, at(one.end_us()));
         case fault_kind::terminate:
             return server_.terminate_one(one.pick);
+        case fault_kind::read_only:
+            return turn_read_only(one);
     }
+}
+
+void world::turn_read_only(const fault& one) {
+    server_.database().set_read_only(true);
+    read_only_until_ = std::max(read_only_until_, at(one.end_us()));
+    fault_timers_.push_back(std::make_unique<world_timer>(env_, [this] {
+        if (env_.now() >= read_only_until_) server_.database().set_read_only(false);
+    }));
+    fault_timers_.back()->at(at(one.end_us()));
 }
 
 void world::strike_link(const fault& one) {

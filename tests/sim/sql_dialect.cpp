@@ -26,6 +26,7 @@ private:
     std::vector<expression> list(std::string_view close);
     void literal_value(statement& out);
     void transaction_words(statement& out);
+    void access_mode(statement& out);
     void set(statement& out);
     void select(statement& out);
     void create(statement& out);
@@ -118,8 +119,8 @@ expression statement_parser::any() {
     return left;
 }
 
-/// EXISTS (SELECT … FROM a catalog …): the catalog's name says what is asked, the conditions are taken for
-/// granted.
+/// EXISTS (SELECT … FROM a catalog …): the catalog's name says what is asked, with the last constant among
+/// the conditions; these are taken for granted.
 expression statement_parser::exists() {
     expression out{expression::kind::call, "exists", 0, {}};
     cursor_.expect_symbol("(");
@@ -128,15 +129,18 @@ expression statement_parser::exists() {
     std::string name = dotted_name();
     if (name.starts_with("pg_catalog.")) name.erase(0, std::string_view("pg_catalog.").size());
     out.operands.push_back({expression::kind::text, name, 0, {}});
+    std::string of;
     for (int open = 1; open > 0;) {
         if (cursor_.at_end()) {
             cursor_.fail();
             break;
         }
-        const std::string word = cursor_.next().text;
-        if (word == "(") ++open;
-        if (word == ")") --open;
+        const sql_token token = cursor_.next();
+        if (token.what == sql_token::kind::text) of = token.text;
+        if (token.text == "(") ++open;
+        if (token.text == ")") --open;
     }
+    out.operands.push_back({expression::kind::text, of, 0, {}});
     return out;
 }
 
@@ -183,6 +187,17 @@ void statement_parser::transaction_words(statement& out) {
     }
 }
 
+/// The isolation level does not matter to the model.
+void statement_parser::access_mode(statement& out) {
+    while (!cursor_.at_end() && !cursor_.is_symbol(";")) {
+        if (cursor_.accept("read")) {
+            out.read_only = cursor_.is_word("only");
+        } else {
+            cursor_.next();
+        }
+    }
+}
+
 void statement_parser::set(statement& out) {
     out.what = verb::set;
     out.tag = "SET";
@@ -190,7 +205,9 @@ void statement_parser::set(statement& out) {
     const bool session = !out.local && cursor_.accept("session");
     if (cursor_.accept("transaction") || (session && cursor_.accept("characteristics"))) {
         out.what = verb::set_transaction;
-        return cursor_.skip_statement();
+        access_mode(out);
+        if (session) out.read_only.reset();  // of the transactions to come, which the model does not follow
+        return;
     }
     if (cursor_.accept("time")) {
         cursor_.expect("zone");
@@ -307,8 +324,7 @@ bool statement_parser::transaction_control(statement& out) {
             cursor_.expect("transaction");
             out.tag = "START TRANSACTION";
         }
-        // Isolation level and access mode do not matter to the model.
-        cursor_.skip_statement();
+        access_mode(out);
     } else if (cursor_.accept("commit") || cursor_.accept("end")) {
         out.what = verb::commit;
         out.tag = "COMMIT";
@@ -449,6 +465,13 @@ std::vector<statement> parse_sql(std::string_view text) {
         survey.hold = text.find("WITH listed AS") == std::string_view::npos;
         survey.text = text;
         return {std::move(survey)};
+    }
+    if (text.starts_with("SELECT source FROM pg_catalog.pg_settings ")) {
+        statement source;
+        source.what = verb::source;
+        source.tag = "SELECT";
+        source.text = text;
+        return {std::move(source)};
     }
     constexpr std::string_view of_backend = "pg_stat_get_activity(";
     if (const auto at = text.find(of_backend);

@@ -44,7 +44,7 @@ struct statement {
         release,
         rollback_to,
         set,              ///< name, value (nothing: DEFAULT), local
-        set_transaction,  ///< accepted without effect
+        set_transaction,  ///< read_only; the rest is accepted without effect
         reset,            ///< name
         reset_all,
         show,         ///< name
@@ -67,6 +67,7 @@ struct statement {
         fetch,     ///< name, count
         close,     ///< name, empty: ALL
         survey,    ///< pgmend's question about the catalog; hold: its version alone
+        source,    ///< pgmend's question why a server is read-only
         evict,     ///< pgmend's order to end an old backend; name: its pid
         unknown,   ///< not of this dialect: 42601
     };
@@ -78,6 +79,7 @@ struct statement {
     bool hold = false;
     bool on_commit_drop = false;
     bool chain = false;
+    std::optional<bool> read_only;  ///< of a transaction: READ ONLY or READ WRITE
     std::int64_t count = 0;
     std::vector<expression> outputs;
     std::vector<std::string> output_names;
