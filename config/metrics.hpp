@@ -119,6 +119,20 @@ inline constexpr std::array<words, 3> plan_outcome_words{"renewed", "forwarded",
 constexpr const auto& label_words(plan_outcome) { return plan_outcome_words; }
 static_assert(label_word(plan_outcome::result_changed) == "result_changed");
 
+/// A server took no writes (25006) for a client: what was done.
+enum class write_refusal : std::uint8_t {
+    sent_again,    ///< the server takes none now, by its own word: the request waits, and is sent again
+    own_wish,      ///< forwarded: the client's own READ ONLY, or its role's or database's
+    no_primary,    ///< forwarded: a standby alone, where no primary has ever been, or none is wanted
+    unrepeatable,  ///< forwarded: what of the request has been answered cannot be run again
+    timed_out,     ///< forwarded: it has waited for hold.timeout
+    crowded,       ///< forwarded: hold.max_waiters wait already
+};
+inline constexpr std::array<words, 6> write_refusal_words{"sent_again",   "own_wish",  "no_primary",
+                                                          "unrepeatable", "timed_out", "crowded"};
+constexpr const auto& label_words(write_refusal) { return write_refusal_words; }
+static_assert(label_word(write_refusal::crowded) == "crowded");
+
 /// Why a client keeps its server connection beyond a transaction.
 enum class pin_reason : std::uint8_t {
     session_mode,
@@ -379,6 +393,8 @@ struct alignas(64) cells : metric_set {
 
     counter_by<parse_route> prepared_statements_parsed{this, "pgmend_prepared_statements_parsed_total", "where", "Parse messages of the extended protocol, by what became of them."};
     counter_by<plan_outcome> stale_plans{this, "pgmend_stale_plans_total", "outcome", "Prepared statements that a server had lost, or whose result had changed, when a client used them."};
+    counter_by<write_refusal> writes_refused{this, "pgmend_writes_refused_total", "outcome", "Times a server refused a client's write as read-only (25006), by what was done; sent_again counts every attempt."};
+    gauge writes_held{this, "pgmend_writes_held", "Requests that wait until a server takes writes again."};
     gauge_by<pin_reason> pins{this, "pgmend_pins", "reason", "Clients that keep a server connection beyond their transaction."};
     counter_by<pin_reason> pins_made{this, "pgmend_pins_total", "reason", "Times a client began to keep a server connection."};
     counter_by<catalog_result> catalog_surveys{this, "pgmend_catalog_surveys_total", "result", "Times a server was asked what its database's own functions do, by what came of it."};

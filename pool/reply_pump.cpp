@@ -4,6 +4,7 @@
 #include <array>
 #include <vector>
 
+#include "pool/error_instead.hpp"
 #include "protocol/error_response.hpp"
 #include "protocol/frame.hpp"
 #include "protocol/message_writer.hpp"
@@ -278,6 +279,22 @@ private:
         return sink_.stale_plan(reply.statement, flight_.empty());
     }
 
+    /// It takes no writes now: whoever has it may wait until that is over.
+    bool refused_write(const protocol::error_view& error, const frame_header& header) {
+        if (error.sqlstate != protocol::sqlstate::read_only_transaction || error.fatal()) return false;
+        if (body_.size() != header.body) return false;
+        close_run();
+        if (!sink_.refused_write({data_.data() + at_, header.size()})) return false;
+        advance(header, false);
+        const reply_kind kind = server_.owed.front().kind;
+        if (kind != reply_kind::query && kind != reply_kind::function_call && kind != reply_kind::sync) {
+            server_.owed.front().failed = true;
+            skip_group();
+        }
+        server_.owed.front().action = reply_action::swallow;
+        return true;
+    }
+
     bool command_complete(const frame_header& header) {
         protocol::byte_reader reader{body_};
         const std::string_view tag = reader.cstring();
@@ -340,6 +357,7 @@ private:
             skip_group();
             return true;
         }
+        if (action == reply_action::forward && refused_write(error, header)) return true;
         sink_.error(error.sqlstate, error.message, error.fatal(), own);
         // Our words only where the server said what we made it say; 25P02 or FATAL are its own.
         bool substitute = action == reply_action::substitute && error.sqlstate == "26000";
@@ -426,34 +444,7 @@ private:
     }
 
     void substitute_words(const owed_reply& reply) {
-        std::string message;
-        std::string_view routine;
-        std::string_view sqlstate = protocol::sqlstate::invalid_sql_statement_name;
-        switch (reply.error) {
-            case protocol::substitute_error::unknown_statement:
-                message = "prepared statement does not exist";
-                break;
-            case protocol::substitute_error::malformed:
-                sqlstate = protocol::sqlstate::protocol_violation;
-                message = "invalid message format";
-                break;
-            case protocol::substitute_error::too_many_statements:
-                sqlstate = protocol::sqlstate::program_limit_exceeded;
-                message = "too many prepared statements";
-                break;
-            case protocol::substitute_error::changed_result:
-                sqlstate = protocol::sqlstate::feature_not_supported;
-                message = "cached plan must not change result type";
-                routine = "RevalidateCachedQuery";
-                break;
-            case protocol::substitute_error::none:
-            case protocol::substitute_error::duplicate_statement:
-            case protocol::substitute_error::no_unnamed_statement:
-                message = "unnamed prepared statement does not exist";
-                break;
-        }
-        std::vector<std::byte> frame;
-        protocol::message_writer{frame}.error({.sqlstate = sqlstate, .message = message, .routine = routine});
+        const std::vector<std::byte> frame = error_instead(reply.error);
         const auto room = flight_.make(frame.size());
         std::copy(frame.begin(), frame.end(), room.begin());
     }

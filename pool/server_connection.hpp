@@ -66,6 +66,14 @@ public:
         nullptr;  ///< session settings in force beyond its startup values
     const protocol::parameter_set* reported_at_login = nullptr;
     server_statements statements;
+    /// Whether it writes nothing for its session's sake: who says so, where it has said so at login. Asked
+    /// before it is used for the first time.
+    enum class read_only_by : std::uint8_t {
+        nobody,
+        not_asked,
+        server,
+        login
+    } read_only = read_only_by::nobody;
     backend_key key;
     /// Closed instead of pooled: it had temporary objects, whose traces stay visible, or is not to be
     /// trusted.
@@ -94,6 +102,12 @@ public:
     bool used_since_check = false;
     recent_shapes ran;            ///< since then
     std::uint64_t last_user = 0;  ///< the client that had it last; zero: none
+
+    /// Whether the server reports this parameter as on now.
+    bool reports_on(std::string_view name) const noexcept {
+        const std::string* value = reported->find(name);
+        return value != nullptr && *value == "on";
+    }
 
     /// Readiness while nobody holds it: an idle server that speaks or closes.
     void notify(event_mask bits) noexcept override;

@@ -71,6 +71,8 @@ detached server_pool::open(partition_id id) {
         last_failure_.clear();
         server.settings = context_.parameters.empty();
         server.reported_at_login = server.reported;
+        if (server.reports_on("default_transaction_read_only"))
+            server.read_only = server_connection::read_only_by::not_asked;
         server.checked_at = server.logged_in_at = now;
         server.parameters = server.settings;
         partitions_[id].welcome = server.reported;

@@ -299,6 +299,14 @@ void worker_core::update(health::topology_snapshot picture) {
     }
 }
 
+void worker_core::writes_taken() noexcept {
+    if (writes_waiting_ == 0) return;
+    for (client_session* session = sessions_.front(); session != nullptr;
+         session = pool::intrusive_list<client_session>::next(*session)) {
+        session->writes_taken();
+    }
+}
+
 void worker_core::close_pools() {
     closing_ = true;
     asking_.stop();

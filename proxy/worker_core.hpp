@@ -86,6 +86,10 @@ public:
     std::size_t server_connections() const noexcept;
 
     // For sessions.
+    /// Requests that wait for a server that takes writes.
+    std::size_t& writes_waiting() noexcept { return writes_waiting_; }
+    /// One of them has gone through: the others need not wait longer.
+    void writes_taken() noexcept;
     config::environment& env() noexcept { return env_; }
     pool::buffer_pool& buffers() noexcept { return buffers_; }
     pool::gather& flight_to_client() noexcept { return to_client_; }
@@ -170,6 +174,7 @@ private:
     auth_query asking_{*this};
     std::map<std::string, std::unique_ptr<notification_hub>> hubs_;
     worker_admin admin_{*this};
+    std::size_t writes_waiting_ = 0;
     bool draining_ = false;
     bool closing_ = false;
 };

@@ -30,6 +30,7 @@ void backend_cluster::connect_worker(
 
 void backend_cluster::update(health::topology_snapshot picture) {
     const health::topology_snapshot before = std::exchange(picture_, std::move(picture));
+    knew_primary_ = knew_primary_ || picture_->memory.primary.has_value();
     for (std::size_t place = 0; place < picture_->nodes.size() && place < candidates_.size(); ++place) {
         const bool was_up = before && before->nodes[place].condition == node_condition::up;
         if (!was_up && picture_->nodes[place].condition == node_condition::up) breakers_.probed(place);

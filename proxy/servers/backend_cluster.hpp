@@ -57,6 +57,14 @@ public:
     /// What this server says now proves nothing until it has been asked who it is.
     bool is_silent(const pool::endpoint& where) const noexcept;
 
+    /// Whether clients are to be served by a primary.
+    bool wants_primary() const noexcept {
+        using config::session_attributes;
+        return wanted_ == session_attributes::any || wanted_ == session_attributes::read_write ||
+               wanted_ == session_attributes::primary;
+    }
+    /// Whether there is one, or has been while we looked.
+    bool knew_primary() const noexcept { return knew_primary_; }
     /// It refused a write: it may be the primary no more, and is asked at once.
     void refused_write(const pool::endpoint& where) { tell(where, health::traffic_evidence::read_only); }
     /// It answered with an error: those of classes 53, 58 and XX say something of the server.
@@ -89,6 +97,7 @@ private:
     evidence_sink evidence_;
     std::shared_ptr<life_signs> life_;
     server_breakers breakers_;  ///< by place
+    bool knew_primary_ = false;
     healing_ledger* ledger_ = nullptr;
     std::size_t present_ = 0;  ///< the one that worked last
     bool standby_preference_given_up_ = false;

@@ -18,6 +18,7 @@
 #include "proxy/session/recovery_plan.hpp"
 #include "proxy/session/request_relay.hpp"
 #include "proxy/session/session_facts.hpp"
+#include "proxy/session/write_refusal.hpp"
 
 namespace pgmend::proxy {
 
@@ -25,21 +26,23 @@ class worker_core;
 
 /// In this order: whether a session holds its client's request back is asked at every turn.
 enum class session_phase : std::uint8_t {
-    login,         ///< startup, TLS, authentication, welcome
-    idle,          ///< no request, no server unless pinned
-    active,        ///< a request runs
-    waiting,       ///< a request waits for a server; from here on it is held back
-    pausing,       ///< a request waits to be sent again
-    evicting,      ///< the server is asked to end the backend that worked for this client before
-    surveying,     ///< the server is asked what its database's own functions do
-    restoring,     ///< the server is being set up for this client
-    reviewing,     ///< the server is asked what the request left behind
-    replanning,    ///< a prepared statement is closed there, so that it is parsed anew
-    failing,       ///< the server is put into the failed block that the client believes in
-    handing_over,  ///< its channels go to the shared connection; up to here it is held back
-    blind,         ///< replication: bytes are passed on unread
-    closing,       ///< the last words are on their way to the client
-    console,       ///< an administrator's: it has no server, and admin_console speaks for it
+    login,          ///< startup, TLS, authentication, welcome
+    idle,           ///< no request, no server unless pinned
+    active,         ///< a request runs
+    waiting,        ///< a request waits for a server; from here on it is held back
+    pausing,        ///< a request waits to be sent again
+    evicting,       ///< the server is asked to end the backend that worked for this client before
+    sourcing,       ///< the server is asked why it is read-only
+    surveying,      ///< the server is asked what its database's own functions do
+    restoring,      ///< the server is being set up for this client
+    reviewing,      ///< the server is asked what the request left behind
+    replanning,     ///< a prepared statement is closed there, so that it is parsed anew
+    refused_write,  ///< the server takes no writes; it has said so, and not ended the group yet
+    failing,        ///< the server is put into the failed block that the client believes in
+    handing_over,   ///< its channels go to the shared connection; up to here it is held back
+    blind,          ///< replication: bytes are passed on unread
+    closing,        ///< the last words are on their way to the client
+    console,        ///< an administrator's: it has no server, and admin_console speaks for it
 };
 
 class client_session final : public pool::pool_waiter,
@@ -63,6 +66,8 @@ public:
     void terminate() noexcept { gate_.set(key_.pid == 0 ? killed : terminated); }
     /// What is known of the servers has changed.
     void reconsider();
+    /// There is a server again that takes writes.
+    void writes_taken() noexcept;
     /// The limits of the policy have.
     void limits_changed();
 
@@ -88,6 +93,7 @@ public:
     void error(std::string_view sqlstate, std::string_view message, bool fatal, bool own) override;
     bool farewell(std::string_view sqlstate, std::string_view message, bool is_error) override;
     bool stale_plan(const protocol::statement_ref& statement, bool untold) override;
+    bool refused_write(protocol::byte_view error) override;
     void command_complete(std::string_view tag) override;
     void ended_without_tag() override { answered_end_ = protocol::transaction_end::unknown; }
     void ready() override;
@@ -178,6 +184,7 @@ private:
         bool planned_again = false;
         std::unique_ptr<replay_attempt> replay;
         std::unique_ptr<old_backend> ghost;  ///< to be ended before anything is sent again
+        std::unique_ptr<write_wait> writes;  ///< a server has taken none of this request's
     };
 
     pool::detached run();
@@ -284,6 +291,17 @@ private:
     void note_recovery(const recovery_step& step, std::optional<replay_hindrance> hindrance = {});
     std::string shape_of_request();
 
+    // A server takes no writes (session_writes.cpp).
+    bool read_only_source_known();
+    void read_only_source_told();
+    bool refused_is_repeatable();
+    write_refusal judge_write();
+    bool write_refused();
+    void note_refused_write(write_refusal why);
+    bool show_refused_write(write_refusal why);
+    bool send_write_again();
+    std::vector<std::byte> take_refused_request();
+
     // A lost transaction is run again (session_replay.cpp).
     bool replaying() const noexcept { return mishap_ && mishap_->replay; }
     replay_facts replay_facts_now() const;
@@ -297,7 +315,7 @@ private:
     bool replay_progress();
     void replay_read(std::size_t bytes, bool sent);
     static refusal lost_words();
-    static refusal changed_words();
+    refusal changed_words() const;
     bool give_up_replay(config::metrics::replay_outcome outcome, const refusal& why);
     bool evict_old_backend();
     bool old_backend_evicted();

@@ -18,17 +18,19 @@ namespace pgmend::proxy {
 
 /// What was done.
 enum class healing_kind : std::uint8_t {
-    server_lost,   ///< under a client; `outcome` is what was done, `reason` a recovery_reason
-    request_done,  ///< a request that was sent again has been answered; `took` is since the first loss
-    replay,        ///< a transaction was run again; `outcome` is a replay_outcome
-    plan_renewed,  ///< a prepared statement had to be parsed anew; `outcome` is a plan_outcome
-    primary,       ///< another server is the primary, or none is; `reason` is an election_reason
-    server,        ///< a server is down, or up again; `outcome` is a node_condition
-    hold,          ///< requests are held, are no longer, or have all been released
-    breaker,       ///< `outcome` is a breaker_state, `reason` a breaker_reason
+    server_lost,    ///< under a client; `outcome` is what was done, `reason` a recovery_reason
+    request_done,   ///< a request that was sent again has been answered; `took` is since the first loss
+    replay,         ///< a transaction was run again; `outcome` is a replay_outcome
+    plan_renewed,   ///< a prepared statement had to be parsed anew; `outcome` is a plan_outcome
+    write_refused,  ///< a server took no writes (25006); `outcome` is a write_refusal
+    primary,        ///< another server is the primary, or none is; `reason` is an election_reason
+    server,         ///< a server is down, or up again; `outcome` is a node_condition
+    hold,           ///< requests are held, are no longer, or have all been released
+    breaker,        ///< `outcome` is a breaker_state, `reason` a breaker_reason
 };
-inline constexpr std::array<std::string_view, 8> healing_kind_words{
-    "server_lost", "request_done", "replay", "plan_renewed", "primary", "server", "hold", "breaker"};
+inline constexpr std::array<std::string_view, 9> healing_kind_words{
+    "server_lost", "request_done", "replay", "plan_renewed", "write_refused",
+    "primary",     "server",       "hold",   "breaker"};
 constexpr const auto& label_words(healing_kind) { return healing_kind_words; }
 
 struct healing_event {

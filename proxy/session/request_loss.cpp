@@ -101,6 +101,51 @@ bool may_be_unsaid(const pool::gather& answer, const pool::request_record& reque
     return request.whole();
 }
 
+namespace {
+
+/// "read" and "only" with nothing but blanks, comments' signs and the like between them.
+bool says_read_only(std::string_view text) noexcept {
+    const auto is = [&](std::size_t at, std::string_view word) {
+        return text.size() - at >= word.size() &&
+               std::equal(
+                   word.begin(), word.end(), text.begin() + static_cast<std::ptrdiff_t>(at),
+                   [](char a, char b) { return a == (b | 0x20); }
+               );
+    };
+    const auto is_letter = [](char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; };
+    for (std::size_t at = 0; at + 8 <= text.size(); ++at) {
+        if (!is(at, "read")) continue;
+        std::size_t next = at + 4;
+        while (next < text.size() && !is_letter(text[next]))
+            ++next;
+        if (next < text.size() && is(next, "only")) return true;
+    }
+    return false;
+}
+
+}  // namespace
+
+bool request_relay::speaks_of_read_only(protocol::byte_view messages) noexcept {
+    constexpr std::size_t header = protocol::frame_header_size;
+    while (messages.size() > header) {
+        const char type = static_cast<char>(messages[0]);
+        const std::size_t size = protocol::load_u32(messages.data() + 1) + std::size_t{1};
+        if (size > messages.size() || size < header) return true;
+        const auto body = messages.subspan(header, size - header);
+        if ((type == 'Q' || type == 'P') && says_read_only(protocol::as_text(body))) return true;
+        if (type == 'B') {
+            protocol::byte_reader reader{body};
+            reader.cstring();
+            const auto name = reader.cstring();
+            const auto* known = statements_.find(name);
+            const auto& bound = known != nullptr ? known->statement : statements_.unnamed;
+            if ((known != nullptr || name.empty()) && bound && says_read_only(bound->text)) return true;
+        }
+        messages = messages.subspan(size);
+    }
+    return false;
+}
+
 /// What the client believes of its transaction, by what it has sent: answers may be far behind.
 void request_relay::note_blocks(const protocol::statement_traits& traits) noexcept {
     using protocol::transaction_control;

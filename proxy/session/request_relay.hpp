@@ -205,6 +205,9 @@ public:
     /// The server was asked what the request has left in it. Returns whether its statement is the one that
     /// leaks, for the first time.
     bool judge_suspect(pool::server_connection& server, bool left);
+    /// Whether one of these whole messages of the client's, or a prepared statement they name, speaks of READ
+    /// ONLY in whatever way.
+    bool speaks_of_read_only(protocol::byte_view messages) noexcept;
     /// Whether the message in front begins a transaction block and more is here behind it than its Sync.
     bool begins_block(std::span<const std::byte> data) const;
     /// What the request did to the catalog, told once.

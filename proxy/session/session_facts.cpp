@@ -271,6 +271,8 @@ std::string session_facts::review_query(std::string_view login_user) const {
 }
 
 void session_facts::note_reported(std::string_view name) {
+    const bool of_writes = name == "default_transaction_read_only" || name == "in_hot_standby";
+    if (of_writes && touched_.find(name) == touched_.end()) server_turned_ = true;
     // Not every parameter a server reports can be set.
     static constexpr std::array<std::string_view, 5> facts{
         "in_hot_standby", "is_superuser", "server_version", "session_authorization", "integer_datetimes"};

@@ -71,6 +71,8 @@ public:
     sequence_habits* habits = nullptr;  ///< of all clients of the worker; may be null
     shared_channels* shared = nullptr;  ///< null while the shared connection hears nothing for this client
 
+    /// Whether what the client sets is known, by pool.session_state.
+    bool follows_settings() const noexcept { return !keeps_server_ && !forgets_; }
     /// pool.session_state: pin.
     void keep_server() noexcept { keeps_server_ = true; }
     /// pool.session_state: off.
@@ -97,7 +99,9 @@ public:
     /// the transaction alone.
     bool parses_like_others() const noexcept { return !in_doubt() && !local_settings_ && !left_something_; }
     /// The request is over, and with it what held for its transaction.
-    void request_over() noexcept { local_settings_ = false; }
+    void request_over() noexcept { local_settings_ = server_turned_ = false; }
+    /// Whether the server has begun or ceased to take writes during the request, by its own word.
+    bool server_turned() const noexcept { return server_turned_; }
     /// While sessions are not followed: the request has changed its session, which ends with it.
     bool leaves_something() const noexcept { return left_something_; }
     /// The server was given back.
@@ -113,7 +117,7 @@ public:
         pins.clear();
         if (session_mode) pins.add(pin_reason::session_mode);
         reset_ = completed_ = certain_reset::none;
-        review_pins_ = local_settings_ = had_temporary_objects_ = false;
+        review_pins_ = local_settings_ = had_temporary_objects_ = server_turned_ = false;
         touched_.clear();
     }
     /// Whether this text asks for channels that only the shared connection knows of: then the server is told
@@ -184,6 +188,7 @@ private:
     // Bits: an idle client is to be small.
     bool keeps_server_ : 1 = false;
     bool forgets_ : 1 = false;
+    bool server_turned_ : 1 = false;
     bool left_something_ : 1 = false;  ///< while it forgets: the server is cleaned at the end of the request
 };
 

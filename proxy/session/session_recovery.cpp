@@ -68,7 +68,7 @@ loss client_session::loss_facts() {
     facts.may_survive = requests_.may_survive();
     facts.outside_effects = requests_.outside_effects();
     // What a stale plan has kept from running was undone by its error.
-    if (phase_ == session_phase::replanning) {
+    if (phase_ == session_phase::replanning || phase_ == session_phase::refused_write) {
         facts.may_have_written = facts.commit_sent = facts.wrote_outside = facts.block_open = false;
     }
     const health::retry_schedule fresh{worker_.retry_limits(), {}};
@@ -139,8 +139,9 @@ bool client_session::lost_server() {
         close_when_sent();
         return false;
     }
-    const bool ours_alone = phase_ == session_phase::evicting || phase_ == session_phase::surveying ||
-                            phase_ == session_phase::restoring || phase_ == session_phase::failing;
+    const bool ours_alone = phase_ == session_phase::evicting || phase_ == session_phase::sourcing ||
+                            phase_ == session_phase::surveying || phase_ == session_phase::restoring ||
+                            phase_ == session_phase::failing;
     survey_.reset();
     if (answered_end_ != protocol::transaction_end::unknown && !settle_commit()) return false;
     if (ours_alone && taken_for_request_ && facts_.pins.empty() && server_->owed.size() <= 1 &&
@@ -178,7 +179,8 @@ bool client_session::lost_server() {
     }
     auto left = requests_.lose(*server_, *this, request_failed_);
     // Its answer and its end were kept back while the statement was planned anew.
-    if (phase_ == session_phase::replanning && left.ends.empty()) left.ends.push_back(true);
+    const bool kept_back = phase_ == session_phase::replanning || phase_ == session_phase::refused_write;
+    if (kept_back && left.ends.empty()) left.ends.push_back(true);
     return answer_lost(left, step);
 }
 
@@ -236,6 +238,7 @@ bool client_session::start_over(const std::vector<std::byte>& request) {
 
 /// The request is over, and if it was sent again it has gone well.
 void client_session::recovered() {
+    if (mishap_->writes) worker_.writes_taken();
     if (mishap_->again) {
         const auto took = worker_.env().now() - mishap_->again->first_loss();
         worker_.metrics().recovery_seconds.record(took);
@@ -250,7 +253,7 @@ void client_session::recovered() {
             act.server = server_->where.to_string();
             act.shape = shape_of_request();
         }
-        act.attempt = mishap_->again->attempts();
+        act.attempt = mishap_->again->attempts() + (mishap_->writes ? mishap_->writes->attempts : 0);
         act.took = std::chrono::duration_cast<std::chrono::milliseconds>(took);
         log::info(
             "request_healed", {{"client", peer_},

@@ -44,8 +44,9 @@ replay_facts client_session::replay_facts_now() const {
     facts.whole_record = server_->request.whole();
     facts.whole_digest = server_->shown.whole();
     facts.entered_failed = entered_failed_;
-    facts.state_kept = phase_ != session_phase::active || !taken_for_request_ || session_changed_ ||
-                       facts_.pins.has(pin_reason::session_mode);
+    const bool its_own = phase_ == session_phase::active || phase_ == session_phase::refused_write;
+    facts.state_kept =
+        !its_own || !taken_for_request_ || session_changed_ || facts_.pins.has(pin_reason::session_mode);
     facts.commit_sent = requests_.commit_sent();
     facts.wrote_outside = requests_.wrote_outside();
     facts.hazard = requests_.hazard();
@@ -107,6 +108,8 @@ void client_session::replayed() {
 }
 
 void client_session::note_replay(replay_outcome outcome, const std::string& server) {
+    // What waits for a server that takes writes comes here with every attempt.
+    if (mishap_->writes && outcome == replay_outcome::continued) return;
     worker_.metrics().replays.add(outcome);
     healing_event act;
     act.at = worker_.env().now();
@@ -152,6 +155,9 @@ bool client_session::replay(const loss& facts) {
     attempt->failed = request_failed_ || facts.status == transaction_status::failed;
     attempt->inside_message = facts.inside_message;
     attempt->unanswered = requests_.lose(server, *this, request_failed_);
+    // A refusal that was kept back.
+    if (phase_ == session_phase::refused_write && attempt->unanswered.ends.empty())
+        attempt->unanswered.ends.push_back(true);
     attempt->belief = requests_.begin_again();
     const std::vector<std::byte> request = server.request.take();
     attempt->record_bytes = request.size();
@@ -231,10 +237,12 @@ client_session::refusal client_session::lost_words() {
     return why;
 }
 
-client_session::refusal client_session::changed_words() {
+client_session::refusal client_session::changed_words() const {
     refusal why;
     why.sqlstate = sqlstate::serialization_failure;
-    why.message = "the server connection was lost, and the transaction could not be repeated";
+    why.message = mishap_ && mishap_->writes
+                      ? "the server took no writes, and the transaction could not be repeated elsewhere"
+                      : "the server connection was lost, and the transaction could not be repeated";
     why.detail =
         "It was run again, and an answer that was shown before came out otherwise. Nothing of it "
         "took effect.";

@@ -15,6 +15,8 @@ using protocol::transaction_status;
 std::optional<std::string> client_session::reported(std::string_view name, std::string_view value) {
     if (phase_ == session_phase::surveying) return std::nullopt;  // over with our own transaction
     facts_.note_reported(name);
+    // Told when the request is answered, by whichever server it is then.
+    if (phase_ == session_phase::refused_write) return std::nullopt;
     std::string told{facts_.reported(name, value)};
     const protocol::parameter_set* before = facts_.told;
     facts_.told = worker_.parameters().with(before, name, &told);

@@ -81,6 +81,7 @@ bool client_session::prepare_server() {
         return false;
     }
     if (requests_.catalog() != nullptr) taken_in_ = static_cast<std::uint32_t>(requests_.catalog()->epoch());
+    if (!read_only_source_known()) return false;
     prepared_ = true;
     if (server_->settings != facts_.settings) {
         worker_.metrics().restores.add();
@@ -220,6 +221,11 @@ bool client_session::own_query_over() {
     }
     if (phase_ == session_phase::surveying) return survey_over();
     if (phase_ == session_phase::evicting) return old_backend_evicted();
+    if (phase_ == session_phase::refused_write) return write_refused();
+    if (phase_ == session_phase::sourcing) {
+        read_only_source_told();
+        return true;
+    }
     if (ask_again()) return true;
     if (phase_ == session_phase::restoring) {
         if (own_failed_) {
@@ -394,7 +400,7 @@ void client_session::cancel() {
     }
     // What a lost block is set up for fails in a moment by itself.
     const bool set_up = (phase_ == session_phase::surveying && !prepared_) || setting_up_ ||
-                        phase_ == session_phase::evicting;
+                        phase_ == session_phase::evicting || phase_ == session_phase::sourcing;
     const bool before_request = phase_ == session_phase::waiting || phase_ == session_phase::pausing ||
                                 (set_up && requests_.block() == request_relay::lost_block::none);
     if (before_request) {
@@ -403,7 +409,7 @@ void client_session::cancel() {
         refusal_->sqlstate = protocol::sqlstate::query_canceled;
         refusal_->message = "canceling statement due to user request";
         refusal_->keeps_client = true;
-        if (server_ == nullptr) gate_.set(server_refused);
+        if (server_ == nullptr || phase_ == session_phase::pausing) gate_.set(server_refused);
         return;
     }
     const bool busy = phase_ == session_phase::active && server_ != nullptr && !server_->owed.empty();

@@ -20,7 +20,7 @@ import registry
 
 MODULES = ["clients", "node_clients", "differential", "isolation", "rules", "hidden", "session", "vanish", "cancelling",
            "bulk", "crowd", "hostile", "login", "secure", "libpq_ways", "access", "matrix", "operation", "replication",
-           "regressions", "healing", "replay", "breakers", "plans", "pipelines", "statement_names", "applications",
+           "regressions", "healing", "writes", "replay", "breakers", "plans", "pipelines", "statement_names", "applications",
            "drivers", "postgres_tools", "console", "reloading", "limits", "http_api", "policy"]
 # What runs against a pgmend built with a sanitizer: drivers and every kind of traffic, without the tests that
 # measure its memory or its time.

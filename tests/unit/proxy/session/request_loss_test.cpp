@@ -206,6 +206,31 @@ TEST_CASE("request loss: whether a block is open, and what was written outside o
     }
 }
 
+TEST_CASE("request loss: a request that speaks of READ ONLY in whatever way is its client's own") {
+    const auto speaks = [](const std::string& said) {
+        relay_world world;
+        const auto server = world.worker.server();
+        relay_client client{world};
+        client.server = server.get();
+        client.say(
+            parse("begins", "Start Transaction read  only") + parse("writes", "insert into t values ($1)") +
+            sync()
+        );
+        return client.relay.speaks_of_read_only(protocol::as_bytes(said));
+    };
+    CHECK(speaks(query("BEGIN READ ONLY")));
+    CHECK(speaks(query("begin") + query("set transaction isolation level serializable, read\n--\nonly")));
+    CHECK(speaks(query("SET LOCAL transaction_Read_Only = on")));
+    CHECK(speaks(parse("", "begin read only") + bind("", "") + execute() + sync()));
+    CHECK(speaks(query("select 1") + bind("", "begins") + execute() + sync()));
+    CHECK_FALSE(speaks(""));
+    CHECK_FALSE(speaks(query("BEGIN") + query("insert into t values (1)") + sync()));
+    CHECK_FALSE(speaks(bind("", "writes", {"read only"}) + execute() + sync()));
+    CHECK_FALSE(speaks(query("select read, only_one from reads")));
+    CHECK_FALSE(speaks(query("read") + query("only")));
+    CHECK_FALSE(speaks(bind("", "nobody's") + execute() + sync()));
+}
+
 TEST_CASE("request loss: the beginning of an answer is unsaid where nothing in it is final or told once") {
     const auto unsaid = [](const std::string& answer, const std::string& asked, std::size_t limit = 1000) {
         pool::gather flight{};
