@@ -42,7 +42,7 @@ public:
     void undone(owed_reply& reply) override { calls += reply.failed ? 'U' : 'u'; }
 };
 
-std::string error(std::string_view sqlstate, std::string_view severity = "ERROR") {
+std::string said(std::string_view sqlstate, std::string_view severity = "ERROR") {
     return message('E', "S" + z(severity) + "V" + z(severity) + "C" + z(sqlstate) + "M" + z("no") + '\0');
 }
 
@@ -78,7 +78,7 @@ TEST_CASE("reply pump: a server that takes no writes is told to whoever may wait
     const std::vector<reply_kind> simple{reply_kind::query};
     const std::vector<reply_kind> extended{
         reply_kind::parse, reply_kind::bind, reply_kind::execute, reply_kind::sync};
-    const std::string no = error("25006");
+    const std::string no = said("25006");
     // Kept back with the end of its group; what is reported in between is the session's.
     const auto status = parameter_status("default_transaction_read_only", "on");
     const seen waits = meets(no + status + ready('I'), simple, true);
@@ -101,15 +101,15 @@ TEST_CASE("reply pump: a server that takes no writes is told to whoever may wait
 }
 
 TEST_CASE("reply pump: no other error makes anybody wait, and none of our own queries") {
-    CHECK(meets(error("25001") + ready('I'), {reply_kind::query}, true).sink.calls == "e25001 r");
-    CHECK(meets(error("25006", "FATAL"), {reply_kind::query}, true).sink.calls == "e25006 ");
+    CHECK(meets(said("25001") + ready('I'), {reply_kind::query}, true).sink.calls == "e25001 r");
+    CHECK(meets(said("25006", "FATAL"), {reply_kind::query}, true).sink.calls == "e25006 ");
     test_worker worker;
     const auto server = worker.server();
     server->owed.push(reply_kind::query, reply_action::own);
     refused sink;
     sink.waits = true;
     byte_source source;
-    source.bytes = error("25006") + ready('I');
+    source.bytes = said("25006") + ready('I');
     REQUIRE(server->in.fill(source, 0).status == io_status::ok);
     pump_replies(*server, sink, worker.flight, worker.parameters, {1 << 20});
     CHECK(sink.calls == "e25006 r");
