@@ -237,6 +237,7 @@ bool client_session::to_server() {
     if (phase_ == session_phase::idle) {
         phase_ = session_phase::active;
         request_began_ = worker_.env().now();
+        shown_ = false;
         begin_record(*server_);
     }
     if (since == config::time_point{} && !holding()) since = worker_.env().now();
