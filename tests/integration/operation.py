@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -385,6 +386,71 @@ def late_server(t):
     finally:
         gate.close()
         thread.join()
+
+
+@contextlib.contextmanager
+def silent_server():
+    """The port of somebody who lets everybody in and never says a word."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(100)
+        yield listening.getsockname()[1]
+
+
+def connects(subject, result):
+    found = re.search(rf'pgmend_server_connects_total{{result="{result}"}} (\d+)', subject.http("/metrics")[1])
+    return int(found.group(1)) if found else 0
+
+
+IMPATIENT = {"upstream": {"connect_timeout": "300ms"}, "hold": {"timeout": "2s"}, "pool": {"retry_delay_max": "200ms"}}
+
+
+@test("a server that accepts and stays silent is passed over for the next host of the URL", subjects=PGMEND)
+def silent_first(t):
+    with silent_server() as port:
+        subject = t.own("silent-first", settings={**IMPATIENT, "hold": {"timeout": "60s"}}, only_live=True,
+                        url=f"postgres://app:{PASSWORDS['app']}@127.0.0.1:{port},127.0.0.1:{t.postgres.port}/app")
+        same(t.wire(on=subject, timeout=60).rows("SELECT inet_server_port()"), [[str(t.postgres.port)]])
+
+
+@test("a server that accepts and stays silent is given up after connect_timeout, and the error names it", subjects=PGMEND)
+def silent_only(t):
+    with silent_server() as port:
+        subject = t.own("silent-only", settings=IMPATIENT, only_live=True,
+                        url=f"postgres://app:{PASSWORDS['app']}@127.0.0.1:{port}/app")
+        try:
+            answer = t.wire(on=subject, timeout=60).query("SELECT 1")
+            fields = [wire.error_fields(body) for kind, body in answer if kind == "E"][0]
+        except wire.Refused as error:
+            fields = error.fields
+        check(fields["C"][:2] in ("08", "57"), f"{fields}")
+        check(f"127.0.0.1:{port}" in f"{fields['M']} {fields.get('D')}", f"{fields}")
+        check(connects(subject, "timeout") > 0, "no login was given up")
+
+
+@test("the limit of descriptors is raised for as many clients as may come, and the start-up line says so", subjects=PGMEND)
+def descriptors(t):
+    port, http = free_port(), free_port()
+    path = t.directory / "start.log"
+    with open(path, "w") as log:
+        process = t.start("sh", "-c", 'ulimit -Sn 64 && exec "$0"', t.run.options.binary, stdout=log, stderr=log,
+                          env=clean_environment(DATABASE_URL=f"postgres://app:{PASSWORDS['app']}@127.0.0.1:{t.postgres.port}/app",
+                                                PGMEND_LISTEN_PORT=str(port), PGMEND_HTTP_PORT=str(http),
+                                                PGMEND_POOL_SIZE="3", PGMEND_LISTEN_MAX_CLIENTS="500"))
+    place = type("Place", (), {"host": "127.0.0.1", "port": port})
+    poll(lambda: " started " in path.read_text() or check(process.poll() is None, tail(path)), "it starts", 30)
+    clients = [t.wire(on=place) for _ in range(100)]
+    for number, client in enumerate(clients):
+        same(client.rows(f"SELECT {number}"), [[str(number)]])
+    line = next(line for line in path.read_text().splitlines() if " started " in line)
+    version = called(t, "--version")[1].split()[1]
+    for word in (f"version={version}", f"listen=127.0.0.1:{port}", f"http=127.0.0.1:{http}", "pool_size=3", "max_clients=500",
+                 f"servers=127.0.0.1:{t.postgres.port}"):
+        check(f" {word} " in line + " ", f"{word} is not in: {line}")
+    said = int(re.search(r"descriptors=(\d+)", line).group(1))
+    limits = (pathlib.Path("/proc") / str(process.pid) / "limits").read_text()
+    same(re.search(r"Max open files +(\d+)", limits).group(1), str(said), "the limit it says")
+    check(said > 500, line)
 
 
 @test("a server that cannot be reached gives an error within the limits, not a hang", subjects=PGMEND)
