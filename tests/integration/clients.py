@@ -1,6 +1,7 @@
 """Real clients, unchanged: libpq's programs, psycopg 3, psycopg2, asyncpg; node's are in node_clients.py."""
 
 import asyncio
+import concurrent.futures
 import pathlib
 import re
 
@@ -154,6 +155,21 @@ def dump_and_restore(t):
     t.admin("DROP SCHEMA dumped CASCADE")
 
 
+@test("pg_dump beside 64 busy clients of the same 8 servers is the same as direct", slow=True, seconds=120)
+def dump_in_a_crowd(t):
+    with t.postgres.admin("app") as admin:
+        admin.execute("DROP SCHEMA IF EXISTS dumped CASCADE; SET ROLE app; " + DUMPED)
+        admin.execute("RESET ROLE")
+    command = [POSTGRES_BIN / "pg_dump", "--schema=dumped"]
+    direct = t.program(*command, env=dict(t.environment(), PGHOST=t.postgres.host, PGPORT=str(t.postgres.port)))
+    with t.neighbours(64), t.watched() as most:
+        through = t.program(*command)
+    same(*([line for line in dump.splitlines() if "restrict" not in line] for dump in (through, direct)))
+    check("CREATE VIEW" in direct and "p499" in direct, direct[-500:])
+    check(t.direct or 1 < most["app@app"] <= 8, f"{most}")
+    t.admin("DROP SCHEMA dumped CASCADE")
+
+
 # ---- psycopg 3 ------------------------------------------------------------------------------------------
 
 
@@ -192,6 +208,31 @@ def psycopg3_plain(t):
         same(binary.execute("SELECT %s::int8, %s::text, now() IS NOT NULL", (2**40, "é")).fetchone(),
              (2**40, "é", True))
         connection.rollback()
+
+
+@test("psycopg 3: 64 connections share 8 servers, each with its own values, statements and transactions", slow=True,
+      seconds=120)
+def psycopg3_crowd(t):
+    t.admin("SET ROLE app; DROP TABLE IF EXISTS p3_crowd; CREATE TABLE p3_crowd (who int, turn int)")
+    connections = [t.psycopg() for _ in range(64)]
+
+    def one(who):
+        connection = connections[who]
+        connection.execute(f"SET my.own = '{who}'")
+        connection.commit()
+        for turn in range(15):
+            # The sixth of a connection is prepared, under a name that all of them use.
+            same(connection.execute(f"SELECT {who}, %s::int", (turn,)).fetchone(), (who, turn))
+            connection.execute("INSERT INTO p3_crowd VALUES (%s, %s)", (who, turn))
+            connection.rollback() if turn % 3 == 0 else connection.commit()
+        same(connection.execute("SHOW my.own").fetchone(), (str(who),))
+        connection.commit()
+
+    with t.watched() as most, concurrent.futures.ThreadPoolExecutor(64) as pool:
+        for done in [pool.submit(one, who) for who in range(64)]:
+            done.result()
+    same(t.admin("SELECT count(*), count(DISTINCT who) FROM p3_crowd"), [(640, 64)])
+    check(t.direct or 1 < most["app@app"] <= 8, f"{most}")
 
 
 @test("psycopg 3: statements get prepared at the fifth use, and DEALLOCATE forgets them", pool=3)

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 
@@ -514,7 +515,7 @@ class Test:
         startup = json.dumps([plain or {}, given or plain or {}])
         process = self.start(sys.executable, HERE / "neighbours.py", self.host, self.port, user, PASSWORDS[user],
                              database, count, habit, startup, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        check(process.stdout.readline().strip() == "running", "the neighbours could not log in")
+        same(process.stdout.readline().strip(), "running", "what the neighbours say when all have logged in")
         yield process
         output, _ = process.communicate("stop\n", timeout=60)
         check(process.returncode == 0, f"a neighbour was disturbed\n{output[-3000:]}")
@@ -532,6 +533,24 @@ class Test:
                           f"'client backend' AND usename <> 'postgres' AND {NOT_THE_MONITOR}")
         ports = {port for port, _ in rows} if self.direct else self.subject.local_ports()
         return collections.Counter(whose for port, whose in rows if port in ports)
+
+    @contextlib.contextmanager
+    def watched(self):
+        """The most server connections that were seen at once while the block ran, by user and database."""
+        most, over = collections.Counter(), threading.Event()
+
+        def watch():
+            while not over.wait(0.05):
+                for whose, count in self.server_counts().items():
+                    most[whose] = max(most[whose], count)
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        try:
+            yield most
+        finally:
+            over.set()
+            thread.join()
 
     def quiet(self, words, timeout=10):
         """Waits until no server is in a transaction or busy; says which one was."""

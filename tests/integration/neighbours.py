@@ -15,6 +15,11 @@ stop = threading.Event()
 complaints = []
 
 
+def odd(number):
+    """Kilobytes that are no whole number of megabytes, which PostgreSQL would show as such."""
+    return 2 * number + 2001
+
+
 def short(client, number, turn):
     """Transactions that leave nothing behind by the rules of PostgreSQL itself."""
     pick = turn % 5
@@ -22,8 +27,8 @@ def short(client, number, turn):
         wire_rows = client.rows(f"SELECT {number}")
         assert wire_rows == [[str(number)]], wire_rows
     elif pick == 1:
-        answer = client.query(f"BEGIN; SET LOCAL work_mem = '{1000 + number}kB'; SHOW work_mem; COMMIT")
-        assert wire.rows_of(answer) == [[f"{1000 + number}kB"]], answer
+        answer = client.query(f"BEGIN; SET LOCAL work_mem = '{odd(number)}kB'; SHOW work_mem; COMMIT")
+        assert wire.rows_of(answer) == [[f"{odd(number)}kB"]], answer
     elif pick == 2:
         client.query("BEGIN")
         client.query("SELECT no_such_column")
@@ -43,10 +48,10 @@ def short(client, number, turn):
 def lasting(client, number, turn):
     """What should be kept apart by whoever shares the servers: settings and prepared statements."""
     if turn == 0:
-        client.query(f"SET search_path = s{number}; SET work_mem = '{2000 + number}kB'; SET app.who = '{number}'")
+        client.query(f"SET search_path = s{number}; SET work_mem = '{odd(100 + number)}kB'; SET app.who = '{number}'")
         client.ask(wire.parse("s1", f"SELECT 'lasting {number}'") + wire.SYNC)
         return
-    assert client.value("SHOW work_mem") == f"{2000 + number}kB"
+    assert client.value("SHOW work_mem") == f"{odd(100 + number)}kB"
     assert client.value("SELECT current_setting('app.who', true)") == str(number)
     assert client.value("SHOW search_path") == f"s{number}"
     answer = client.ask(wire.bind("", "s1") + wire.execute() + wire.SYNC)

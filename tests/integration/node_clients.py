@@ -29,8 +29,17 @@ def installed():
 
 for library in ("pg", "pg-cursor", "postgres"):
 
-    @test(f"node: {library} is content among neighbours", pool=4, seconds=90)
+    @test(f"node: {library} is content among neighbours", pool=4, seconds=100)
     def node(t, library=library):
         folder = installed()
-        with t.neighbours(5):
-            t.program("node", folder / "checks.js", library, timeout=60)
+        # Half of them give the parameters that pg and postgres do: those share its servers.
+        with t.neighbours(8, given={"client_encoding": "UTF8"}):
+            t.program("node", folder / "checks.js", library, timeout=80)
+
+
+@test("node: pg with a pool of 64 shares 8 servers", slow=True, seconds=120)
+def crowd(t):
+    folder = installed()
+    with t.watched() as most:
+        t.program("node", folder / "checks.js", "a pool of 64", timeout=80)
+    check(t.direct or 1 < most["app@app"] <= 8, f"{most}")

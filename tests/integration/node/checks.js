@@ -63,6 +63,29 @@ checks.pg['a pool of 20 with transactions'] = async () => {
     await pool.end();
 };
 
+checks['a pool of 64'] = {};
+checks['a pool of 64']['every connection has its own values, statements and transactions'] = async () => {
+    const pool = new pg.Pool({ ...settings, max: 64 });
+    await pool.query('DROP TABLE IF EXISTS node_crowd; CREATE TABLE node_crowd (who int, turn int)');
+    // All are out at once: none is lent twice.
+    const all = await Promise.all(numbers(64).map(() => pool.connect()));
+    await Promise.all(all.map(async (connection, who) => {
+        await connection.query(`SET my.own = '${who}'`);
+        for (const turn of numbers(15)) {
+            const named = { name: 'same name', text: `SELECT ${who} AS who, $1::int AS turn`, values: [turn] };
+            assert.deepEqual((await connection.query(named)).rows, [{ who, turn }]);
+            await connection.query('BEGIN');
+            await connection.query('INSERT INTO node_crowd VALUES ($1, $2)', [who, turn]);
+            await connection.query(turn % 3 === 0 ? 'ROLLBACK' : 'COMMIT');
+        }
+        assert.equal(Object.values((await connection.query('SHOW my.own')).rows[0])[0], `${who}`);
+    }));
+    all.forEach((connection) => connection.release());
+    const count = await pool.query('SELECT count(*)::int AS rows, count(DISTINCT who)::int AS clients FROM node_crowd');
+    assert.deepEqual(count.rows, [{ rows: 640, clients: 64 }]);
+    await pool.end();
+};
+
 checks.pg['LISTEN and NOTIFY'] = async () => {
     const [listener, sender] = [await client(), await client()];
     const heard = new Promise((resolve) => listener.on('notification', (note) => resolve(note.payload)));
