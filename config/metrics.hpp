@@ -220,13 +220,14 @@ enum class recovery_reason : std::uint8_t {
     own_wish,           ///< disconnected: its own statement may have ended the server's session
     inside_message,     ///< disconnected: in the middle of a message
     replayable,         ///< run again: every answer that was shown must come out the same
+    commit_asked,       ///< a commit was under way: the server is asked what became of it
 };
-inline constexpr std::array<words, 13> recovery_reason_words{
+inline constexpr std::array<words, 14> recovery_reason_words{
     "not_executed", "read_only",      "nothing_sent",    "retries_exhausted", "already_shown",
     "not_recorded", "block_lost",     "write_in_flight", "commit_in_flight",  "pinned",
-    "own_wish",     "inside_message", "replayable"};
+    "own_wish",     "inside_message", "replayable",      "commit_asked"};
 constexpr const auto& label_words(recovery_reason) { return recovery_reason_words; }
-static_assert(label_word(recovery_reason::replayable) == "replayable");
+static_assert(label_word(recovery_reason::commit_asked) == "commit_asked");
 
 /// What became of a transaction that was run again.
 enum class replay_outcome : std::uint8_t {
@@ -237,6 +238,34 @@ enum class replay_outcome : std::uint8_t {
 inline constexpr std::array<words, 3> replay_outcome_words{"continued", "different", "given_up"};
 constexpr const auto& label_words(replay_outcome) { return replay_outcome_words; }
 static_assert(label_word(replay_outcome::given_up) == "given_up");
+
+/// How it was known what became of a commit whose answer was lost, or why it was not.
+enum class outcome_reason : std::uint8_t {
+    // It was carried out.
+    status_committed,  ///< the server says so, and has not recovered since the number was given
+    survived,          ///< it says so after a recovery that the transaction's own records outlived
+    // It was not.
+    status_aborted,   ///< the server says so
+    not_assigned,     ///< a server that has recovered has not given the number to anybody yet
+    given_again,      ///< it has given it to somebody who still works under it
+    records_lost,     ///< the recovery ended before the transaction's records
+    nothing_written,  ///< it had no number: nothing was there to be committed
+    // It is not known.
+    no_evidence,       ///< the number had not come when the connection broke
+    own_session,       ///< the session has state that was lost with the server
+    other_server,      ///< another server, or another timeline, is the primary now
+    foreign_server,    ///< of another system identifier
+    recovery_between,  ///< it may have recovered since, and the number may be somebody else's
+    still_running,     ///< the old backend has not ended: it may commit yet
+    forgotten,         ///< the server does not know any more
+    not_answered,      ///< no server could be asked in time
+};
+inline constexpr std::array<words, 15> outcome_reason_words{
+    "status_committed", "survived",         "status_aborted", "not_assigned", "given_again",
+    "records_lost",     "nothing_written",  "no_evidence",    "own_session",  "other_server",
+    "foreign_server",   "recovery_between", "still_running",  "forgotten",    "not_answered"};
+constexpr const auto& label_words(outcome_reason) { return outcome_reason_words; }
+static_assert(label_word(outcome_reason::not_answered) == "not_answered");
 
 /// Why what a client was in the middle of could not be run again. The hazards hold from their statement on,
 /// for the rest of the request.
@@ -378,6 +407,8 @@ struct alignas(64) cells : metric_set {
     counter_by<recovery_reason> recoveries{this, "pgmend_recoveries_total", "reason", "Clients whose server was lost while it worked for them, by what could be done."};
     counter_by<replay_outcome> replays{this, "pgmend_replays_total", "outcome", "Transactions that were run again after the loss of their server, by what became of them."};
     counter_by<replay_hindrance> unprotected{this, "pgmend_replays_refused_total", "reason", "Transactions lost with their server that could not be run again, by the first reason."};
+    counter_by<outcome_reason> commit_outcomes{this, "pgmend_commit_outcomes_total", "reason", "Commits whose answer was lost, by how it was known what became of them, or why it was not."};
+    counter evidence_asked{this, "pgmend_commit_evidence_total", "Transactions that wrote, whose number was asked for ahead of their COMMIT."};
     histogram retry_pause_seconds{this, "pgmend_retry_pause_seconds", "Pauses before a request whose server was lost was sent again, the first time excepted."};
     histogram recovery_seconds{this, "pgmend_recovery_seconds", "Time from the loss of a server until the request sent again was answered."};
 

@@ -140,6 +140,12 @@ constexpr auto words(replay_mode) {
     return std::array{word<replay_mode>{replay_mode::off, "off"}, word<replay_mode>{replay_mode::on, "on"}};
 }
 
+/// Whether it is found out what became of a COMMIT whose answer was lost.
+enum class guard_mode { off, on };
+constexpr auto words(guard_mode) {
+    return std::array{word<guard_mode>{guard_mode::off, "off"}, word<guard_mode>{guard_mode::on, "on"}};
+}
+
 /// Who may ask for the end over http.
 enum class quit_from { nobody, loopback };
 constexpr auto words(quit_from) {

@@ -9,6 +9,7 @@
 
 #include "config/admin_settings.hpp"
 #include "config/auth_settings.hpp"
+#include "config/guard_settings.hpp"
 #include "config/health_settings.hpp"
 #include "config/lifecycle_settings.hpp"
 #include "config/limit_settings.hpp"
@@ -378,6 +379,7 @@ struct settings : registry {
     hold_settings hold{owner()};
     retry_settings retry{owner()};
     replay_settings replay{owner()};
+    guard_settings guard{owner()};
     breaker_settings breaker{owner()};
     ledger_settings ledger{owner()};
     limit_settings limits{owner()};

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "pool/channel.hpp"
+#include "pool/commit_evidence.hpp"
 #include "pool/leak_suspects.hpp"
 #include "pool/pool_ledger.hpp"
 #include "pool/request_record.hpp"
@@ -57,7 +58,10 @@ public:
     void begin_request(std::size_t most_bytes) noexcept {
         request.begin(most_bytes);
         shown.begin();
+        if (evidence) evidence->begin_request();
     }
+    /// Of what that client's transactions have become; null while nobody wants to know.
+    std::unique_ptr<commit_evidence> evidence;
 
     // What the server is like now.
     protocol::transaction_status status = protocol::transaction_status::idle;

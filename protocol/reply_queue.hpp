@@ -80,7 +80,8 @@ struct owed_reply {
     /// a client's name, known or not.
     bool named_on_server = false;
     description answer = description::unread;
-    bool failed = false;  ///< the error was this message's own; those behind it were skipped
+    bool of_portal = false;  ///< a Describe
+    bool failed = false;     ///< the error was this message's own; those behind it were skipped
     transaction_end ends = transaction_end::unknown;
     std::uint32_t group = 0;    ///< of messages between two Syncs; given by the queue
     std::uint64_t evicted = 0;  ///< a Close of ours: the statement it was to take from the server
@@ -103,7 +104,7 @@ public:
         reply.kind = kind;
         reply.action = action;
         reply.error = substitute_error::none;
-        reply.named_on_server = reply.failed = false;
+        reply.named_on_server = reply.failed = reply.of_portal = false;
         reply.answer = description::unread;
         reply.ends = transaction_end::unknown;
         reply.group = group_;

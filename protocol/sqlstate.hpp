@@ -5,6 +5,7 @@
 
 namespace pgmend::protocol::sqlstate {
 
+inline constexpr std::string_view warning = "01000";
 inline constexpr std::string_view connection_failure = "08006";
 inline constexpr std::string_view transaction_resolution_unknown = "08007";
 inline constexpr std::string_view protocol_violation = "08P01";

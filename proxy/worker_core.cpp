@@ -85,6 +85,7 @@ worker_core::worker_core(
           {options_.settings->limits.classify_text().bytes, options_.settings->limits.statement_cache(),
            env.random()}
       ),
+      guard_(statements_, env_),
       relay_{
           statements_,
           classifier_,
@@ -96,7 +97,8 @@ worker_core::worker_core(
           options_.settings->limits.client_prepared_statements(),
           habits_,
           suspects_,
-          this},
+          this,
+          options_.settings->guard.commit_outcome() == config::guard_mode::on ? &guard_ : nullptr},
       retries_(options_.settings->retry.budget()),
       ledger_(options_.settings->ledger.events()),
       users_(options_.live.secrets, options_.process_secret),
@@ -142,6 +144,7 @@ void worker_core::reconfigure(std::shared_ptr<const config::settings> settings, 
     replace(live);
     relay_.held_message = now.limits.held_message().bytes;
     relay_.client_statements = now.limits.client_prepared_statements();
+    relay_.guard = now.guard.commit_outcome() == config::guard_mode::on ? &guard_ : nullptr;
     classifier_.set_max_text(now.limits.classify_text().bytes);
     for (auto& [name, catalog] : catalogs_)
         catalog->set_options({now.catalog.refresh(), now.catalog.max_bytes().bytes});

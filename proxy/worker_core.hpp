@@ -25,6 +25,7 @@
 #include "proxy/servers/database_catalog.hpp"
 #include "proxy/servers/server_logins.hpp"
 #include "proxy/session/client_session.hpp"
+#include "proxy/session/commit_guard.hpp"
 #include "proxy/session/healing_ledger.hpp"
 
 namespace pgmend::proxy {
@@ -153,6 +154,7 @@ private:
     std::uint64_t doubts_ = 0;
     sequence_habits habits_;
     pool::leak_suspects suspects_;
+    commit_guard guard_;
     relay_context relay_;
     health::retry_budget retries_;
     healing_ledger ledger_;

@@ -14,6 +14,7 @@
 #include "pool/server_pool.hpp"
 #include "proxy/limits/limit_book.hpp"
 #include "proxy/login/client_login.hpp"
+#include "proxy/session/commit_outcome.hpp"
 #include "proxy/session/notification_hub.hpp"
 #include "proxy/session/recovery_plan.hpp"
 #include "proxy/session/request_relay.hpp"
@@ -32,6 +33,7 @@ enum class session_phase : std::uint8_t {
     waiting,        ///< a request waits for a server; from here on it is held back
     pausing,        ///< a request waits to be sent again
     evicting,       ///< the server is asked to end the backend that worked for this client before
+    resolving,      ///< the server is asked what became of a COMMIT whose answer was lost
     sourcing,       ///< the server is asked why it is read-only
     surveying,      ///< the server is asked what its database's own functions do
     restoring,      ///< the server is being set up for this client
@@ -173,6 +175,18 @@ private:
         }
     };
 
+    /// A COMMIT whose answer was lost, until it is known what became of it (session_outcome.cpp).
+    struct lost_commit {
+        pool::commit_evidence evidence;
+        std::string where;
+        std::vector<std::byte> answer;              ///< what is owed to the client if it was carried out
+        std::vector<name_journal::belief> names;    ///< what its names stand for then
+        std::optional<replay_hindrance> hindrance;  ///< why it is not run again if it was not
+        std::string shape;                          ///< of the request
+        config::time_point since{};
+        outcome_reason why = outcome_reason::not_answered;
+    };
+
     /// What is remembered of the loss of servers until the request is over.
     struct mishap {
         std::unique_ptr<refusal> goodbye;  ///< the server's last words, if they were an error
@@ -185,6 +199,7 @@ private:
         std::unique_ptr<replay_attempt> replay;
         std::unique_ptr<old_backend> ghost;  ///< to be ended before anything is sent again
         std::unique_ptr<write_wait> writes;  ///< a server has taken none of this request's
+        std::unique_ptr<lost_commit> commit;
     };
 
     pool::detached run();
@@ -323,6 +338,20 @@ private:
     /// What of the client's bytes may be read now.
     std::span<std::byte> offered_again() noexcept;
     std::span<std::byte> offered() noexcept { return replaying() ? offered_again() : in_.bytes(); }
+
+    // What became of a COMMIT whose answer was lost (session_outcome.cpp).
+    bool resolving() const noexcept { return mishap_ && mishap_->commit; }
+    bool evidence_row(protocol::byte_view body);
+    bool evidence_failed(std::string_view sqlstate);
+    bool evidence_answered();
+    bool only_evidence_owed() const noexcept;
+    bool ask_outcome(const loss& facts);
+    void outcome_asked();
+    bool outcome_answered();
+    bool tell_committed(bool waits_for_standbys);
+    bool waits_for_old_backend();
+    void note_outcome(outcome_reason why);
+    refusal outcome_words() const;
 
     bool send_made(const std::vector<std::byte>& frames);
 

@@ -27,10 +27,11 @@ enum class healing_kind : std::uint8_t {
     server,         ///< a server is down, or up again; `outcome` is a node_condition
     hold,           ///< requests are held, are no longer, or have all been released
     breaker,        ///< `outcome` is a breaker_state, `reason` a breaker_reason
+    commit,         ///< its answer was lost; `outcome` is a commit_outcome, `reason` an outcome_reason
 };
-inline constexpr std::array<std::string_view, 9> healing_kind_words{
+inline constexpr std::array<std::string_view, 10> healing_kind_words{
     "server_lost", "request_done", "replay", "plan_renewed", "write_refused",
-    "primary",     "server",       "hold",   "breaker"};
+    "primary",     "server",       "hold",   "breaker",      "commit"};
 constexpr const auto& label_words(healing_kind) { return healing_kind_words; }
 
 struct healing_event {

@@ -10,8 +10,9 @@ bool committed_perhaps(const loss& facts) noexcept {
     // An error of the server's own is its word that nothing happened, but for what no error undoes.
     const bool not_done = facts.refused && !facts.may_survive && !facts.committed;
     if (!facts.in_flight || !facts.may_have_written || not_done) return false;
+    const bool nothing = facts.lone_commit && facts.nothing_written;
     const bool may_commit =
-        facts.commit_sent && (facts.status != transaction_status::failed || facts.went_back);
+        facts.commit_sent && !nothing && (facts.status != transaction_status::failed || facts.went_back);
     return facts.wrote_outside || may_commit;
 }
 
@@ -23,6 +24,10 @@ bool asks_for_replay(const loss& facts) noexcept {
 recovery_step plan_recovery(const loss& facts) noexcept {
     if (!facts.hindrance && facts.may_retry && asks_for_replay(facts) && !committed_perhaps(facts))
         return {recovery::replay, recovery_reason::replayable, true};
+    if (facts.lone_commit && facts.outcome_askable && !facts.wrote_outside && facts.may_retry &&
+        committed_perhaps(facts)) {
+        return {recovery::ask_outcome, recovery_reason::commit_asked};
+    }
     if (facts.inside_message) return {recovery::cut, recovery_reason::inside_message};
     const bool in_block = facts.status != transaction_status::idle;
     const bool not_done = facts.refused && !facts.may_survive && !facts.committed;

@@ -29,6 +29,9 @@ struct loss {
     bool went_back = false;      ///< to a savepoint, so that a block known as failed may have been committed
     bool block_open = false;     ///< the client, by what it has sent, is in a block
     bool committed = false;      ///< one has been answered, but not ReadyForQuery behind it
+    bool lone_commit = false;    ///< one is all that is unanswered, and all of the request that commits
+    bool nothing_written = false;  ///< by the server's word: its transaction had no number
+    bool outcome_askable = false;  ///< the transaction's number is known, and nothing but it must be asked
     bool may_survive = false;  ///< holds what a FATAL does not undo: it commits by itself, or acts elsewhere
     bool outside_effects = false;  ///< it may have ended the server's session itself
     std::uint32_t attempts = 0;    ///< times this request was sent again already
@@ -41,14 +44,16 @@ struct loss {
 enum class recovery : std::uint8_t {
     send_again,       ///< the request begins anew on another server
     replay,           ///< the same, and what was shown of it must come out the same again
+    ask_outcome,      ///< a server is asked what became of its COMMIT
     fail_block,       ///< an error now or at the next statement, then a failed block until ROLLBACK
     fail_request,     ///< an error; the session goes on outside a transaction
     outcome_unknown,  ///< the same with 08007
     end_session,      ///< FATAL
     cut,              ///< nothing more can be said
 };
-inline constexpr std::array<std::string_view, 7> recovery_words{
-    "sent_again", "replayed", "block_failed", "request_failed", "outcome_unknown", "session_ended", "cut"};
+inline constexpr std::array<std::string_view, 8> recovery_words{
+    "sent_again",     "replayed",        "outcome_asked", "block_failed",
+    "request_failed", "outcome_unknown", "session_ended", "cut"};
 constexpr const auto& label_words(recovery) { return recovery_words; }
 
 struct recovery_step {

@@ -64,13 +64,19 @@ std::optional<replay_hindrance> what_hinders(const replay_facts& facts) noexcept
     return std::nullopt;
 }
 
-std::vector<name_journal::belief> name_journal::rewind(client_statements& names) {
+std::vector<name_journal::belief> name_journal::now(const client_statements& names) const {
     std::vector<belief> now;
     if (!changes_) return now;
     now.reserve(changes_->before.size());
     for (const auto& [entry, before] : changes_->before) {
         now.emplace_back(entry, entry == nullptr ? names.unnamed : entry->statement);
     }
+    return now;
+}
+
+std::vector<name_journal::belief> name_journal::rewind(client_statements& names) {
+    std::vector<belief> now = this->now(names);
+    if (!changes_) return now;
     for (auto latest = changes_->before.rbegin(); latest != changes_->before.rend(); ++latest) {
         set_name(names, *latest);
     }

@@ -66,6 +66,8 @@ public:
         changes_->before.clear();
         changes_->unnamed = false;
     }
+    /// What every name that has changed stands for.
+    std::vector<belief> now(const client_statements& names) const;
     /// Takes every name back to what it stood for. Returns what they have stood for since.
     std::vector<belief> rewind(client_statements& names);
 

@@ -255,6 +255,7 @@ request_relay::outcome request_relay::message() {
             portal_forgets_ = false;
             forward(reply_kind::sync);
             dematerialize();
+            if (server_->evidence && server_->evidence->due) ask_evidence();
             return outcome::done;
         case frontend_message::flush:
             // A server that is sent a wrong one skips to the next Sync, and owes nothing that would tell.
@@ -274,6 +275,7 @@ request_relay::outcome request_relay::message() {
                 size_ >= header_bytes + 4 ? protocol::load_u32(data_.data() + at_ + header_bytes) : 0;
             if (!is_large_object_function(function)) facts_.pins.add(pin_reason::unknown);
             may_have_written_ = may_survive_ = true;
+            if (server_->evidence) server_->evidence->written(false, false, false);
             note_hazard(replay_hindrance::function_call);
             wrote_outside_ = wrote_outside_ || !block_open_;
             return forward(reply_kind::function_call);
@@ -392,19 +394,13 @@ void request_relay::note(
         may_have_written_ = true;
         wrote_outside_ = wrote_outside_ || !block_open_;
         note_hazard(hazard_of(traits));
+        if (server_->evidence) note_written(traits, text);
     }
     ++statements_sent_;
-    if (traits.control != protocol::transaction_control::none) note_blocks(traits);
-    if (has(traits.control, protocol::transaction_control::commit | protocol::transaction_control::prepare |
-                                protocol::transaction_control::prepared |
-                                protocol::transaction_control::hidden)) {
-        commit_sent_ = true;
-        if (!traits.multiple && has(traits.control, protocol::transaction_control::commit |
-                                                        protocol::transaction_control::prepare)) {
-            ends_ = has(traits.control, protocol::transaction_control::chain)
-                        ? protocol::transaction_end::chained
-                        : protocol::transaction_end::idle;
-        }
+    if (traits.control != protocol::transaction_control::none) {
+        note_blocks(traits);
+        note_commit(traits);
+        if (server_->evidence) note_control(traits);
     }
     if (survives_errors(traits)) may_survive_ = true;
     if (has(traits.effects, session_effect::outside_effects)) outside_effects_ = true;
@@ -455,6 +451,7 @@ request_relay::outcome request_relay::query() {
     // What its names stand for, and whether the transaction has failed, must be known first; and whether the
     // server skips to the client's Sync, before one of ours follows it.
     if ((names_statements || !materialized_.empty()) && !server_->owed.empty()) return wait_for_answers();
+    if (waits_for_evidence(traits)) return wait_for_answers();
     if (facts_.asks_channels(text)) announce_channels();
     if (facts_.take_foreign_sequences(traits, text)) forget_sequences(reply_action::own);
     note(traits, text, shape);
@@ -468,6 +465,7 @@ request_relay::outcome request_relay::query() {
     server_->statements.drop_unnamed();
     pass_through();
     if (body_left_ == 0) dematerialize();
+    if (server_->evidence && server_->evidence->due && body_left_ == 0) ask_evidence();
     if (barrier_ == barrier::after_sync) barrier_ = barrier::now;
     return outcome::done;
 }

@@ -17,6 +17,7 @@
 #include "protocol/statement_classifier.hpp"
 #include "proxy/servers/database_catalog.hpp"
 #include "proxy/session/client_statements.hpp"
+#include "proxy/session/commit_guard.hpp"
 #include "proxy/session/replay_journal.hpp"
 #include "proxy/session/session_facts.hpp"
 
@@ -45,6 +46,7 @@ struct relay_context {
     sequence_habits& habits;
     pool::leak_suspects& suspects;
     login_changes* logins = nullptr;  ///< null: nobody wants to know
+    commit_guard* guard = nullptr;    ///< null: what becomes of a lost COMMIT is not asked
 };
 
 enum class request_result : std::uint8_t {
@@ -130,7 +132,14 @@ public:
     bool take_flush() noexcept { return std::exchange(flush_seen_, false); }
     // What the request may have done so far, by what was sent of it.
     bool may_have_written() const noexcept { return may_have_written_; }
-    bool commit_sent() const noexcept { return commit_sent_; }
+    bool commit_sent() const noexcept { return commits_sent_ != 0; }
+    /// One COMMIT and nothing else that may commit was sent, nothing that commits was answered, and the
+    /// client waits for that COMMIT and for nothing behind it.
+    bool lone_commit(pool::server_connection& server) const noexcept;
+    /// What PostgreSQL would answer to what is owed of it; empty where that is not known.
+    std::vector<std::byte> commit_answer(pool::server_connection& server) const;
+    /// What the client's names for prepared statements stand for, as far as the request has changed them.
+    std::vector<name_journal::belief> names_now() { return names_.now(statements_); }
     /// A write was sent outside a transaction block: it commits by itself.
     bool wrote_outside() const noexcept { return wrote_outside_; }
     /// A failed block was gone back in to a savepoint, so that its COMMIT may be one.
@@ -143,7 +152,8 @@ public:
     bool may_survive() const noexcept { return may_survive_; }
     bool outside_effects() const noexcept { return outside_effects_; }
     void request_over() noexcept {
-        may_have_written_ = commit_sent_ = may_survive_ = outside_effects_ = false;
+        may_have_written_ = may_survive_ = outside_effects_ = false;
+        commits_sent_ = 0;
         wrote_outside_ = went_back_ = block_open_ = false;
         statements_sent_ = 0;
         hazard_ = no_hazard;
@@ -226,6 +236,7 @@ private:
     /// Never the name of a shared statement: those are numbered from one.
     static constexpr std::string_view spare_name = "pgmend_0";
     enum class outcome : std::uint8_t { done, wait_whole, stop };
+    static constexpr std::uint8_t many_commits = 255;
 
     request_step read_messages();
     bool names_statement() const noexcept;
@@ -319,11 +330,23 @@ private:
     barrier barrier_ = barrier::none;
     bool undecided_ = false;  ///< a message waits until an earlier group has told what a name stands for
     bool may_have_written_ = false;
-    bool commit_sent_ = false;
+    std::uint8_t commits_sent_ = 0;  ///< or `many_commits`, also where something else may commit
     bool wrote_outside_ = false;
     bool went_back_ = false;
     bool block_open_ = false;  ///< by what was sent, while something is owed
     void note_blocks(const protocol::statement_traits& traits) noexcept;
+    // request_evidence.cpp
+    void note_commit(const protocol::statement_traits& traits) noexcept;
+    void note_written(const protocol::statement_traits& traits, std::string_view text) noexcept;
+    void note_control(const protocol::statement_traits& traits) noexcept;
+    void prepare_evidence();
+    void ask_evidence();
+    bool controls_wait(const protocol::statement_traits& traits);
+    /// Whether the statement that comes next is not to be sent yet.
+    bool waits_for_evidence(const protocol::statement_traits& traits) {
+        return traits.control != protocol::transaction_control::none && controls_wait(traits);
+    }
+    bool evidence_is_next() const noexcept;
     bool begins_surely() const noexcept;
     protocol::transaction_end ends_ = protocol::transaction_end::unknown;  ///< of the statement noted last
     bool may_survive_ = false;

@@ -185,6 +185,7 @@ request_relay::outcome request_relay::parse() {
     }
     if (parts.name.empty()) {
         const statement_ref statement = context_.statements.intern(parts.text, parts.types, meaning, judge);
+        if (waits_for_evidence(statement->traits)) return wait_for_answers();
         server_->statements.set_unnamed(statement->id, server_->owed.group());
         count_parse(config::metrics::parse_route::forwarded);
         owed_reply& reply = owe(reply_kind::parse);
@@ -202,7 +203,8 @@ request_relay::outcome request_relay::parse() {
         return force_error(substitute_error::too_many_statements);
     const statement_ref statement = context_.statements.intern(parts.text, parts.types, meaning, judge);
     const auto presence = server_->statements.use(statement->id, server_->owed.group());
-    if (presence == pool::statement_presence::uncertain) return wait_for_answers();
+    if (presence == pool::statement_presence::uncertain || waits_for_evidence(statement->traits))
+        return wait_for_answers();
     if (facts_.pins.has(pin_reason::sql_prepare)) probe_name(parts);
     return parse_shared(parts.name, statement);
 }
@@ -358,6 +360,7 @@ request_relay::outcome request_relay::bind() {
     const bool names_others = has(prepared.traits.effects, speaks_of_statements);
     if (names_others && (failure_may_be_over(*server_) || names_undecided(prepared.text)))
         return wait_for_answers();
+    if (waits_for_evidence(prepared.traits)) return wait_for_answers();
     if (facts_.asks_channels(prepared.text)) announce_channels();
     const bool there = !name.empty() && server_->statements.use(prepared.id, server_->owed.group()) ==
                                             pool::statement_presence::present;
@@ -403,10 +406,13 @@ request_relay::outcome request_relay::describe() {
             owed_reply& reply = owe(reply_kind::describe);
             reply.statement = portal_;
             reply.answer = protocol::description::told;
+            reply.of_portal = true;
             pass_through();
             return outcome::done;
         }
-        return forward(reply_kind::describe);
+        owe(reply_kind::describe).of_portal = what == 'P';
+        pass_through();
+        return outcome::done;
     }
     protocol::client_statement* entry = statements_.known(name);
     if (depends_on_answers(name, entry)) return wait_for_answers();
@@ -473,10 +479,13 @@ request_relay::outcome request_relay::execute() {
     if (data_.size() - at_ < std::min(size_, header_bytes + 1)) return outcome::wait_whole;
     const bool unnamed = size_ > header_bytes && data_[at_ + header_bytes] == std::byte{0};
     if (unnamed && portal_) {
+        if (waits_for_evidence(portal_->traits)) return wait_for_answers();
         note(traits_of(portal_), portal_->text, shape_of(portal_));
     } else {
         context_.metrics.queries.add();
         if (portal_forgets_) barrier_ = barrier::after_sync;
+        // It may run on what was asked about before.
+        if (server_->evidence && may_have_written_) server_->evidence->written(true, true, false);
         ends_ = protocol::transaction_end::unknown;
     }
     owe(reply_kind::execute).ends = ends_;

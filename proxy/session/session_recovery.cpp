@@ -57,7 +57,6 @@ loss client_session::loss_facts() {
     facts.shown = shown_;
     facts.recorded = taken_for_request_ && server_->request.whole() &&
                      server_->request.bytes().size() <= worker_.settings().retry.max_bytes().bytes;
-    facts.hindrance = what_hinders(replay_facts_now());
     facts.status = server_->status;
     facts.may_have_written = requests_.may_have_written();
     facts.commit_sent = requests_.commit_sent();
@@ -71,6 +70,18 @@ loss client_session::loss_facts() {
     if (phase_ == session_phase::replanning || phase_ == session_phase::refused_write) {
         facts.may_have_written = facts.commit_sent = facts.wrote_outside = facts.block_open = false;
     }
+    facts.lone_commit = !committed_ && requests_.lone_commit(*server_);
+    const pool::commit_evidence* evidence = server_->evidence.get();
+    facts.nothing_written = evidence != nullptr && evidence->nothing_written() && !requests_.hazard();
+    // What the session is like now was to be asked of the server that is lost.
+    facts.outcome_askable = evidence != nullptr && !evidence->xid.empty() && !facts_.unverified() &&
+                            !facts.pinned && server_->key.pid != 0 && facts.lone_commit &&
+                            (!listening_ || listening_->sent_unlistens.empty()) &&
+                            !requests_.commit_answer(*server_).empty();
+    replay_facts journal = replay_facts_now();
+    const bool in_doubt = !facts.outcome_askable && committed_perhaps(facts);
+    journal.commit_sent = journal.commit_sent && !(facts.lone_commit && !in_doubt);
+    facts.hindrance = what_hinders(journal);
     const health::retry_schedule fresh{worker_.retry_limits(), {}};
     const health::retry_schedule& again = mishap_ && mishap_->again ? *mishap_->again : fresh;
     facts.attempts = again.attempts();
@@ -139,9 +150,9 @@ bool client_session::lost_server() {
         close_when_sent();
         return false;
     }
-    const bool ours_alone = phase_ == session_phase::evicting || phase_ == session_phase::sourcing ||
-                            phase_ == session_phase::surveying || phase_ == session_phase::restoring ||
-                            phase_ == session_phase::failing;
+    const bool ours_alone = phase_ == session_phase::evicting || phase_ == session_phase::resolving ||
+                            phase_ == session_phase::sourcing || phase_ == session_phase::surveying ||
+                            phase_ == session_phase::restoring || phase_ == session_phase::failing;
     survey_.reset();
     if (answered_end_ != protocol::transaction_end::unknown && !settle_commit()) return false;
     if (ours_alone && taken_for_request_ && facts_.pins.empty() && server_->owed.size() <= 1 &&
@@ -166,11 +177,20 @@ bool client_session::lost_server() {
     const recovery_step step = plan_recovery(facts);
     if (!asks_for_replay(facts)) facts.hindrance.reset();
     note_recovery(step, facts.hindrance);
+    const bool unknown =
+        step.why == recovery_reason::commit_in_flight || step.why == recovery_reason::write_in_flight;
+    if (unknown && facts.commit_sent)
+        worker_.metrics().commit_outcomes.add(
+            facts.pinned ? outcome_reason::own_session : outcome_reason::no_evidence
+        );
     if (step.what == recovery::cut) {
         forget_server();
         return false;
     }
     if (step.what == recovery::end_session) return end_lost_session(step);
+    if (step.what == recovery::replay && facts.lone_commit && facts.nothing_written)
+        worker_.metrics().commit_outcomes.add(outcome_reason::nothing_written);
+    if (step.what == recovery::ask_outcome) return ask_outcome(facts);
     if (step.what == recovery::replay) return replay(facts);
     if (step.what == recovery::send_again) return send_again(*server_);
     if (step.block_left) {
@@ -219,7 +239,7 @@ bool client_session::start_over(const std::vector<std::byte>& request) {
     auto& again = mishap_->again;
     if (!again) again.emplace(worker_.retry_limits(), worker_.env().now());
     const auto pause = again->next(again->attempts() == 0 ? 0 : worker_.env().random());
-    facts_.rewound();
+    if (!resolving()) facts_.rewound();
     last_words();
     request_failed_ = false;
     forget_answers();
@@ -325,7 +345,9 @@ bool client_session::tell_lost(const request_relay::unanswered& left, bool in_bl
                  .message = "current transaction is aborted, commands ignored until end of transaction block"}
             );
         } else {
-            writer.error({.sqlstate = why.sqlstate, .message = why.message, .detail = why.detail});
+            writer.error(
+                {.sqlstate = why.sqlstate, .message = why.message, .detail = why.detail, .hint = why.hint}
+            );
         }
         told = true;
     };

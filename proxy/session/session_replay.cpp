@@ -146,12 +146,13 @@ bool client_session::replay(const loss& facts) {
     pool::server_connection& server = *server_;
     if (!mishap_) mishap_ = std::make_unique<mishap>();
     remember_ghost(server);
-    if (server.shown.counted() == 0) return send_again(server);
+    if (server.shown.counted() == 0 && !resolving()) return send_again(server);
     auto attempt = std::make_unique<replay_attempt>();
     attempt->shown_bytes = server.shown.counted();
     attempt->shown = server.shown.value();
     attempt->told = facts_.told;
-    attempt->in_block = facts.status != transaction_status::idle || facts.block_open;
+    // A COMMIT that fails ends its block.
+    attempt->in_block = facts.block_open || (facts.status != transaction_status::idle && !facts.lone_commit);
     attempt->failed = request_failed_ || facts.status == transaction_status::failed;
     attempt->inside_message = facts.inside_message;
     attempt->unanswered = requests_.lose(server, *this, request_failed_);
@@ -170,7 +171,8 @@ bool client_session::replay(const loss& facts) {
 /// The server is lost before everything was proven. Nothing has been shown since, so it begins once more.
 bool client_session::lost_in_replay() {
     const auto& again = *mishap_->again;
-    bool may = server_->request.whole() && again.may_retry(worker_.env().now());
+    bool may = server_->request.whole() && again.may_retry(worker_.env().now()) &&
+               mishap_->replay->request_bytes != 0;
     if (may) {
         worker_.retries().scale(worker_.sessions());
         may = worker_.retries().take();
@@ -179,7 +181,7 @@ bool client_session::lost_in_replay() {
     if (!may) step = {recovery::fail_block, recovery_reason::retries_exhausted, true};
     note_recovery(step);
     if (!may) return give_up_replay(replay_outcome::given_up, lost_words());
-    remember_ghost(*server_);
+    if (!resolving()) remember_ghost(*server_);  // this one has done nothing of it
     requests_.lose(*server_, *this, false);
     requests_.begin_again();
     mishap_->replay->unread = mishap_->replay->request_bytes;
@@ -251,8 +253,14 @@ client_session::refusal client_session::changed_words() const {
 
 /// The client is told that its transaction is gone, as if nothing had been tried. False when the session is
 /// over.
-bool client_session::give_up_replay(replay_outcome outcome, const refusal& why) {
-    note_replay(outcome, server_ != nullptr ? server_->where.to_string() : std::string{});
+bool client_session::give_up_replay(replay_outcome outcome, const refusal& reason) {
+    const bool unknown = resolving();
+    const refusal why = unknown ? outcome_words() : reason;
+    if (unknown) {
+        note_outcome(mishap_->commit->why);
+    } else {
+        note_replay(outcome, server_ != nullptr ? server_->where.to_string() : std::string{});
+    }
     const std::unique_ptr<replay_attempt> attempt = std::move(mishap_->replay);
     in_.keep();
     pool_->withdraw(*this);
@@ -299,8 +307,10 @@ bool client_session::evict_old_backend() {
     const bool waits = version != nullptr && std::atoi(version->c_str()) >= 14;  // it can wait for the end
     std::string query{protocol::unlimited};
     // One that waits for a standby would commit by that; of one that we may not look at nothing is known.
+    query += "SELECT CASE WHEN backend_start IS NULL OR wait_event='SyncRep' THEN ";
+    query += resolving() ? "pg_catalog.pg_sleep(0.1) IS NULL" : "false";
     query +=
-        "SELECT CASE WHEN backend_start IS NULL OR wait_event='SyncRep' THEN false ELSE "
+        " ELSE "
         "pg_catalog.pg_terminate_backend(pid";
     query += waits ? ",1000" : "";
     query +=
@@ -317,13 +327,14 @@ bool client_session::evict_old_backend() {
 bool client_session::old_backend_evicted() {
     const bool there = row_ && !row_->empty() && row_->front() != "t";
     row_.reset();
-    if (there && !own_failed_ && ++own_repeats_ < most_evictions) {
+    if (there && !own_failed_ && (waits_for_old_backend() || ++own_repeats_ < most_evictions)) {
         evict_old_backend();
         return true;
     }
     own_repeats_ = 0;
     mishap_->ghost.reset();
     phase_ = session_phase::active;
+    if (there && resolving()) mishap_->commit->why = outcome_reason::still_running;
     if ((there || own_failed_) && replaying()) return give_up_replay(replay_outcome::given_up, lost_words());
     prepare_server();
     return true;

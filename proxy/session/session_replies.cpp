@@ -25,6 +25,7 @@ std::optional<std::string> client_session::reported(std::string_view name, std::
 }
 
 void client_session::own_row(protocol::byte_view body) {
+    if (phase_ == session_phase::active && evidence_row(body)) return;
     protocol::byte_reader reader{body};
     if (survey_) {
         std::array<std::string_view, 4> columns;
@@ -58,6 +59,7 @@ void client_session::own_row(protocol::byte_view body) {
 
 void client_session::error(std::string_view sqlstate, std::string_view message, bool fatal, bool own) {
     if (own) {
+        if (phase_ == session_phase::active && evidence_failed(sqlstate)) return;
         own_failed_ = true;
         own_ran_out_of_time_ = sqlstate == protocol::sqlstate::query_canceled;
         if (phase_ == session_phase::failing) return;
@@ -101,6 +103,7 @@ void client_session::ready() {
         own_over_ = true;
         return;
     }
+    if (server_->evidence && server_->evidence->asked && evidence_answered()) return;
     if (listening_ && server_->status == transaction_status::idle) settle_unlistens();
     request_failed_ = false;
     forget_answers();

@@ -74,6 +74,10 @@ void client_session::begin_record(pool::server_connection& server) {
 /// settings hold before they run. False while something is asked.
 bool client_session::prepare_server() {
     if (mishap_ && mishap_->ghost && !evict_old_backend()) return false;
+    if (resolving()) {
+        outcome_asked();
+        return false;
+    }
     // An old catalog is looked at here too: this client waits for its answer, so it will not leave meanwhile.
     if (requests_.catalog() != nullptr &&
         (requests_.catalog()->stale() || requests_.catalog()->due(worker_.env().now()))) {
@@ -221,6 +225,7 @@ bool client_session::own_query_over() {
     }
     if (phase_ == session_phase::surveying) return survey_over();
     if (phase_ == session_phase::evicting) return old_backend_evicted();
+    if (phase_ == session_phase::resolving) return outcome_answered();
     if (phase_ == session_phase::refused_write) return write_refused();
     if (phase_ == session_phase::sourcing) {
         read_only_source_told();
@@ -321,10 +326,15 @@ void client_session::refused(const pool::pool_refusal& why) {
 bool client_session::request_refused() {
     const auto why = std::move(refusal_);
     const bool waits = phase_ == session_phase::waiting || phase_ == session_phase::pausing;
+    if (why && waits && !why->keeps_client && resolving()) {
+        const refusal unknown = outcome_words();
+        note_outcome(outcome_reason::not_answered);
+        return fail(unknown.sqlstate, unknown.message, unknown.detail);
+    }
     if (why && waits && why->keeps_client && replaying())
         return give_up_replay(metrics::replay_outcome::given_up, *why);
     if (!why || !waits) {
-        mishap_.reset();
+        if (!resolving()) mishap_.reset();
         return true;
     }
     if (!why->keeps_client) {
@@ -368,7 +378,7 @@ bool client_session::refuse_cancelled() {
 bool client_session::terminated_by_order() {
     // What runs is not wanted any more, and its cleaning would wait for it. A commit that waits for its
     // standby may be done by that.
-    const bool unknown = server_ != nullptr && committed_perhaps(loss_facts());
+    const bool unknown = resolving() || (server_ != nullptr && committed_perhaps(loss_facts()));
     if (server_ != nullptr && !server_->owed.empty()) pool_->cancel(*server_);
     if (unknown) {
         return fail(
@@ -385,7 +395,9 @@ void client_session::cancel() {
         gate_.set(console_cancelled);
         return;
     }
-    if (replaying() && mishap_->replay->asks_nothing(in_.size())) {
+    // What is asked of a lost COMMIT is ours to ask, and so is the number of a transaction.
+    const bool nothing_asked = replaying() && mishap_->replay->asks_nothing(in_.size());
+    if (nothing_asked || resolving() || only_evidence_owed()) {
         worker_.metrics().cancels.add(metrics::cancel_result::idle);
         return;  // the client waits for no answer: what is run again is ours to finish
     }

@@ -1,0 +1,105 @@
+#pragma once
+// What a server has said of the transaction that a client has open there, so that its outcome can be found
+// out when the answer to its COMMIT is lost (HEALING section 7), and what is known of the server's present
+// life. It belongs to the connection; null there until a block is opened while guard.commit_outcome is on.
+// Pure; one worker thread.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "config/environment.hpp"
+#include "protocol/statement_traits.hpp"
+
+namespace pgmend::pool {
+
+/// By what a server shows that it is the same one, and has not recovered from a crash: every recovery ends
+/// with a checkpoint, and every start of the whole server has its own time.
+struct server_life {
+    std::string system;      ///< its identifier
+    std::string start;       ///< of the postmaster, in microseconds
+    std::string timeline;    ///< that it writes to, in hexadecimal digits
+    std::string checkpoint;  ///< where the last one is recorded
+    std::string redo;        ///< where recovery would begin from it
+};
+
+class commit_evidence {
+public:
+    // Of the connection.
+    server_life life;
+    config::time_point life_read{};  ///< or that it could not be had
+    bool life_known = false;
+
+    // The group of messages of ours that is under way, at most one.
+    bool asked = false;
+    bool asked_life = false;  ///< it asks for `life`
+    std::uint32_t group = 0;  ///< its number in the queue of replies
+
+    // Of the block.
+    bool due = false;  ///< something was sent that may have written, and nobody was asked since
+    std::string xid;   ///< of the transaction; empty: none is known
+    std::string lsn;   ///< a place in the WAL behind its first record
+    config::time_point at{};
+    /// It had no number when everything that may have written was answered.
+    bool none_yet = false;
+
+    /// A group of ours is sent, as number `number` of the queue.
+    void ask(std::uint32_t number, bool for_life) noexcept {
+        asked = true;
+        asked_life = for_life;
+        group = number;
+        asked_in_ = block_;
+        none_yet = false;
+        if (!for_life) due = false;
+    }
+    /// Whether what the group asked for is about the block that is open now.
+    bool still_meant() const noexcept { return asked_in_ == block_; }
+
+    /// A request begins; nothing is under way.
+    void begin_request() noexcept {
+        if (asked && asked_life) life_read = {};
+        asked = false;
+        new_block();
+    }
+    /// A statement that begins or ends transactions was sent.
+    void new_block() noexcept {
+        ++block_;
+        due = waits_ = other_ = sealed_ = none_yet = false;
+        xid.clear();
+    }
+    /// What was answered was not about an open transaction.
+    void answer_is_void() noexcept {
+        xid.clear();
+        none_yet = false;
+        due = true;
+    }
+    /// A COMMIT was sent: what is sent from here on belongs to another transaction.
+    void seal() noexcept { sealed_ = true; }
+    bool sealed() const noexcept { return sealed_; }
+    /// A statement was sent that may write. `certain_number`: where it has written anything, the transaction
+    /// has a number. `later`: the server must not be asked right behind it, as it may read copy data then, or
+    /// has no snapshot yet. `settled`: everything before it was answered.
+    void written(bool certain_number, bool later, bool settled) noexcept {
+        if (settled) waits_ = false;
+        waits_ = waits_ || later;
+        other_ = other_ || !certain_number;
+        none_yet = false;
+        due = true;
+    }
+    /// Whether the server may be asked now, behind what was sent.
+    bool may_ask(bool settled) noexcept {
+        if (settled) waits_ = false;
+        return due && !asked && life_known && xid.empty() && !waits_ && !sealed_;
+    }
+    /// A transaction without a number has nothing to commit.
+    bool nothing_written() const noexcept { return none_yet && !due && !other_ && xid.empty(); }
+
+private:
+    std::uint32_t block_ = 0;
+    std::uint32_t asked_in_ = 0;
+    bool waits_ = false;
+    bool other_ = false;
+    bool sealed_ = false;
+};
+
+}  // namespace pgmend::pool

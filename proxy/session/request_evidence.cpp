@@ -1,0 +1,260 @@
+// The part of request_relay that has the evidence before the commit begins (HEALING section 7): behind the
+// first statement of a block that may have written, the server is asked for the transaction's number in the
+// same flight, and COMMIT waits for it.
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdlib>
+
+#include "protocol/frame.hpp"
+#include "protocol/message_writer.hpp"
+#include "proxy/session/commit_outcome.hpp"
+#include "proxy/session/request_relay.hpp"
+
+namespace pgmend::proxy {
+
+using protocol::has;
+using protocol::reply_action;
+using protocol::reply_kind;
+using protocol::session_effect;
+using protocol::statement_kind;
+using protocol::transaction_control;
+
+namespace {
+
+/// How old what is known of a server's life may be: each checkpoint in between costs certainty.
+constexpr config::duration life_lasts = std::chrono::seconds{30};
+/// Never the name of a client's portal that is open at the same time.
+constexpr std::string_view portal_name = "pgmend_0";
+
+protocol::byte_view piece(std::string_view text) noexcept { return protocol::as_bytes(text); }
+
+bool speaks_of_notify(std::string_view text) noexcept {
+    constexpr std::string_view word = "notify";
+    const auto same = [](char a, char wanted) { return static_cast<char>(a | 0x20) == wanted; };
+    return std::search(text.begin(), text.end(), word.begin(), word.end(), same) != text.end();
+}
+
+/// Whether whatever it writes gives its transaction a number at once.
+bool numbers_its_writes(const protocol::statement_traits& traits, std::string_view text) noexcept {
+    const bool rows = traits.kind == statement_kind::insert || traits.kind == statement_kind::update ||
+                      traits.kind == statement_kind::delete_ || traits.kind == statement_kind::merge ||
+                      (traits.kind == statement_kind::select && traits.locks_rows);
+    return rows && !traits.multiple && !speaks_of_notify(text);
+}
+
+/// Whether the server may be asked right behind it: it has taken a snapshot, so that the question does not
+/// take one for the transaction, and the server does not read copy data next.
+bool leaves_room(const protocol::statement_traits& traits) noexcept {
+    if (traits.multiple || has(traits.effects, session_effect::copy | session_effect::unknown)) return false;
+    switch (traits.kind) {
+        case statement_kind::insert:
+        case statement_kind::update:
+        case statement_kind::delete_:
+        case statement_kind::merge:
+        case statement_kind::select:
+        case statement_kind::values:
+        case statement_kind::execute:
+        case statement_kind::declare_cursor:
+        case statement_kind::ddl:
+            return true;
+        default:
+            return false;
+    }
+}
+
+}  // namespace
+
+commit_guard::commit_guard(protocol::statement_store& statements, config::environment& environment)
+    : env(environment) {
+    constexpr std::array<std::byte, 2> no_types{};
+    const protocol::parse_conditions nobody_else{0, ~std::uint64_t{0}};
+    ask = statements.intern(evidence_query(), no_types, nobody_else, [](std::string_view) {
+        return protocol::statement_traits{};
+    });
+    constexpr std::string_view end{"\0", 1};
+    constexpr std::string_view nothing{"\0\0\0\0\0\0", 6};  // no formats, no parameters, text
+    constexpr std::string_view all_rows{"\0\0\0\0", 4};
+    protocol::message_writer writer{run};
+    writer.frame('B', {piece(portal_name), piece(end), piece(ask->server_name), piece(end), piece(nothing)});
+    writer.frame('E', {piece(portal_name), piece(end), piece(all_rows)});
+    writer.frame('C', {piece("P"), piece(portal_name), piece(end)});
+    writer.sync();
+}
+
+void request_relay::note_commit(const protocol::statement_traits& traits) noexcept {
+    const bool commits = has(traits.control, transaction_control::commit);
+    if (!commits && !has(
+                        traits.control, transaction_control::prepare | transaction_control::prepared |
+                                            transaction_control::hidden
+                    )) {
+        return;
+    }
+    const bool plain = traits.kind == statement_kind::commit && !traits.multiple &&
+                       traits.control == transaction_control::commit;
+    commits_sent_ = plain && commits_sent_ == 0 ? std::uint8_t{1} : many_commits;
+    const bool ends = commits || has(traits.control, transaction_control::prepare);
+    if (traits.multiple || !ends) return;
+    ends_ = has(traits.control, transaction_control::chain) ? protocol::transaction_end::chained
+                                                            : protocol::transaction_end::idle;
+}
+
+void request_relay::note_written(const protocol::statement_traits& traits, std::string_view text) noexcept {
+    pool::commit_evidence& evidence = *server_->evidence;
+    const bool settled = server_->owed.empty() && !server_->owed.group_open();
+    // What is only looked at while there is no number: one scan of the text for most transactions.
+    const bool certain = !evidence.xid.empty() || numbers_its_writes(traits, text);
+    evidence.written(certain, !leaves_room(traits), settled);
+}
+
+void request_relay::note_control(const protocol::statement_traits& traits) noexcept {
+    pool::commit_evidence& evidence = *server_->evidence;
+    if (commits_sent_ == 1 && traits.kind == statement_kind::commit) {
+        evidence.seal();
+        return;
+    }
+    // Of savepoints there is nothing to be known: the transaction keeps its number.
+    if (traits.control == transaction_control::savepoint) return;
+    evidence.new_block();
+    // What stands beside it in the same text may have written.
+    if (traits.multiple || has(traits.control, transaction_control::hidden))
+        evidence.written(false, true, false);
+}
+
+/// Ahead of a block, where no error of it is anybody's: what is known of the server's life, and whether the
+/// number of a transaction can be had there.
+void request_relay::prepare_evidence() {
+    commit_guard& guard = *context_.guard;
+    const bool between = server_->status == protocol::transaction_status::idle && server_->owed.empty() &&
+                         !server_->owed.group_open();
+    if (guard.refused || !between || !facts_.pins.empty()) return;
+    const auto now = guard.env.now();
+    if (server_->evidence && now - server_->evidence->life_read < life_lasts) return;
+    if (!server_->evidence) server_->evidence = std::make_unique<pool::commit_evidence>();
+    server_->evidence->life_read = now;
+    const std::string* version = server_->reported->find("server_version");
+    if (version == nullptr || std::atoi(version->c_str()) < 13) return;  // it has no pg_xact_status
+    server_->evidence->life_known = false;
+    server_->evidence->ask(server_->owed.group(), true);
+    std::vector<std::byte> frames;
+    protocol::message_writer{frames}.query(life_query());
+    owe(reply_kind::query, reply_action::own);
+    server_->statements.drop_unnamed();
+    inject(frames);
+}
+
+/// The server is asked for the number of the open transaction, in a group of its own behind what was sent.
+void request_relay::ask_evidence() {
+    pool::commit_evidence& evidence = *server_->evidence;
+    const bool settled = server_->owed.empty();
+    const bool in_block = settled ? server_->status == protocol::transaction_status::in_block : block_open_;
+    if (!in_block || context_.guard == nullptr || context_.guard->refused || !facts_.pins.empty() ||
+        server_->owed.copying_in() || server_->owed.group_open() ||
+        server_->status == protocol::transaction_status::failed || !evidence.may_ask(settled)) {
+        return;
+    }
+    // What such a server refuses may be sent to another one, as long as nothing is asked behind it.
+    if (server_->reports_on("default_transaction_read_only")) return;
+    const protocol::statement_ref& statement = context_.guard->ask;
+    const std::uint32_t group = server_->owed.group();
+    const auto presence = server_->statements.use(statement->id, group);
+    if (presence != pool::statement_presence::present && presence != pool::statement_presence::absent) return;
+    context_.metrics.evidence_asked.add();
+    evidence.ask(group, false);
+    if (presence == pool::statement_presence::absent) {
+        evict();
+        server_->statements.insert(statement->id, group);
+        std::vector<std::byte> frame;
+        protocol::message_writer{frame}.parse(
+            statement->server_name, statement->text, protocol::as_bytes(statement->types)
+        );
+        inject(frame);
+        protocol::owed_reply& parsed = owe(reply_kind::parse, reply_action::own);
+        parsed.named_on_server = true;
+        parsed.statement = statement;
+    }
+    inject(context_.guard->run);
+    for (const auto kind : {reply_kind::bind, reply_kind::execute, reply_kind::close, reply_kind::sync}) {
+        owe(kind, reply_action::own);
+    }
+}
+
+/// Whether nothing of the client's is owed in front of what the server was asked.
+bool request_relay::evidence_is_next() const noexcept {
+    return !server_->owed.empty() && server_->owed.front().group == server_->evidence->group;
+}
+
+/// A COMMIT waits for the evidence, unless its client has sent it without waiting for what stands before it.
+bool request_relay::controls_wait(const protocol::statement_traits& traits) {
+    if (context_.guard == nullptr) return false;
+    if (has(traits.control, transaction_control::begin)) prepare_evidence();
+    if (!has(traits.control, transaction_control::commit) || !server_->evidence || commits_sent_ != 0)
+        return false;
+    pool::commit_evidence& evidence = *server_->evidence;
+    if (!evidence.asked && evidence.due && server_->owed.empty()) ask_evidence();
+    return evidence.asked && !evidence.asked_life && evidence.still_meant() && evidence_is_next();
+}
+
+bool request_relay::lone_commit(pool::server_connection& server) const noexcept {
+    if (commits_sent_ != 1 || mid_message() || server.body_left != 0 || server.owed.empty()) return false;
+    const std::size_t last = server.owed.size() - 1;
+    std::size_t commits = 0;
+    for (std::size_t i = 0; i <= last; ++i) {
+        const protocol::owed_reply& reply = server.owed.at(i);
+        if (reply.ends == protocol::transaction_end::idle) ++commits;
+        const bool ends_group = reply.kind == reply_kind::sync || reply.kind == reply_kind::query;
+        if (ends_group != (i == last) || reply.action == reply_action::own ||
+            reply.action == reply_action::substitute || reply.kind == reply_kind::function_call ||
+            reply.kind == reply_kind::copy_end) {
+            return false;
+        }
+    }
+    return commits == 1;
+}
+
+std::vector<std::byte> request_relay::commit_answer(pool::server_connection& server) const {
+    std::vector<std::byte> frames;
+    protocol::message_writer writer{frames};
+    const auto complete = [&writer] {
+        writer.frame('C', {piece("COMMIT"), piece(std::string_view{"\0", 1})});
+    };
+    for (std::size_t i = 0; i < server.owed.size(); ++i) {
+        const protocol::owed_reply& reply = server.owed.at(i);
+        if (reply.action == reply_action::swallow) continue;
+        switch (reply.kind) {
+            case reply_kind::parse:
+                writer.frame('1', {});
+                break;
+            case reply_kind::bind:
+                writer.frame('2', {});
+                break;
+            case reply_kind::close:
+                writer.frame('3', {});
+                break;
+            case reply_kind::describe:
+                if (!reply.of_portal)
+                    writer.frame('t', {piece(std::string_view{"\0\0", 2})});  // no parameters
+                writer.frame('n', {});
+                break;
+            case reply_kind::execute:
+                // An Execute of something else in this group is not known well enough.
+                if (reply.ends != protocol::transaction_end::idle) return {};
+                complete();
+                break;
+            case reply_kind::query:
+                complete();
+                writer.ready_for_query(protocol::transaction_status::idle);
+                break;
+            case reply_kind::sync:
+                writer.ready_for_query(protocol::transaction_status::idle);
+                break;
+            case reply_kind::function_call:
+            case reply_kind::copy_end:
+                return {};
+        }
+    }
+    return frames;
+}
+
+}  // namespace pgmend::proxy

@@ -1,0 +1,252 @@
+// The part of client_session that finds out what became of a COMMIT whose answer was lost (HEALING section
+// 7): it takes what the server says of the transaction before the commit begins, and asks another connection
+// of the same server about it when the old backend is gone.
+
+#include "config/log.hpp"
+#include "protocol/message_writer.hpp"
+#include "protocol/sqlstate.hpp"
+#include "proxy/session/client_session.hpp"
+#include "proxy/worker_core.hpp"
+
+namespace pgmend::proxy {
+
+namespace sqlstate = protocol::sqlstate;
+using config::metrics::replay_outcome;
+using protocol::transaction_status;
+
+namespace {
+
+/// Until it is tried again at a server that has refused to tell of its life: it notes each refusal in its
+/// log.
+constexpr config::duration refused_for = std::chrono::minutes{10};
+constexpr std::uint8_t most_timeouts =
+    20;  // of the client's own limit, which is lifted by the first statement
+
+outcome_row read_row(protocol::byte_view body) {
+    outcome_row row;
+    protocol::byte_reader reader{body};
+    for (std::uint16_t left = reader.u16(); left != 0 && !reader.failed(); --left) {
+        const std::int32_t length = reader.i32();
+        if (length < 0) {
+            row.emplace_back();
+        } else {
+            row.emplace_back(protocol::as_text(reader.bytes(static_cast<std::size_t>(length))));
+        }
+    }
+    return reader.done() ? row : outcome_row{};
+}
+
+/// Whether a question failed by chance, and not because it cannot be asked there.
+bool by_chance(std::string_view code) noexcept {
+    return code.starts_with("57") || code.starts_with("40") || code.starts_with("53");
+}
+
+}  // namespace
+
+/// A row of our own: whether it is what was asked for as evidence.
+bool client_session::evidence_row(protocol::byte_view body) {
+    pool::commit_evidence* evidence = server_->evidence.get();
+    if (evidence == nullptr || !evidence->asked || server_->owed.front().group != evidence->group)
+        return false;
+    const outcome_row row = read_row(body);
+    if (evidence->asked_life) {
+        evidence->life_known = take_life(row, evidence->life);
+    } else if (evidence->still_meant() && row.size() == 2) {
+        evidence->none_yet = !row[0];
+        if (row[0] && row[1]) {
+            evidence->xid = *row[0];
+            evidence->lsn = *row[1];
+            evidence->at = worker_.env().now();
+        }
+    }
+    return true;
+}
+
+bool client_session::evidence_failed(std::string_view code) {
+    pool::commit_evidence* evidence = server_->evidence.get();
+    if (evidence == nullptr || !evidence->asked || server_->owed.front().group != evidence->group)
+        return false;
+    if (evidence->asked_life) {
+        log::debug(
+            "commit_evidence_unavailable", {{"server", server_->where.to_string()}, {"sqlstate", code}}
+        );
+        return true;
+    }
+    if (code == sqlstate::in_failed_transaction) {
+        evidence->due = true;  // it may be gone back to a savepoint, and go on
+        return true;
+    }
+    // The client's block has failed, and not by its own doing: it is lost, as it would be with its server.
+    if (!by_chance(code) && !std::exchange(worker_.relay().guard->refused, true)) {
+        log::warning("commit_evidence_refused", {{"server", server_->where.to_string()}, {"sqlstate", code}});
+    }
+    if (!mishap_) mishap_ = std::make_unique<mishap>();
+    mishap_->leaving = true;
+    return true;
+}
+
+/// ReadyForQuery came while evidence was asked for: whether it was the end of that.
+bool client_session::evidence_answered() {
+    pool::commit_evidence& evidence = *server_->evidence;
+    if (!server_->owed.empty()) {
+        const auto behind = static_cast<std::int32_t>(server_->owed.front().group - evidence.group);
+        if (behind <= 0) return false;
+    } else {
+        since = {};  // nobody waits
+    }
+    evidence.asked = false;
+    const bool in_block = server_->status == transaction_status::in_block;
+    if (!evidence.asked_life && evidence.still_meant() && !in_block) evidence.answer_is_void();
+    return true;
+}
+
+/// The client waits for nothing.
+bool client_session::only_evidence_owed() const noexcept {
+    if (server_ == nullptr || !server_->evidence || !server_->evidence->asked || server_->owed.empty())
+        return false;
+    const std::uint32_t group = server_->evidence->group;
+    return server_->owed.front().group == group && server_->owed.at(server_->owed.size() - 1).group == group;
+}
+
+/// False when the session is over.
+bool client_session::ask_outcome(const loss& facts) {
+    if (!mishap_) mishap_ = std::make_unique<mishap>();
+    auto commit = std::make_unique<lost_commit>();
+    commit->evidence = *server_->evidence;
+    commit->where = server_->where.to_string();
+    commit->answer = requests_.commit_answer(*server_);
+    commit->names = requests_.names_now();
+    commit->hindrance = facts.hindrance;
+    commit->shape = shape_of_request();
+    commit->since = worker_.env().now();
+    mishap_->commit = std::move(commit);
+    return replay(facts);
+}
+
+/// One that waits for a standby commits when it is ended: it is left to end by itself, for a while.
+bool client_session::waits_for_old_backend() {
+    return resolving() && worker_.env().now() - mishap_->commit->since < worker_.settings().hold.timeout();
+}
+
+void client_session::outcome_asked() {
+    own_query(outcome_query(mishap_->commit->evidence.xid), session_phase::resolving);
+}
+
+/// False when the session is over.
+bool client_session::outcome_answered() {
+    lost_commit& commit = *mishap_->commit;
+    if (own_failed_ && own_ran_out_of_time_ && ++own_repeats_ < most_timeouts) {
+        outcome_asked();
+        return true;
+    }
+    own_repeats_ = 0;
+    phase_ = session_phase::active;
+    outcome_facts facts;
+    bool waits_for_standbys = false;
+    const bool answered = !own_failed_ && row_ && take_outcome(*row_, facts, waits_for_standbys);
+    row_.reset();
+    if (!answered) return give_up_replay(replay_outcome::given_up, lost_words());
+    facts.then = commit.evidence.life;
+    facts.same_place = commit.where == server_->where.to_string();
+    facts.older_session = server_->logged_in_at <= commit.evidence.at;
+    commit.why = decide_outcome(facts);
+    switch (outcome_of(commit.why)) {
+        case commit_outcome::unknown:
+            return give_up_replay(replay_outcome::given_up, lost_words());
+        case commit_outcome::committed:
+            note_outcome(commit.why);
+            return tell_committed(waits_for_standbys);
+        case commit_outcome::not_committed:
+            break;
+    }
+    note_outcome(commit.why);
+    const auto hindrance = commit.hindrance;
+    mishap_->commit.reset();
+    facts_.rewound();
+    if (hindrance) {
+        worker_.metrics().unprotected.add(*hindrance);
+        return give_up_replay(replay_outcome::given_up, lost_words());
+    }
+    prepare_server();
+    return true;
+}
+
+/// The client gets the answer that was lost, and its request is over. False when the session is over.
+bool client_session::tell_committed(bool waits_for_standbys) {
+    const std::unique_ptr<lost_commit> commit = std::move(mishap_->commit);
+    const std::unique_ptr<replay_attempt> attempt = std::move(mishap_->replay);
+    in_.keep();
+    consume(attempt->unread);
+    requests_.stand_by({commit->names, false}, in_.bytes(), false);
+    requests_.request_over();
+    facts_.ready();
+    facts_.request_over();
+    requests_.statements().prune();
+    if (requests_.take_catalog_change() != request_relay::catalog_change::none)
+        requests_.catalog()->change_seen();
+    want_ = 0;
+    request_failed_ = false;
+    forget_answers();
+    worker_.metrics().transactions.add();
+    recovered();
+    phase_ = session_phase::idle;
+    taken_for_request_ = false;
+    give_back(false);
+    std::vector<std::byte> frames;
+    if (waits_for_standbys) {
+        // Whether the standbys have it is not known: PostgreSQL warns of that with the same code.
+        protocol::message_writer{frames}.notice(
+            {.severity = "WARNING",
+             .sqlstate = sqlstate::warning,
+             .message = "the server connection was lost while the transaction was committed",
+             .detail =
+                 "The transaction has already committed locally, but might not have been replicated to the "
+                 "standby."}
+        );
+    }
+    frames.insert(frames.end(), commit->answer.begin(), commit->answer.end());
+    if (!send_made(frames)) return false;
+    if (draining_) return terminated_by_order();
+    return consume_requests();
+}
+
+void client_session::note_outcome(outcome_reason why) {
+    const lost_commit& commit = *mishap_->commit;
+    worker_.metrics().commit_outcomes.add(why);
+    healing_event act;
+    act.at = worker_.env().now();
+    act.kind = healing_kind::commit;
+    act.outcome = config::label_word(outcome_of(why));
+    act.reason = config::label_word(why);
+    act.client = peer_;
+    act.database = pool_->login().database;
+    act.user = pool_->login().user;
+    act.server = commit.where;
+    act.shape = commit.shape;
+    act.cause = "transaction " + commit.evidence.xid + ", WAL " + commit.evidence.lsn;
+    act.attempt = mishap_->again ? mishap_->again->attempts() : 0;
+    act.took = std::chrono::duration_cast<std::chrono::milliseconds>(act.at - commit.since);
+    log::warning(
+        "commit_outcome", {{"server", act.server},
+                           {"client", act.client},
+                           {"outcome", act.outcome},
+                           {"reason", act.reason},
+                           {"evidence", act.cause},
+                           {"took_ms", act.took.count()}}
+    );
+    worker_.ledger().add(std::move(act));
+}
+
+client_session::refusal client_session::outcome_words() const {
+    const lost_commit& commit = *mishap_->commit;
+    refusal why;
+    why.sqlstate = sqlstate::transaction_resolution_unknown;
+    why.message = "the server connection was lost, and with it the answer to COMMIT";
+    why.detail = "Whether transaction " + commit.evidence.xid + " (WAL " + commit.evidence.lsn +
+                 ") took effect on " + commit.where +
+                 " is not known: " + std::string{config::label_word(commit.why)} + ".";
+    why.hint = "Look whether its changes are there before it is repeated.";
+    return why;
+}
+
+}  // namespace pgmend::proxy

@@ -1,0 +1,237 @@
+#include <catch2/catch.hpp>
+
+#include "proxy/session/commit_outcome.hpp"
+#include "tests/unit/proxy/session/relay_fixture.hpp"
+
+namespace pgmend::test {
+
+using namespace pgmend::proxy;
+using pgmend::protocol::transaction_status;
+
+namespace {
+
+/// A client in a block, of whose server everything is known that must be known ahead of it.
+struct guarded_client {
+    relay_world world;
+    commit_guard guard{world.store, world.worker.env};
+    std::unique_ptr<pgmend::pool::server_connection> server = world.worker.server();
+    relay_client client{world};
+    guarded_client() {
+        client.context.guard = &guard;
+        client.server = server.get();
+        const std::string version = "15.8";
+        server->reported =
+            world.worker.parameters.with(world.worker.parameters.empty(), "server_version", &version);
+    }
+    pool::commit_evidence& evidence() { return *server->evidence; }
+    /// The server answers what it owes, the evidence too.
+    void answer(transaction_status status, const char* xid = "") {
+        answer_all(*server);
+        server->status = status;
+        if (!server->evidence || !evidence().asked) return;
+        if (evidence().asked_life) {
+            evidence().life_known = true;
+        } else {
+            evidence().xid = xid;
+            evidence().none_yet = evidence().xid.empty();
+        }
+        evidence().asked = false;
+    }
+    void begin() {
+        client.say(query("begin"));
+        answer(transaction_status::in_block);
+        client.sent();
+    }
+    std::string owes() { return owed(*server); }
+};
+
+}  // namespace
+
+TEST_CASE("evidence: what is known of the server's life is asked ahead of a block, and not for each") {
+    guarded_client c;
+    c.client.say(query("begin"));
+    CHECK(c.owes() == "q!q");
+    CHECK(c.client.sent() == query(std::string{life_query()}) + query("begin"));
+    c.answer(transaction_status::in_block);
+    c.client.say(query("commit"));
+    c.answer(transaction_status::idle);
+    c.client.sent();
+    c.client.say(query("begin"));
+    CHECK(c.client.sent() == query("begin"));
+    c.answer(transaction_status::idle);
+    c.client.say(query("select 1"));
+    CHECK(c.owes() == "q");
+}
+
+TEST_CASE(
+    "evidence: the number is asked behind the first statement that may have written, once it is known no more"
+) {
+    guarded_client c;
+    c.begin();
+    c.client.say(query("select 1"));
+    CHECK(c.owes() == "q");
+    c.answer(transaction_status::in_block);
+    c.client.say(query("update t set a = 1"));
+    CHECK(c.owes() == "qp!b!e!c!s!");
+    c.answer(transaction_status::in_block);
+    CHECK(c.evidence().nothing_written());
+    c.client.say(query("update t set a = 2"));
+    CHECK(c.owes() == "qb!e!c!s!");
+    c.answer(transaction_status::in_block, "773");
+    c.client.say(parse("", "update t set a = 3") + bind("", "") + execute("") + sync());
+    CHECK(c.owes() == "pbes");
+    c.answer(transaction_status::in_block);
+    c.client.sent();
+    c.client.say(query("commit"));
+    CHECK(c.client.sent() == query("commit"));
+    CHECK(c.client.relay.lone_commit(*c.server));
+    CHECK_FALSE(c.evidence().nothing_written());
+    CHECK(c.evidence().xid == "773");
+}
+
+TEST_CASE("evidence: a COMMIT waits for it, unless its client does not wait for what stands before it") {
+    guarded_client c;
+    c.begin();
+    SECTION("the answer to the write has come, and the evidence not yet") {
+        c.client.say(query("insert into t values (1)"));
+        c.server->owed.ready();
+        c.client.sent();
+        CHECK(c.client.say(query("commit")) == request_result::too_many);
+        CHECK(c.client.relay.waits_for_answers());
+        CHECK(c.client.sent().empty());
+        c.answer(transaction_status::in_block, "773");
+        c.client.say("");
+        CHECK(c.client.sent() == query("commit"));
+    }
+    SECTION("the same in the extended protocol") {
+        c.client.say(query("insert into t values (1)"));
+        c.server->owed.ready();
+        c.client.sent();
+        CHECK(
+            c.client.say(parse("", "commit") + bind("", "") + execute("") + sync()) ==
+            request_result::too_many
+        );
+        c.answer(transaction_status::in_block, "773");
+        c.client.say("");
+        CHECK(types_of(c.client.sent()) == "PBES");
+        CHECK(c.client.relay.lone_commit(*c.server));
+    }
+    SECTION("it was sent with what it commits") {
+        c.client.say(query("insert into t values (1)") + query("commit"));
+        CHECK(c.client.unread.empty());
+        CHECK(c.owes() == "qp!b!e!c!s!q");
+        CHECK_FALSE(c.client.relay.lone_commit(*c.server));
+    }
+}
+
+TEST_CASE("evidence: where the server must not be asked right behind a statement, it is asked ahead of COMMIT"
+) {
+    guarded_client c;
+    c.begin();
+    for (const char* text : {"copy t from stdin", "lock table t", "notify a"}) {
+        CAPTURE(text);
+        c.client.say(query(text));
+        CHECK(c.owes() == "q");
+        c.answer(transaction_status::in_block);
+    }
+    c.client.sent();
+    CHECK(c.client.say(query("commit")) == request_result::too_many);
+    CHECK(types_of(c.client.sent()) == "PBECS");
+    c.answer(transaction_status::in_block);
+    CHECK_FALSE(c.evidence().nothing_written());  // NOTIFY gets its number with the commit
+    c.client.say("");
+    CHECK(c.client.sent() == query("commit"));
+}
+
+TEST_CASE("evidence: it is of one block, whatever comes late") {
+    guarded_client c;
+    c.begin();
+    c.client.say(
+        query("insert into t values (1)") + query("rollback") + query("begin") +
+        query("insert into t values (2)")
+    );
+    CHECK(c.evidence().asked);
+    CHECK_FALSE(c.evidence().still_meant());
+    c.client.say(query("commit"));
+    CHECK(c.client.unread.empty());
+    CHECK(c.evidence().xid.empty());
+}
+
+TEST_CASE("evidence: nobody is asked where nothing could come of it") {
+    guarded_client c;
+    SECTION("a read-only block") {
+        c.begin();
+        c.client.say(query("select 1"));
+        c.answer(transaction_status::in_block);
+        c.client.sent();
+        c.client.say(query("commit"));
+        CHECK(c.client.sent() == query("commit"));
+    }
+    SECTION("no block") {
+        c.client.say(query("insert into t values (1)"));
+        CHECK(c.owes() == "q");
+        CHECK_FALSE(c.server->evidence);
+    }
+    SECTION("a server too old to know of transactions' numbers") {
+        const std::string version = "12.22";
+        c.server->reported =
+            c.world.worker.parameters.with(c.world.worker.parameters.empty(), "server_version", &version);
+        c.client.say(query("begin"));
+        CHECK(c.owes() == "q");
+    }
+    SECTION("a server that cannot tell") {
+        c.begin();
+        c.evidence().life_known = false;
+        c.client.say(query("insert into t values (1)"));
+        CHECK(c.owes() == "q");
+    }
+    SECTION("a session that is bound to its server") {
+        c.begin();
+        c.client.pins().add(pin_reason::temporary_table);
+        c.client.say(query("insert into t values (1)"));
+        CHECK(c.owes() == "q");
+    }
+    SECTION("a block that has failed") {
+        c.begin();
+        c.answer(transaction_status::failed);
+        c.client.say(query("insert into t values (1)"));
+        CHECK(c.owes() == "q");
+    }
+}
+
+TEST_CASE("evidence: what is owed of a COMMIT is answered as PostgreSQL would") {
+    guarded_client c;
+    c.begin();
+    const auto answer = [&c] {
+        const auto frames = c.client.relay.commit_answer(*c.server);
+        return std::string{reinterpret_cast<const char*>(frames.data()), frames.size()};
+    };
+    SECTION("a simple one") {
+        c.client.say(query("commit"));
+        CHECK(types_of(answer()) == "CZ");
+        CHECK(answer().find("COMMIT") != std::string::npos);
+    }
+    SECTION("libpq's extended one") {
+        c.client.say(parse("", "end") + bind("", "") + describe('P', "") + execute("") + sync());
+        CHECK(types_of(answer()) == "12nCZ");
+        c.server->owed.pop();
+        CHECK(types_of(answer()) == "2nCZ");
+    }
+    SECTION("one that is described as a statement") {
+        c.client.say(parse("", "commit") + describe('S', "") + bind("", "") + execute("") + sync());
+        CHECK(types_of(answer()) == "1tn2CZ");
+    }
+    SECTION("two, one with more behind it, one whose end was not sent") {
+        const char* what = GENERATE("two", "more", "open", "chain", "together");
+        const std::string text{what};
+        CAPTURE(what);
+        if (text == "two") c.client.say(query("commit") + query("begin") + query("commit"));
+        if (text == "more") c.client.say(query("commit") + query("select 1"));
+        if (text == "open") c.client.say(parse("", "commit") + bind("", "") + execute(""));
+        if (text == "chain") c.client.say(query("commit and chain"));
+        if (text == "together") c.client.say(query("insert into t values (1); commit"));
+        CHECK_FALSE(c.client.relay.lone_commit(*c.server));
+    }
+}
+
+}  // namespace pgmend::test
