@@ -53,6 +53,7 @@ void session_model::end_implicit() {
 }
 
 void session_model::commit_values() {
+    if (number_ != 0) database_.number_ended(std::exchange(number_, 0), number_start_, true);
     database_.commit(now_.writes);
     now_.writes.clear();
     now_.local_settings.clear();
@@ -68,6 +69,7 @@ void session_model::commit_values() {
 }
 
 void session_model::roll_back() {
+    if (number_ != 0) database_.number_ended(std::exchange(number_, 0), number_start_, false);
     now_ = before_;
     end_transaction();
 }
@@ -430,6 +432,10 @@ outcome session_model::execute(const statement& what, const std::vector<text_or_
             return source(what);
         case verb::evict:
             return evict(what);
+        case verb::life:
+        case verb::evidence:
+        case verb::fate:
+            return about_commits(what);
         case verb::insert:
         case verb::update:
         case verb::delete_from:

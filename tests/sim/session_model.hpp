@@ -129,6 +129,7 @@ private:
     outcome survey(const statement& what) const;
     outcome source(const statement& what) const;
     outcome evict(const statement& what);
+    outcome about_commits(const statement& what);
     outcome write(const statement& what, const std::vector<text_or_null>& arguments);
     outcome prepared_statement(const statement& what);
     outcome cursor_statement(const statement& what);
@@ -170,6 +171,13 @@ private:
     std::map<std::string, prepared> statements_;
     std::set<std::string> placeholders_;  ///< custom parameters once set: known for good, even if rolled back
     std::uint64_t transactions_ended_ = 0;
+    std::uint64_t number_ = 0;  ///< of the transaction; 0: it has written nothing yet
+    void take_number() {
+        if (number_ != 0) return;
+        number_ = database_.give_number();
+        number_start_ = database_.starts();
+    }
+    std::uint64_t number_start_ = 0;
     sim_database::notification_sink notification_sink_;
 };
 

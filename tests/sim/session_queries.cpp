@@ -341,6 +341,32 @@ outcome session_model::evict(const statement& what) {
     return out;
 }
 
+outcome session_model::about_commits(const statement& what) {
+    outcome out;
+    out.tag = what.tag;
+    row_source rows;
+    rows.is_fixed = true;
+    const std::string start = std::to_string(database_.starts());
+    const std::string where = "0/" + start;
+    row columns{"1", start, "00000001", where, where};
+    if (what.what == verb::life) {
+        columns.emplace_back("t");
+    } else if (what.what == verb::fate) {
+        const auto number = to_integer(what.name);
+        columns.insert(
+            columns.begin(), database_.number_status(static_cast<std::uint64_t>(number.value_or(0)))
+        );
+        columns.emplace_back("f");
+    } else {
+        columns = {std::nullopt, std::nullopt};
+        if (number_ != 0) columns = {std::to_string(number_), "0/" + std::to_string(number_)};
+    }
+    rows.columns.assign(columns.size(), "column");
+    rows.fixed.push_back(std::move(columns));
+    out.rows = std::move(rows);
+    return out;
+}
+
 outcome session_model::write(const statement& what, const std::vector<text_or_null>& arguments) {
     outcome out;
     out.tag = what.tag;
@@ -379,6 +405,7 @@ outcome session_model::write(const statement& what, const std::vector<text_or_nu
     }
     const auto old = read_row(key);
     if (what.what == verb::delete_from) {
+        if (old) take_number();
         if (old) now_.writes[key] = std::nullopt;
         return changed(what.tag, old ? 1 : 0);
     }
@@ -391,6 +418,7 @@ outcome session_model::write(const statement& what, const std::vector<text_or_nu
         return failed_with("42601", "INSERT has the wrong number of expressions");
     const auto value = evaluate(what.outputs.at(insert ? 1 : 0), with, error);
     if (error) return failed_with(error->code, error->text);
+    take_number();
     now_.writes[key] = value.value_or("");
     return changed(what.tag, 1);
 }
@@ -406,6 +434,7 @@ std::optional<error_fields> session_model::copy_line(const std::string& table, c
     if (read_row(key)) {
         return make_error("23505", "duplicate key value violates unique constraint \"kv_pkey\"");
     }
+    take_number();
     now_.writes[key] = line.substr(tab + 1);
     return std::nullopt;
 }

@@ -23,6 +23,32 @@ void sim_database::commit(const row_changes& changes) {
     if (committed_) committed_();
 }
 
+std::uint64_t sim_database::give_number() {
+    numbers_[++last_number_] = "in progress";
+    return last_number_;
+}
+
+void sim_database::number_ended(std::uint64_t number, std::uint64_t start, bool committed) {
+    if (start != starts_) return;  // the number may be somebody else's by now
+    numbers_[number] = committed ? "committed" : "aborted";
+    // Whatever was written to the WAL up to here is flushed with a commit.
+    if (committed) last_durable_ = last_number_;
+}
+
+std::string sim_database::number_status(std::uint64_t number) const {
+    const auto found = numbers_.find(number);
+    return found == numbers_.end() ? "not assigned" : found->second;
+}
+
+void sim_database::recover() {
+    ++starts_;
+    last_number_ = last_durable_;
+    numbers_.erase(numbers_.upper_bound(last_durable_), numbers_.end());
+    for (auto& [number, status] : numbers_) {
+        if (status == "in progress") status = "aborted";
+    }
+}
+
 bool sim_database::try_lock(std::int64_t lock, session_id owner) {
     auto& held = locks_.try_emplace(lock, held_lock{owner, 0}).first->second;
     if (held.owner != owner) return false;

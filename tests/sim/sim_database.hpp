@@ -34,6 +34,17 @@ public:
     /// Counts commits that changed something.
     std::uint64_t commits() const noexcept { return commits_; }
 
+    /// Numbers of transactions, as PostgreSQL gives them: what was not committed before a restart is given
+    /// again.
+    std::uint64_t give_number();
+    /// `start`: which one of the server it was given under.
+    void number_ended(std::uint64_t number, std::uint64_t start, bool committed);
+    /// As pg_xact_status says it.
+    std::string number_status(std::uint64_t number) const;
+    /// The server begins anew.
+    void recover();
+    std::uint64_t starts() const noexcept { return starts_; }
+
     /// True when the lock is held by `owner` now; locks are counted.
     bool try_lock(std::int64_t lock, session_id owner);
     /// False when `owner` does not hold it.
@@ -67,6 +78,10 @@ private:
     std::map<std::string, std::string> rows_;
     std::uint64_t commits_ = 0;
     bool read_only_ = false;
+    std::map<std::uint64_t, std::string> numbers_;
+    std::uint64_t last_number_ = 700;
+    std::uint64_t last_durable_ = 700;
+    std::uint64_t starts_ = 1;
     std::map<std::int64_t, held_lock> locks_;
     std::map<session_id, listener> listeners_;
     std::function<void()> wake_;

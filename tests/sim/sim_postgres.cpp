@@ -304,6 +304,7 @@ void sim_postgres::restart(bool orderly, time_point until) {
             connections_[place]->crash();
         }
     }
+    database_.recover();
 }
 
 void sim_postgres::terminate_one(std::size_t pick) {

@@ -454,6 +454,25 @@ statement statement_parser::parse() {
     return out;
 }
 
+/// What pgmend asks because of lost COMMITs.
+std::optional<statement> about_commits(std::string_view text) {
+    constexpr std::string_view fate = "SET LOCAL statement_timeout=0;SELECT CASE WHEN '";
+    statement out;
+    out.tag = "SELECT";
+    out.text = text;
+    if (text.starts_with("SELECT (SELECT system_identifier ")) {
+        out.what = verb::life;
+    } else if (text.starts_with("SELECT pg_catalog.pg_current_xact_id_if_assigned(),CASE ")) {
+        out.what = verb::evidence;
+    } else if (text.starts_with(fate)) {
+        out.what = verb::fate;
+        out.name = text.substr(fate.size(), text.find('\'', fate.size()) - fate.size());
+    } else {
+        return std::nullopt;
+    }
+    return out;
+}
+
 }  // namespace
 
 std::vector<statement> parse_sql(std::string_view text) {
@@ -484,6 +503,7 @@ std::vector<statement> parse_sql(std::string_view text) {
         evict.text = text;
         return {std::move(evict)};
     }
+    if (auto about = about_commits(text)) return {std::move(*about)};
     const auto tokens = tokenize(text);
     token_cursor cursor(tokens, 0);
     std::vector<statement> statements;

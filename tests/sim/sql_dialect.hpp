@@ -69,6 +69,9 @@ struct statement {
         survey,    ///< pgmend's question about the catalog; hold: its version alone
         source,    ///< pgmend's question why a server is read-only
         evict,     ///< pgmend's order to end an old backend; name: its pid
+        life,      ///< pgmend's question about the server's present life
+        evidence,  ///< and about the number of the open transaction
+        fate,      ///< and what became of one; name: its number
         unknown,   ///< not of this dialect: 42601
     };
     verb what = verb::empty;
