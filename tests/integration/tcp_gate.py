@@ -14,6 +14,7 @@ class Link:
     def __init__(self, client, server):
         self.writers = (client, server)
         self.left = None  # bytes of the server's that still go through, before the end
+        self.ends_at_answer = False
 
     def reset(self):
         """Both ends meet ECONNRESET."""
@@ -29,6 +30,7 @@ class TcpGate:
     def __init__(self, target, port=0):
         self.target, self.port, self.links = target, port, set()
         self.delay = 0.0  # seconds, each way
+        self.at_commit = lambda: None  # of each COMMIT: "asking" (it never arrives), "answering", or None
         self.loop = asyncio.new_event_loop()
         self.passable = asyncio.Event()
         self.passable.set()
@@ -94,7 +96,7 @@ class TcpGate:
         link = Link(writer, server_writer)
         self.links.add(link)
         try:
-            await asyncio.gather(self.forward(reader, server_writer, None), self.forward(server_reader, writer, link))
+            await asyncio.gather(self.forward(reader, server_writer, link, False), self.forward(server_reader, writer, link, True))
         except OSError:
             link.reset()
         finally:
@@ -102,7 +104,13 @@ class TcpGate:
             for each in link.writers:
                 each.close()
 
-    async def forward(self, reader, writer, link):
+    def meets_commit(self, link, data):
+        where = self.at_commit() if b"COMMIT\0" in data else None
+        if where == "asking":
+            raise ConnectionResetError
+        link.ends_at_answer = link.ends_at_answer or where == "answering"
+
+    async def forward(self, reader, writer, link, answers):
         """With the time of each piece, so that a delay does not hold up what follows."""
         pieces = asyncio.Queue(1000)
 
@@ -127,11 +135,15 @@ class TcpGate:
                 if not data:
                     writer.write_eof()
                     return
-                if link is not None and link.left is not None:
+                if not answers:
+                    self.meets_commit(link, data)
+                elif link.ends_at_answer:
+                    raise ConnectionResetError
+                if answers and link.left is not None:
                     data, link.left = data[:link.left], link.left - len(data)
                 writer.write(data)
                 await writer.drain()
-                if link is not None and link.left is not None and link.left <= 0:
+                if answers and link.left is not None and link.left <= 0:
                     raise ConnectionResetError
         finally:
             reading.cancel()

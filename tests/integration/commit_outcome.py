@@ -1,0 +1,343 @@
+"""COMMITs whose answer is lost: what became of them is found out, and nobody is lied to."""
+
+import random
+
+import wire
+from clusters import Cluster, crash
+from harness import PASSWORDS, check, poll, same, tail
+from registry import register
+from replay import Block, Transfers, counted, table
+from tcp_gate import TcpGate
+
+TESTS = []
+test = register(TESTS)
+PGMEND = ("pgmend",)
+
+
+def plain(subject, metric):
+    return sum(float(line.split()[1]) for line in subject.http("/metrics")[1].splitlines()
+               if line.startswith(metric + " "))
+
+
+def quiet_server(t):
+    """One whose checkpoints do not come between: they cost certainty."""
+    return Cluster(t, standbys=0, checkpoint_timeout="1h")
+
+
+def outcomes(subject, reason):
+    return counted(subject, "pgmend_commit_outcomes_total", f'reason="{reason}"')
+
+
+def gated(t, name, target=None, **settings):
+    """A pgmend behind a gate to the server of the run, or to `target`."""
+    target = target or t.postgres
+    gate = TcpGate((target.host, target.port))
+    t.closing.callback(gate.close)
+    gate.open()
+    subject = t.own(name, url=f"postgres://app:{PASSWORDS['app']}@127.0.0.1:{gate.port}/app", settings=settings or None)
+    return gate, subject
+
+
+def extended(sql):
+    return wire.parse("", sql) + wire.bind("", "") + wire.describe("P", "") + wire.execute() + wire.SYNC
+
+
+def once(what):
+    """For the gate: what is done to the next COMMIT, and nothing to others."""
+    plan = [what]
+    return lambda: plan.pop() if plan else None
+
+
+@test("commit: cut while it asks and while it is answered, in either protocol, its client gets PostgreSQL's own answer",
+      subjects=PGMEND, seconds=60)
+def cut_either_way(t):
+    cluster = quiet_server(t)
+    cluster.sql("SET ROLE app; CREATE TABLE cut_commit (id int, b text)")
+    gate, subject = gated(t, "cut", cluster.primary)
+    number = 0
+    for where, reason in (("asking", "status_aborted"), ("answering", "status_committed")):
+        for say in (wire.query, extended):
+            number += 1
+            block = Block(t, subject)
+            before = outcomes(subject, reason)
+            plain = t.wire(on=subject)
+            wanted = [wire.tags(plain.ask(say(sql))) for sql in ("BEGIN", "UPDATE cut_commit SET id = id")]
+            shape = [kind for kind, _ in plain.ask(say("COMMIT"))]
+            plain.close()
+            same([wire.tags(block.client.ask(say("BEGIN")))], wanted[:1])
+            block.client.ask(say(f"INSERT INTO cut_commit VALUES ({number}, 'x')"))
+            gate.call(lambda: setattr(gate, "at_commit", once(where)))
+            told = block.client.ask(say("COMMIT"))
+            same(wire.tags(told), ["COMMIT"], f"{where}: {tail(subject.log)}")
+            same([kind for kind, _ in told], shape, where)
+            same(outcomes(subject, reason), before + 1, f"{where}: {tail(subject.log)}")
+            same(cluster.sql(f"SELECT count(*) FROM cut_commit WHERE id = {number}"), [(1,)], where)
+            same(block.client.rows("SELECT 5"), [["5"]])
+            # Of a COPY the server cannot be asked right behind it: it is asked ahead of COMMIT.
+            block.client.query("BEGIN")
+            block.client.send(wire.query("COPY cut_commit FROM STDIN"))
+            block.client.until("G")
+            block.client.send(wire.copy_data(f"{number + 100}\tx\n") + wire.message("c"))
+            same(wire.tags(block.client.ready()), ["COPY 1"])
+            gate.call(lambda: setattr(gate, "at_commit", once(where)))
+            same(wire.tags(block.client.query("COMMIT")), ["COMMIT"], f"{where}: {tail(subject.log)}")
+            same(cluster.sql(f"SELECT count(*) FROM cut_commit WHERE id = {number + 100}"), [(1,)], where)
+            block.client.close()
+
+
+@test("commit: of a block that wrote nothing it is sent again, and no number is asked for", subjects=PGMEND, seconds=60)
+def wrote_nothing(t):
+    table(t, "nothing_commit")
+    gate, subject = gated(t, "nothing")
+    for write, known in ((None, 0), ("UPDATE nothing_commit SET b = 'y' WHERE id = 77", 1)):
+        for where in ("asking", "answering"):
+            client = t.wire(on=subject)
+            client.query("BEGIN")
+            same(wire.rows_of(client.query("SELECT 3")), [["3"]])
+            if write is not None:
+                same(wire.tags(client.query(write)), ["UPDATE 0"])
+            before = outcomes(subject, "nothing_written")
+            gate.call(lambda: setattr(gate, "at_commit", once(where)))
+            same(wire.tags(client.query("COMMIT")), ["COMMIT"], f"{write} {where}: {tail(subject.log)}")
+            same(outcomes(subject, "nothing_written"), before + known)
+            client.close()
+    # A notification gets its number with the commit alone: it is not known whether it was sent.
+    client = t.wire(on=subject)
+    client.query("BEGIN")
+    client.query("NOTIFY nothing_commit")
+    gate.call(lambda: setattr(gate, "at_commit", once("answering")))
+    same(wire.sqlstates(client.query("COMMIT")), ["08007"])
+
+
+@test("commit: an error of the server's as its answer means that nothing was done, and it is run again",
+      subjects=PGMEND, seconds=60)
+def refused_by_server(t):
+    table(t, "fatal_commit")
+    gate, subject = gated(t, "fatal")
+    block = Block(t, subject)
+    block.client.query("BEGIN")
+    block.client.query("INSERT INTO fatal_commit VALUES (1, 'x')")
+    # Its last words are kept back until the COMMIT is on its way.
+    gate.silence()
+    pid = t.admin(f"SELECT pid FROM pg_stat_activity WHERE application_name = '{block.mark}'")[0][0]
+    t.admin(f"SELECT pg_terminate_backend({pid})")
+    sent = plain(subject, "pgmend_server_bytes_sent_total")
+    block.client.send(wire.query("COMMIT"))
+    poll(lambda: plain(subject, "pgmend_server_bytes_sent_total") > sent, "it is sent")
+    gate.speak()
+    same(wire.tags(block.client.ready()), ["COMMIT"], tail(subject.log))
+    same(t.admin("SELECT count(*) FROM fatal_commit"), [(1,)])
+    check(counted(subject, "pgmend_recoveries_total", 'reason="replayable"') > 0, tail(subject.log))
+
+
+@test("commit: one that waits for a synchronous standby is left to end by itself, and then answered",
+      subjects=PGMEND, seconds=90)
+def waits_for_standby(t):
+    cluster = quiet_server(t)
+    cluster.sql("SET ROLE app; CREATE TABLE waiting (id int)")
+    cluster.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    cluster.sql("SELECT pg_reload_conf()")
+    poll(lambda: cluster.sql("SHOW synchronous_standby_names") == [("nobody",)], "it is loaded")
+    gate, subject = gated(t, "syncrep", cluster.primary)
+    client = t.wire(on=subject)
+    client.query("BEGIN")
+    client.query("INSERT INTO waiting VALUES (1)")
+    client.send(wire.query("COMMIT"))
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    old = poll(lambda: cluster.sql(waiting), "it waits for its standby")
+    for link in list(gate.links):
+        gate.call(link.reset)
+    asks = "wait_event = 'PgSleep' AND query LIKE '%pg_stat_get_activity%'"
+    poll(lambda: cluster.sql(f"SELECT 1 FROM pg_stat_activity WHERE {asks}"),
+         f"pgmend waits for it\n{tail(subject.log)}", 30)
+    same(cluster.sql(waiting), old, "it was not ended")
+    same(cluster.sql("SELECT count(*) FROM waiting"), [(0,)])
+    cluster.sql("ALTER SYSTEM RESET synchronous_standby_names")
+    cluster.sql("SELECT pg_reload_conf()")
+    same(wire.tags(client.ready()), ["COMMIT"], tail(subject.log))
+    same(cluster.sql("SELECT count(*) FROM waiting"), [(1,)])
+    same(outcomes(subject, "status_committed"), 1)
+
+
+@test("commit: a number that was given again after a crash proves nothing", subjects=PGMEND, seconds=120)
+def given_again(t):
+    cluster = quiet_server(t)
+    cluster.sql("SET ROLE app; CREATE TABLE again_commit (id int)")
+    gate, subject = gated(t, "again", cluster.primary)
+
+    def attempt(number):
+        """Whether the number of the client's transaction became that of another one, which was committed."""
+        client = t.wire(on=subject)
+        client.query("BEGIN")
+        client.query(f"INSERT INTO again_commit VALUES ({number})")
+        rows = cluster.sql("SELECT backend_xid::text::bigint FROM pg_stat_activity WHERE usename = 'app' "
+                           "AND backend_xid IS NOT NULL")
+        same(len(rows), 1, "one transaction")
+
+        def cut():
+            gate.passable.clear()  # and nobody can be asked
+            gate.at_commit = lambda: None
+            return "asking"
+
+        gate.call(lambda: setattr(gate, "at_commit", cut))
+        client.send(wire.query("COMMIT"))
+        poll(lambda: not gate.call(gate.passable.is_set), "it is cut")
+        crash(cluster.primary)
+        cluster.primary.start()
+        given = 0
+        while given < rows[0][0]:
+            given = cluster.sql("INSERT INTO again_commit VALUES (0) "
+                                "RETURNING pg_current_xact_id()::text::bigint")[0][0]
+        reused = cluster.sql(f"SELECT pg_xact_status('{rows[0][0]}')") == [("committed",)]
+        gate.speak()
+        told = client.ready()
+        there = cluster.sql(f"SELECT count(*) FROM again_commit WHERE id = {number}")[0][0]
+        if wire.tags(told) == ["COMMIT"]:
+            same(there, 1, f"it is told that it was carried out\n{tail(subject.log)}")
+        else:
+            same((wire.sqlstates(told), there), (["08007"], 0), tail(subject.log))
+        client.close()
+        return reused
+
+    check(any(attempt(number) for number in range(1, 6)), "it happens that a number is given again")
+
+
+@test("commit: where it cannot be known it is told by 08007, and so it is wherever it is switched off", subjects=PGMEND,
+      seconds=60)
+def not_known(t):
+    table(t, "unknown_commit")
+    gate, off = gated(t, "off", guard={"commit_outcome": "off"})
+    client = t.wire(on=off)
+    client.query("BEGIN")
+    client.query("INSERT INTO unknown_commit VALUES (1, 'x')")
+    gate.call(lambda: setattr(gate, "at_commit", once("answering")))
+    same(wire.sqlstates(client.query("COMMIT")), ["08007"])
+    same(client.rows("SELECT 5"), [["5"]])
+    same(outcomes(off, "no_evidence"), 1)
+    # Sent together with what it commits, nothing is known ahead of it.
+    gate, subject = gated(t, "pipelined")
+    client = t.wire(on=subject)
+    gate.call(lambda: setattr(gate, "at_commit", once("answering")))
+    client.send(wire.parse("", "BEGIN") + wire.bind("", "") + wire.execute()
+                + wire.parse("", "INSERT INTO unknown_commit VALUES (2, 'x')") + wire.bind("", "") + wire.execute()
+                + wire.parse("", "COMMIT") + wire.bind("", "") + wire.execute() + wire.SYNC)
+    same(wire.sqlstates(client.ready()), ["08007"])
+    same(client.rows("SELECT 5"), [["5"]])
+
+
+@test("commit: the server's question about a number leaves its client's isolation alone", subjects=PGMEND, seconds=60)
+def leaves_alone(t):
+    table(t, "alone_commit")
+    subject = t.own("alone")
+    client = t.wire(on=subject)
+    # No snapshot is taken before the client's own statements take one.
+    client.query("BEGIN")
+    client.query("LOCK TABLE alone_commit IN SHARE MODE")
+    same(wire.sqlstates(client.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")), [])
+    same(wire.sqlstates(client.query("COMMIT")), [])
+    # A failed statement, and a block that is gone back in.
+    client.query("BEGIN")
+    client.query("SAVEPOINT a")
+    same(wire.sqlstates(client.query("INSERT INTO alone_commit VALUES ('no number', 'x')")), ["22P02"])
+    same(wire.sqlstates(client.query("SELECT 1")), ["25P02"])
+    client.query("ROLLBACK TO a")
+    same(wire.tags(client.query("INSERT INTO alone_commit VALUES (1, 'x')")), ["INSERT 0 1"])
+    same(wire.tags(client.query("COMMIT")), ["COMMIT"])
+    # COPY from the client, which the server reads right behind the statement.
+    client.query("BEGIN")
+    client.send(wire.query("COPY alone_commit FROM STDIN"))
+    client.until("G")
+    client.send(wire.copy_data("2\ty\n") + wire.message("c"))
+    same(wire.tags(client.ready()), ["COPY 1"])
+    same(wire.tags(client.query("COMMIT")), ["COMMIT"])
+    same(t.admin("SELECT count(*) FROM alone_commit"), [(2,)])
+
+
+def transfers(t, cluster, subject, strike, clients=6):
+    """Naive clients that move money while `strike` does its worst. Returns what they were told in COMMIT."""
+    cluster.sql("SET ROLE app; CREATE TABLE accounts (id int PRIMARY KEY, money bigint)")
+    cluster.sql("INSERT INTO accounts SELECT g, CASE g WHEN 0 THEN 0 ELSE 1000000 END FROM generate_series(0, 200) g")
+    workers = [Transfers(t, subject, number) for number in range(1, clients + 1)]
+    for worker in workers:
+        worker.thread.start()
+
+    def works(more):
+        before = [worker.done for worker in workers]
+        poll(lambda: all(worker.done > done + more for worker, done in zip(workers, before)),
+             f"everybody works\n{tail(subject.log)}", 60)
+
+    try:
+        works(3)
+        strike(works)
+        works(3)
+    finally:
+        for worker in workers:
+            worker.over.set()
+        for worker in workers:
+            worker.thread.join(60)
+    money = dict(cluster.sql("SELECT id, money FROM accounts"))
+    for worker in workers:
+        moved = 1000000 - money[worker.number]
+        same(money[worker.number + 100], 1000000 + moved, "nothing by halves")
+        check(worker.acknowledged <= moved <= worker.acknowledged + worker.unknown,
+              f"{moved} moved, {worker.acknowledged} acknowledged, {worker.unknown} unknown\n{tail(subject.log)}")
+    same(sum(1000000 - money[worker.number] for worker in workers), money[0], "none lost, none twice")
+    same([error for worker in workers for error in worker.errors], [], tail(subject.log))
+    return [error for worker in workers for error in worker.in_commit]
+
+
+@test("commit: naive clients that move money while COMMITs are cut at random in both directions hear nothing of it",
+      subjects=PGMEND, seconds=180)
+def cut_at_random(t):
+    cluster = quiet_server(t)
+    gate, subject = gated(t, "random", cluster.primary)
+    dice = random.Random(1)
+    cuts = []
+
+    def throw():
+        where = dice.choice(("asking", "answering")) if dice.random() < 0.15 else None
+        if where:
+            cuts.append(where)
+        return where
+
+    def strike(works):
+        gate.call(lambda: setattr(gate, "at_commit", throw))
+        poll(lambda: min(cuts.count("asking"), cuts.count("answering")) >= 10, f"they are cut\n{tail(subject.log)}", 90)
+        gate.call(lambda: setattr(gate, "at_commit", lambda: None))
+
+    told = transfers(t, cluster, subject, strike)
+    print(f"    {cuts.count('asking')} cut while they asked, {cuts.count('answering')} while they were answered")
+    same(told, [], f"nobody hears of it\n{tail(subject.log)}")
+    check(outcomes(subject, "status_committed") >= 10, "those that were carried out are answered")
+    check(outcomes(subject, "status_aborted") >= 10, "those that were not are run again")
+
+
+@test("commit: naive clients that move money while all backends are terminated: nobody hears of it in COMMIT either",
+      subjects=PGMEND, seconds=120)
+def through_terminations(t):
+    cluster = quiet_server(t)
+    subject = t.own("ended", url=cluster.url(), pool_size=6)
+
+    def strike(works):
+        for _ in range(8):
+            cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
+            works(2)
+
+    same(transfers(t, cluster, subject, strike), [], tail(subject.log))
+
+
+@test("commit: naive clients that move money through crashes are lied to in no COMMIT", subjects=PGMEND, seconds=120)
+def through_crashes(t):
+    cluster = quiet_server(t)
+    subject = t.own("crashed", url=cluster.url(), pool_size=6)
+
+    def strike(works):
+        for _ in range(3):
+            crash(cluster.primary)
+            cluster.primary.start()
+            works(3)
+
+    told = transfers(t, cluster, subject, strike)
+    print(f"    told in COMMIT: {told}")
+    for _, code, words in told:
+        same(code, "08007", words)
