@@ -14,6 +14,7 @@
 #include "config/reference.hpp"
 #include "config/schema.hpp"
 #include "proxy/login/live_files.hpp"
+#include "proxy/process/attendant.hpp"
 #include "proxy/process/health_check.hpp"
 #include "proxy/process/program_manual.hpp"
 #include "proxy/server.hpp"
@@ -23,13 +24,17 @@ namespace pgmend::proxy {
 namespace {
 
 constexpr std::string_view usage =
-    "Usage: pgmend [--config FILE] [--check | --health-check | --print-config | --print-reference | "
+    "Usage: pgmend [--config FILE] [--attended | --check | --health-check | --print-config | "
+    "--print-reference | "
     "--print-schema |\n"
     "              --print-man PAGE | --from-pgbouncer FILE | --version | --help]\n"
     "\n"
     "A self-healing proxy for PostgreSQL. DATABASE_URL alone is enough to run.\n"
     "\n"
     "  --config FILE       read settings from a YAML file\n"
+    "  --attended          run as a service whose restart drops no client: a small process that the manager "
+    "sees, and\n"
+    "                      pgmend as its child\n"
     "  --check             read and check all settings, then exit\n"
     "  --health-check      ask the pgmend that runs with the same settings whether it is alive\n"
     "  --print-config      print every setting with its value and where that comes from\n"
@@ -57,6 +62,7 @@ enum class action {
 struct options {
     action what = action::serve;
     std::optional<std::string> file;
+    bool attended = false;
     std::string page;
     std::string error;
 };
@@ -73,6 +79,8 @@ options parse(std::span<char* const> arguments) {
             parsed.file = arguments[i];
         } else if (word.starts_with("--config=")) {
             parsed.file = word.substr(9);
+        } else if (word == "--attended") {
+            parsed.attended = true;
         } else if (word == "--check") {
             parsed.what = action::check;
         } else if (word == "--health-check") {
@@ -211,6 +219,9 @@ int run_program(std::span<char* const> arguments) {
         case action::health_check:
         case action::print_config:
             break;
+    }
+    if (wanted.attended && wanted.what == action::serve) {
+        if (const int status = attend(); status >= 0) return status;
     }
     std::optional<std::filesystem::path> file;
     if (wanted.file) file = *wanted.file;

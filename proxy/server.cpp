@@ -18,8 +18,6 @@ namespace pgmend::proxy {
 namespace {
 
 constexpr auto quiet_poll = std::chrono::milliseconds{20};
-constexpr auto empty_poll = std::chrono::milliseconds{100};
-constexpr int looks_until_empty = 10;
 constexpr auto longest_end = std::chrono::seconds{3};   // for closing servers in order
 constexpr auto names_within = std::chrono::seconds{2};  // for the first lookups at start
 
@@ -80,6 +78,7 @@ server::server(std::shared_ptr<const config::settings> settings, config::load_so
       memory_(control_, settings_->machine.memory(), cgroup_, *health_cells_),
       manager_(control_),
       takeover_(control_),
+      kin_(control_),
       desk_(
           control_, settings_, addresses_,
           {[this] { return monitor_->picture(); }, [this] { stop_accepting(); }, [this] { end(); },
@@ -95,6 +94,16 @@ std::string server::open() {
     std::vector<std::string> problems;
     const auto inherited = take_inherited_sockets(problems);
     predecessor_ = inherited.predecessor;
+    kin_.adopt(inherited, [this] {
+        log::error("attendant_gone", {{"hint", "the service is over, so this process ends"}});
+        end();
+    });
+    // They are ours again; the settings may want other addresses now, which the manager's copies would keep
+    // in use.
+    if (predecessor_ < 0 && !inherited.clients.empty()) {
+        manager_.forget(descriptor_name::clients_own);
+        manager_.forget(descriptor_name::clients_file);
+    }
     for (const auto& problem : problems)
         log::warning("inherited_descriptor", {{"problem", problem}});
     if (auto error = listener_.open(settings_->listen, inherited.clients); !error.empty()) return error;
@@ -149,6 +158,7 @@ void server::run() {
     signals_.add(SIGTERM);
     signals_.add(SIGINT);
     signals_.add(SIGHUP);
+    signals_.add(SIGUSR1);
     signals_.add(SIGUSR2);
     wait_for_signal();
     addresses_.start();
@@ -270,6 +280,10 @@ void server::on_signal(int signal) {
         reload();
         return;
     }
+    if (signal == SIGUSR1) {
+        leave();
+        return;
+    }
     if (signal == SIGUSR2) {
         take_over();
         return;
@@ -291,65 +305,6 @@ void server::on_signal(int signal) {
     }
 }
 
-/// Clients are served as before, until the last one has gone or the time is over.
-void server::linger(std::chrono::milliseconds limit) {
-    stage_ = stage::lingering;
-    log::info("lingering", {{"timeout_ms", limit.count()}});
-    deadline_.expires_after(limit);
-    deadline_.async_wait([this](const boost::system::error_code& error) {
-        if (!error && stage_ == stage::lingering) drain();
-    });
-    drain_when_empty(0);
-}
-
-/// An application that opens a connection for each request has none between two of them, so one look that
-/// finds nobody says little.
-void server::drain_when_empty(int times_empty) {
-    if (stage_ != stage::lingering) return;
-    close_when_deaf();
-    if (times_empty > looks_until_empty) {
-        drain();
-        return;
-    }
-    for (const auto& worker : workers_)
-        worker->ask_quiet();
-    poll_.expires_after(empty_poll);
-    poll_.async_wait([this, times_empty](const boost::system::error_code& error) {
-        if (error) return;
-        const bool empty = std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) {
-            return worker->clients() == 0;
-        });
-        drain_when_empty(empty ? times_empty + 1 : 0);
-    });
-}
-
-void server::take_over() {
-    auto sockets = listener_.heritage();
-    for (const int descriptor : http_.descriptors())
-        sockets.push_back({descriptor, descriptor_name::http});
-    const bool begun = stage_ == stage::serving &&
-                       takeover_.start(sockets, [this](const auto& outcome) { hand_over(outcome); });
-    if (begun) {
-        log::info("takeover_begun", {});
-    } else {
-        log::warning("takeover_refused", {{"hint", "it ends, another one is under way, or it is process 1"}});
-    }
-}
-
-void server::hand_over(const takeover::outcome& outcome) {
-    if (!outcome.problem.empty()) {
-        log::error("takeover_failed", {{"reason", outcome.problem}});
-        return;
-    }
-    log::info("taken_over", {{"by", static_cast<std::int64_t>(outcome.successor)}});
-    manager_.hand_over(outcome.successor);
-    http_.stop();
-    for (const auto& worker : workers_)
-        worker->stop_accepting();
-    listener_.keep_file();
-    if (stage_ == stage::serving) linger(settings_->shutdown.takeover_linger());
-}
-
 void server::stop_accepting() {
     if (stage_ > stage::lingering) return;
     stage_ = stage::deaf;
@@ -362,6 +317,7 @@ void server::drain() {
     manager_.stopping();
     stop_accepting();
     stage_ = stage::draining;
+    kin_.end_left_behind();
     api_.end_streams();
     const auto timeout = settings_->shutdown.drain_timeout();
     log::info("draining", {{"timeout_ms", timeout.count()}});
@@ -379,6 +335,7 @@ void server::drain() {
 void server::end() {
     stop_accepting();
     stage_ = stage::ending;
+    kin_.end_left_behind();
     for (const auto& worker : workers_) {
         worker->post([](worker_core& core) {
             core.close_pools();
@@ -392,18 +349,20 @@ void server::end() {
 }
 
 /// Closed sooner, a worker could meet the same descriptor again as a client's.
-void server::close_when_deaf() {
+bool server::close_when_deaf() {
     const bool deaf = std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) {
         return worker->has_stopped_accepting();
     });
     if (deaf) listener_.close();
+    return deaf;
 }
 
 void server::wait_until_quiet() {
     close_when_deaf();
     const bool quiet =
         std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->was_quiet(); });
-    if (quiet && stage_ != stage::deaf) {
+    // Those that were left behind end as well, and the service with the last of them.
+    if (quiet && stage_ != stage::deaf && (stage_ == stage::ending || kin_.alone())) {
         control_.stop();
         return;
     }

@@ -18,7 +18,9 @@
 #include "proxy/admin/admin_desk.hpp"
 #include "proxy/admin/http_api.hpp"
 #include "proxy/login/live_files.hpp"
+#include "proxy/process/attendant.hpp"
 #include "proxy/process/http_endpoint.hpp"
+#include "proxy/process/kinship.hpp"
 #include "proxy/process/listener.hpp"
 #include "proxy/process/memory_guard.hpp"
 #include "proxy/process/service_notify.hpp"
@@ -39,7 +41,9 @@ public:
     /// Opens everything; what is wrong, in words, or empty. Nothing runs before it.
     std::string open();
     /// Serves until a signal ends it: SIGTERM drains, SIGINT and a SIGTERM while draining end at once.
-    /// SIGUSR2 starts a successor, hands it the listening sockets and ends with the last client.
+    /// SIGUSR2 starts a successor, hands it the listening sockets and ends with the last client. SIGUSR1
+    /// leaves the service to a process that the service manager starts, and ends with the last client as
+    /// well.
     void run();
 
 private:
@@ -64,11 +68,14 @@ private:
     std::vector<std::string> reload();
     void take_over();
     void hand_over(const takeover::outcome& outcome);
+    void leave();
+    void leave_when_deaf();
+    void heed_follower();
     std::vector<std::string> set(const std::string& key, const std::string& value);
     std::vector<std::string> take_settings(config::reload_result result);
     void end();
     void wait_until_quiet();
-    void close_when_deaf();
+    bool close_when_deaf();
     health_answer live();
     health_answer ready() const;
     http_providers providers();
@@ -90,7 +97,10 @@ private:
     memory_guard memory_;
     service_notify manager_;
     takeover takeover_;
-    int predecessor_ = -1;  ///< a pipe to the process whose sockets we inherited, until we serve
+    kinship kin_;
+    boost::asio::steady_timer leaving_{control_};
+    bool leave_next_ = false;  ///< asked to leave while a successor was on its way
+    int predecessor_ = -1;     ///< a pipe to the process whose sockets we inherited, until we serve
     std::shared_ptr<life_signs> life_;
     std::unique_ptr<health::health_monitor> monitor_;
     std::vector<std::unique_ptr<worker>> workers_;

@@ -11,7 +11,7 @@ namespace pgmend::proxy {
 namespace {
 
 constexpr int first_descriptor = 3;
-constexpr long most_descriptors = 256;
+constexpr long most_descriptors = 640;  // what pgmend.service has the manager keep, and some more
 
 std::string take_variable(const char* name) {
     const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): before threads
@@ -55,6 +55,10 @@ inherited_sockets take_inherited_sockets(std::vector<std::string>& problems) {
             problems.push_back("descriptor " + std::to_string(descriptor) + " is not open");
         } else if (name == descriptor_name::predecessor) {
             found.predecessor = descriptor;
+        } else if (name == descriptor_name::attendant) {
+            found.attendant = descriptor;
+        } else if (name == descriptor_name::left_behind) {
+            found.left_behind.push_back(descriptor);
         } else if (!listens(descriptor)) {
             problems.push_back("descriptor " + std::to_string(descriptor) + " is no listening stream socket");
             ::close(descriptor);

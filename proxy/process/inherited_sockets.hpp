@@ -17,6 +17,8 @@ inline constexpr std::string_view clients_own = "clients_own";    ///< open as l
 inline constexpr std::string_view clients_file = "clients_file";  ///< a Unix socket whose file we remove
 inline constexpr std::string_view http = "http";
 inline constexpr std::string_view predecessor = "predecessor";  ///< a pipe: written to when we serve
+inline constexpr std::string_view attendant = "attendant";      ///< see process/attendant.hpp
+inline constexpr std::string_view left_behind = "left_behind";  ///< see process/kinship.hpp
 }  // namespace descriptor_name
 
 struct inherited_socket {
@@ -29,10 +31,12 @@ struct inherited_sockets {
     std::vector<inherited_socket> clients;
     std::vector<int> http;
     int predecessor = -1;
+    int attendant = -1;
+    std::vector<int> left_behind;
 };
 
-/// Reads the environment once and removes the variables, so that no child believes them. What is no listening
-/// stream socket is closed and named in `problems`.
+/// Reads the environment once and removes the variables, so that no child believes them. What has none of the
+/// names above and is no listening stream socket is closed and named in `problems`.
 inherited_sockets take_inherited_sockets(std::vector<std::string>& problems);
 
 }  // namespace pgmend::proxy

@@ -19,12 +19,57 @@ namespace {
 
 std::string failure(const std::string& what) { return what + ": " + std::strerror(errno); }
 
-std::uint16_t port_of(int descriptor) {
+sockaddr_storage address_of(int descriptor) {
     sockaddr_storage address{};
     socklen_t length = sizeof address;
     ::getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &length);
+    return address;
+}
+
+std::uint16_t port_of(int descriptor) {
+    const auto address = address_of(descriptor);
     if (address.ss_family == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6&>(address).sin6_port);
     return ntohs(reinterpret_cast<const sockaddr_in&>(address).sin_port);
+}
+
+bool same_place(const sockaddr_storage& one, const sockaddr& other, bool whatever_port) {
+    if (one.ss_family != other.sa_family) return false;
+    if (one.ss_family == AF_INET6) {
+        const auto& a = reinterpret_cast<const sockaddr_in6&>(one);
+        const auto& b = reinterpret_cast<const sockaddr_in6&>(other);
+        return std::memcmp(&a.sin6_addr, &b.sin6_addr, sizeof a.sin6_addr) == 0 &&
+               (whatever_port || a.sin6_port == b.sin6_port);
+    }
+    const auto& a = reinterpret_cast<const sockaddr_in&>(one);
+    const auto& b = reinterpret_cast<const sockaddr_in&>(other);
+    return a.sin_addr.s_addr == b.sin_addr.s_addr && (whatever_port || a.sin_port == b.sin_port);
+}
+
+/// What listen.host names.
+class addresses {
+public:
+    addresses(const config::listen_settings& settings, std::uint16_t port) {
+        addrinfo hints{};
+        hints.ai_socktype = SOCK_STREAM;
+        hints.ai_flags = AI_PASSIVE;
+        const bool all = settings.host() == "*";
+        addrinfo* found = nullptr;
+        error_ = ::getaddrinfo(
+            all ? nullptr : settings.host().c_str(), std::to_string(port).c_str(), &hints, &found
+        );
+        if (error_ == 0) found_.reset(found);
+    }
+    /// Of getaddrinfo.
+    int error() const noexcept { return error_; }
+    const addrinfo* first() const noexcept { return found_.get(); }
+
+private:
+    std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> found_{nullptr, &::freeaddrinfo};
+    int error_ = 0;
+};
+
+std::string path_in(const config::listen_settings& settings, std::uint16_t port) {
+    return settings.unix_socket_dir() + "/.s.PGSQL." + std::to_string(port);
 }
 
 /// Whether somebody answers at this socket file.
@@ -41,34 +86,58 @@ std::string listener::open(
     const config::listen_settings& settings, const std::vector<inherited_socket>& inherited
 ) {
     port_ = settings.port();
-    for (const auto& socket : inherited)
-        adopt(socket);
     kept_open_ = std::any_of(inherited.begin(), inherited.end(), [](const auto& socket) {
         return socket.name == descriptor_name::clients;
     });
-    if (!inherited.empty()) return {};
+    for (const auto& socket : inherited) {
+        if (kept_open_ && socket.name == descriptor_name::clients) {
+            adopt(socket);
+        } else {
+            adopt_wanted(settings, socket);
+        }
+    }
+    if (kept_open_) return {};
     if (!settings.host().empty()) {
         if (auto error = open_tcp(settings); !error.empty()) return error;
     }
-    if (!settings.unix_socket_dir().empty()) {
+    const bool has_local =
+        std::any_of(sockets_.begin(), sockets_.end(), [](const auto& socket) { return socket.local; });
+    if (!settings.unix_socket_dir().empty() && !has_local) {
         if (auto error = open_unix(settings); !error.empty()) return error;
     }
     return {};
 }
 
+/// One that a pgmend before this one opened: the settings may have changed since.
+void listener::adopt_wanted(const config::listen_settings& settings, const inherited_socket& socket) {
+    const auto address = address_of(socket.descriptor);
+    bool wanted = false;
+    if (!kept_open_ && address.ss_family == AF_UNIX) {
+        const auto& file = reinterpret_cast<const sockaddr_un&>(address);
+        wanted = !settings.unix_socket_dir().empty() && path_in(settings, port_) == file.sun_path;
+    } else if (!kept_open_ && !settings.host().empty()) {
+        const addresses every{settings, settings.port()};
+        for (const addrinfo* at = every.first(); at != nullptr; at = at->ai_next)
+            wanted = wanted || same_place(address, *at->ai_addr, settings.port() == 0);
+    }
+    if (wanted) {
+        adopt(socket);
+    } else {
+        ::close(socket.descriptor);
+    }
+}
+
 std::string listener::open_tcp(const config::listen_settings& settings) {
-    const std::string host = settings.host() == "*" ? "" : settings.host();
-    addrinfo hints{};
-    hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = AI_PASSIVE;
-    addrinfo* found = nullptr;
     const std::string where = settings.host() + ":" + std::to_string(port_);
-    const int error =
-        ::getaddrinfo(host.empty() ? nullptr : host.c_str(), std::to_string(port_).c_str(), &hints, &found);
-    if (error != 0) return "cannot listen on " + where + ": " + ::gai_strerror(error);
-    const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner{found, &::freeaddrinfo};
+    const addresses every{settings, port_};
+    if (every.error() != 0) return "cannot listen on " + where + ": " + ::gai_strerror(every.error());
     std::string missing;
-    for (const addrinfo* at = found; at != nullptr; at = at->ai_next) {
+    for (const addrinfo* at = every.first(); at != nullptr; at = at->ai_next) {
+        const bool there = std::any_of(sockets_.begin(), sockets_.end(), [at](const auto& socket) {
+            return same_place(address_of(socket.descriptor), *at->ai_addr, false);
+        });
+        const bool one_is_enough = settings.port() == 0 && !sockets_.empty();
+        if (there || one_is_enough) continue;  // another address would get another port
         const int descriptor = ::socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (descriptor < 0) {
             missing = failure("cannot listen on " + where);
@@ -90,13 +159,12 @@ std::string listener::open_tcp(const config::listen_settings& settings) {
         sockets_.push_back({descriptor, false});
         port_ = port_of(descriptor);
         names_.push_back(settings.host() + ":" + std::to_string(port_));
-        if (settings.port() == 0) break;  // another address would get another port
     }
     return sockets_.empty() ? missing : std::string{};
 }
 
 std::string listener::open_unix(const config::listen_settings& settings) {
-    const std::string path = settings.unix_socket_dir() + "/.s.PGSQL." + std::to_string(port_);
+    const std::string path = path_in(settings, port_);
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path.size() >= sizeof address.sun_path) return "cannot listen on " + path + ": the path is too long";

@@ -19,8 +19,9 @@ public:
     ~listener() { close(); }
 
     /// Opens everything the settings ask for. Returns what is wrong, in words; empty when all is open. A
-    /// socket file that nobody listens on is replaced, one that is in use is an error. Where sockets are
-    /// inherited, they take the place of the addresses in the settings.
+    /// socket file that nobody listens on is replaced, one that is in use is an error. Sockets that a service
+    /// manager opened take the place of the addresses in the settings; of those that a pgmend opened before,
+    /// the ones that the settings ask for are kept, and the others closed.
     std::string open(
         const config::listen_settings& settings, const std::vector<inherited_socket>& inherited = {}
     );
@@ -44,6 +45,7 @@ private:
     std::string open_tcp(const config::listen_settings& settings);
     std::string open_unix(const config::listen_settings& settings);
     void adopt(const inherited_socket& socket);
+    void adopt_wanted(const config::listen_settings& settings, const inherited_socket& socket);
 
     std::vector<listening_socket> sockets_;
     std::vector<std::string> names_;

@@ -40,6 +40,11 @@ Reads certificates, secrets and rules again.
 Starts a new pgmend from the program file that is there now, with the same arguments, and hands it the
 listening sockets; this process serves its clients until they leave, for at most shutdown.takeover_linger.
 A successor that does not get as far as serving changes nothing.
+.TP
+.B SIGUSR1
+With \-\-attended: leaves the service. Listening sockets are given to the service manager to keep, the process
+that the manager sees ends, and this one serves its clients until they leave, for at most
+shutdown.takeover_linger, or until SIGTERM reaches whoever is the service then.
 .SH ENVIRONMENT
 .TP
 .B DATABASE_URL

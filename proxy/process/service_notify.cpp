@@ -1,5 +1,7 @@
 #include "proxy/process/service_notify.hpp"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -12,6 +14,8 @@
 namespace pgmend::proxy {
 
 namespace {
+
+constexpr int barrier_within_ms = 2'000;
 
 std::string variable(const char* name) {
     const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody sets variables by then
@@ -55,21 +59,54 @@ void service_notify::reloading() const {
 
 void service_notify::hand_over(int successor) {
     send("MAINPID=" + std::to_string(successor) + "\n");
+    fall_silent();
+}
+
+void service_notify::fall_silent() {
     timer_.cancel();
     if (socket_ >= 0) ::close(socket_);
     socket_ = -1;
 }
 
+void service_notify::store(int descriptor, std::string_view name) const {
+    send(std::string{"FDSTORE=1\nFDNAME="}.append(name).append("\n"), descriptor);
+}
+
+/// The manager takes one message after the other, and closes what comes with the barrier when it gets there.
+void service_notify::forget(std::string_view name) const {
+    send(std::string{"FDSTOREREMOVE=1\nFDNAME="}.append(name).append("\n"));
+    int barrier[2] = {-1, -1};
+    if (socket_ < 0 || ::pipe2(barrier, O_CLOEXEC) != 0) return;
+    send("BARRIER=1\n", barrier[1]);
+    ::close(barrier[1]);
+    pollfd closed{barrier[0], POLLIN, 0};
+    ::poll(&closed, 1, barrier_within_ms);
+    ::close(barrier[0]);
+}
+
 /// A manager that does not listen just now is no reason to stop.
-void service_notify::send(const std::string& state) const {
+void service_notify::send(const std::string& state, int descriptor) const {
     if (socket_ < 0) return;
     sockaddr_un to{};
     to.sun_family = AF_UNIX;
     std::memcpy(to.sun_path, address_.data(), address_.size());
-    const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + address_.size());
-    [[maybe_unused]] const auto sent = ::sendto(
-        socket_, state.data(), state.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&to), length
-    );
+    iovec text{const_cast<char*>(state.data()), state.size()};
+    alignas(cmsghdr) char room[CMSG_SPACE(sizeof descriptor)] = {};
+    msghdr message{};
+    message.msg_name = &to;
+    message.msg_namelen = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + address_.size());
+    message.msg_iov = &text;
+    message.msg_iovlen = 1;
+    if (descriptor >= 0) {
+        message.msg_control = room;
+        message.msg_controllen = sizeof room;
+        cmsghdr* const rights = CMSG_FIRSTHDR(&message);
+        rights->cmsg_level = SOL_SOCKET;
+        rights->cmsg_type = SCM_RIGHTS;
+        rights->cmsg_len = CMSG_LEN(sizeof descriptor);
+        std::memcpy(CMSG_DATA(rights), &descriptor, sizeof descriptor);
+    }
+    [[maybe_unused]] const auto sent = ::sendmsg(socket_, &message, MSG_NOSIGNAL);
 }
 
 void service_notify::feed() {

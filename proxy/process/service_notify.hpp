@@ -8,6 +8,7 @@
 #include <chrono>
 #include <functional>
 #include <string>
+#include <string_view>
 
 namespace pgmend::proxy {
 
@@ -27,9 +28,16 @@ public:
     void stopping() const { send("STOPPING=1\n"); }
     /// Another process is the service from now on; nothing more is said by this one.
     void hand_over(int successor);
+    /// The same where the manager need not know which.
+    void fall_silent();
+    /// The manager keeps a copy of the descriptor and gives it to every process it starts for this service,
+    /// until the service is stopped (FileDescriptorStoreMax=) or, of a socket to a process, that has ended.
+    void store(int descriptor, std::string_view name) const;
+    /// Its copies of that name are closed when this returns, or it does not answer within two seconds.
+    void forget(std::string_view name) const;
 
 private:
-    void send(const std::string& state) const;
+    void send(const std::string& state, int descriptor = -1) const;
     void feed();
 
     boost::asio::steady_timer timer_;

@@ -104,6 +104,8 @@ bool takeover::start(const std::vector<inherited_socket>& sockets, std::function
         int at = first_descriptor;
         for (const int descriptor : descriptors)
             ::dup2(descriptor, at++);
+        // Not everything is opened to be closed here, and a copy of a client's connection would keep it open.
+        ::close_range(static_cast<unsigned>(at), ~0U, 0);
         write_number(environment[0] + pid_variable.size(), ::getpid());
         ::execve(program_.c_str(), arguments.data(), environment.data());
         ::_exit(127);

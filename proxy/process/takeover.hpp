@@ -32,6 +32,8 @@ public:
     /// under way, or when this process is the first of a container, whose end would be the container's.
     bool start(const std::vector<inherited_socket>& sockets, std::function<void(const outcome&)> done);
 
+    bool under_way() const noexcept { return successor_ != 0; }
+
 private:
     void finish(std::string problem);
 

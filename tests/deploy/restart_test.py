@@ -1,0 +1,219 @@
+#!/usr/bin/python3
+"""A restart of the service, as deploy/systemd's unit has it: no client that is between requests is dropped, and no new
+one refused. First with a manager of the test's own, which sends the signals systemd sends, then with systemd itself."""
+
+import contextlib
+import ctypes
+import os
+import pathlib
+import signal
+import socket
+import sys
+import threading
+
+import real_systemd
+import running
+from running import ROOT, Naive, harness, log_in, wire
+from harness import check, poll, same
+from service_manager import Service, alive
+
+
+class Stayer(threading.Thread):
+    """An application with a pool: it keeps its connection and rests between statements."""
+
+    def __init__(self, port, pause=0.05):
+        super().__init__(daemon=True)
+        self.client, self.pause = log_in(port), pause
+        self.told_to_stop = threading.Event()
+        self.errors, self.served = [], 0
+
+    def run(self):
+        try:
+            while not self.told_to_stop.wait(self.pause):
+                same(self.client.value(f"SELECT {self.served}"), str(self.served))
+                self.served += 1
+            self.client.close()
+        except Exception as error:  # whatever it is, the application has seen it
+            self.errors.append(f"{type(error).__name__}: {error}")
+
+
+@contextlib.contextmanager
+def service(here, settings=None, listening=None, environment=None):
+    # Those that are left behind are children of an attendant that has ended; this process inherits them.
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+    subject = here.pgmend({"pool": {"size": 4}, "listen": {"backlog": 1024}, **(settings or {})},
+                          **({"environment": environment} if environment else {}))
+    if listening is not None:
+        subject.port = listening.getsockname()[1]
+    made = Service(subject, here.directory(), listening)
+    try:
+        yield made.start()
+    finally:
+        made.end()
+
+
+def sockets_of(pid):
+    found = set()
+    for each in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.add(os.readlink(each))
+    return {each for each in found if each.startswith("socket:")}
+
+
+def restarts_under_load(port, restart, count):
+    """64 clients that stay and 8 that come and go: what they served, and every error any of them saw."""
+    stayers = [Stayer(port) for _ in range(64)]
+    crowd = [Naive(port, pause=0.01) for _ in range(8)]
+    for each in (*stayers, *crowd):
+        each.start()
+    for _ in range(count):
+        before = [each.served for each in stayers], sum(each.served for each in crowd)
+        restart()
+        poll(lambda: all(now.served > then for now, then in zip(stayers, before[0])) or any(each.errors for each in stayers),
+             "the same connections go on", timeout=60)
+        poll(lambda: sum(each.served for each in crowd) > before[1] + 20, "new ones are let in", timeout=60)
+    errors, served = Naive.finish([*stayers, *crowd])
+    same(errors, [])
+    return f"{count} restarts under {len(stayers)} clients that stay and {len(crowd)} that come and go, {served} statements, 0 errors"
+
+
+def test_restart_drops_and_refuses_nobody(here):
+    with service(here) as subject:
+        said = restarts_under_load(subject.subject.port, subject.restart, 10)
+        poll(lambda: sum(map(alive, subject.pids())) == 1, "those without clients have ended", timeout=60)
+        same(len(subject.pids()), 11)
+        subject.stop()
+        check(not any(map(alive, subject.pids())), "something is left of the service")
+    return said
+
+
+def test_restart_with_a_socket_unit(here):
+    listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    with service(here, listening=listening) as subject:
+        said = restarts_under_load(subject.subject.port, subject.restart, 5)
+        subject.stop()
+    listening.close()
+    return said
+
+
+def test_stop_ends_those_that_were_left_behind(here):
+    with service(here) as subject:
+        first = log_in(subject.subject.port)
+        subject.restart()
+        second = log_in(subject.subject.port)
+        second.query("BEGIN")
+        subject.restart()
+        same(sum(map(alive, subject.pids())), 3)
+        stopper = threading.Thread(target=subject.stop)
+        stopper.start()
+        same(wire.error_fields(first.until("E")[-1][1])["C"], "57P01", "who is idle is told")
+        same(second.value("SELECT 7"), "7", "a transaction in a process that was left behind is finished")
+        check(stopper.is_alive(), "the service is over while a transaction goes on")
+        second.query("COMMIT")
+        stopper.join(60)
+        check(not any(map(alive, subject.pids())), "something is left of the service")
+
+
+def test_restart_takes_new_addresses(here):
+    """The sockets that systemd kept are only of use where the settings still ask for them."""
+    with service(here) as subject:
+        stayer, before = log_in(subject.subject.port), subject.subject.port
+        subject.subject.port = harness.free_port()
+        subject.subject.settings["listen"]["port"] = subject.subject.port
+        subject.restart()
+        same(log_in(subject.subject.port).value("SELECT 1"), "1")
+        same(stayer.value("SELECT 2"), "2")
+        with socket.socket() as probe:
+            check(probe.connect_ex(("127.0.0.1", before)) != 0, "the old address is still open")
+        subject.subject.settings["listen"]["host"] = "*"
+        subject.restart()
+        same(log_in(subject.subject.port).value("SELECT 1"), "1", "the same port at all addresses")
+        same(stayer.value("SELECT 3"), "3")
+        stayer.close()
+        subject.stop()
+
+
+def test_takeover_of_an_attended_one(here):
+    """SIGUSR2 goes through the attendant, which stays the main process; a restart and an end concern all."""
+    with service(here) as subject:
+        first = log_in(subject.subject.port)
+        subject.main.send_signal(signal.SIGUSR2)
+        poll(lambda: len(subject.pids()) == 2, "a successor", timeout=60)
+        poll(lambda: "taken_over" in subject.subject.log.read_text(), "it takes over", timeout=60)
+        # The client's connection has to end when the process that serves it closes it, and not be open in the other too.
+        poll(lambda: not sockets_of(subject.pids()[0]) & sockets_of(subject.pids()[1]), "nothing is open in both", timeout=60)
+        second = log_in(subject.subject.port)
+        subject.restart()
+        same((first.value("SELECT 1"), second.value("SELECT 2")), ("1", "2"))
+        same(log_in(subject.subject.port).value("SELECT 3"), "3")
+        same(sum(map(alive, subject.pids())), 3)
+        subject.stop()
+        check(not any(map(alive, subject.pids())), "something is left of the service")
+
+
+def test_attendant_and_service_end_together(here):
+    """One that crashes is a service that crashed; one whose attendant is gone is nobody's service."""
+    with service(here) as subject:
+        os.kill(subject.pids()[0], signal.SIGSEGV)
+        same(subject.main.wait(60), 128 + signal.SIGSEGV, "the manager sees a failure and restarts")
+    with service(here) as subject:
+        subject.main.kill()
+        subject.main.wait()
+        poll(lambda: not alive(subject.pids()[0]), "it ends with its attendant", timeout=60)
+
+
+def test_watchdog_is_fed_by_the_newest(here):
+    with service(here, environment={"WATCHDOG_USEC": "200000"}) as subject:
+        stayer = log_in(subject.subject.port)
+        poll(lambda: subject.fed.get(subject.pids()[0], 0) > 2, "the watchdog is fed", timeout=60)
+        subject.restart()
+        old, new = subject.pids()
+        before = subject.fed[old]
+        poll(lambda: subject.fed.get(new, 0) > 4, "by the new one", timeout=60)
+        same((subject.fed[old], stayer.value("SELECT 1")), (before, "1"), "the old one serves and is silent")
+        stayer.close()
+        subject.stop()
+
+
+def real_service(here):
+    """systemd with the service as it is installed, but for the place of the program, its account and its settings."""
+    subject = here.pgmend({"pool": {"size": 4}, "listen": {"backlog": 1024}})
+    subject.write_config()
+    unit = (ROOT / "deploy/systemd/pgmend.service").read_text()
+    unit = unit.replace("/usr/bin/pgmend", "/run/files/pgmend").replace("/etc/pgmend/pgmend.yaml", "/run/files/pgmend.yaml")
+    unit = unit.replace("User=pgmend\nGroup=pgmend\n", "User=nobody\nGroup=nogroup\nStandardError=append:/run/pgmend.log\n")
+    return subject, real_systemd.prepared(here.directory(), {"pgmend.service": unit},
+                                          {"pgmend": here.binary, "pgmend.yaml": subject.config})
+
+
+def test_systemd_itself(here):
+    """systemctl start, restart under load, reload and stop, with the unit's own hardening."""
+    if reason := real_systemd.why_not():
+        return f"not here: {reason}"
+    subject, manager = real_service(here)
+    try:
+        manager.start()
+        manager.systemctl("start", "pgmend.service")
+
+        def restart():
+            manager.systemctl("reset-failed", "pgmend.service")  # systemd starts nothing more than five times in ten seconds
+            manager.systemctl("restart", "pgmend.service")
+
+        said = restarts_under_load(subject.port, restart, 10)
+        stayer = log_in(subject.port)
+        restart()
+        manager.systemctl("reload", "pgmend.service")
+        same(stayer.value("SELECT 1"), "1")
+        group = manager.group / "system.slice/pgmend.service/cgroup.procs"
+        poll(lambda: len(group.read_text().split()) == 3, "an attendant, its child and the one with a client", timeout=60)
+        manager.systemctl("stop", "pgmend.service")
+        same(wire.error_fields(stayer.until("E")[-1][1])["C"], "57P01")
+        check(not group.exists() or not group.read_text(), "something is left of the service")
+        version = manager.systemctl("--version").splitlines()[0]
+    finally:
+        manager.end()
+    return f"{version}: {said}"
+
+
+if __name__ == "__main__":
+    sys.exit(running.main(globals(), __doc__))
