@@ -103,6 +103,7 @@ std::string server::open() {
     if (predecessor_ < 0 && !inherited.clients.empty()) {
         manager_.forget(descriptor_name::clients_own);
         manager_.forget(descriptor_name::clients_file);
+        manager_.settle();
     }
     for (const auto& problem : problems)
         log::warning("inherited_descriptor", {{"problem", problem}});

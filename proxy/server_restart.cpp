@@ -120,6 +120,8 @@ void server::leave() {
             manager_.store(socket.descriptor, socket.name);
         listener_.keep_file();
     }
+    // The next one may be started as soon as the attendant has ended.
+    manager_.settle();
     manager_.fall_silent();
     heed_follower();
     http_.stop();

@@ -15,7 +15,7 @@ namespace pgmend::proxy {
 
 namespace {
 
-constexpr int barrier_within_ms = 2'000;
+constexpr int barrier_within_ms = 5'000;
 
 std::string variable(const char* name) {
     const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody sets variables by then
@@ -72,9 +72,12 @@ void service_notify::store(int descriptor, std::string_view name) const {
     send(std::string{"FDSTORE=1\nFDNAME="}.append(name).append("\n"), descriptor);
 }
 
-/// The manager takes one message after the other, and closes what comes with the barrier when it gets there.
 void service_notify::forget(std::string_view name) const {
     send(std::string{"FDSTOREREMOVE=1\nFDNAME="}.append(name).append("\n"));
+}
+
+/// The manager takes one message after the other, and closes what comes with the barrier when it gets there.
+void service_notify::settle() const {
     int barrier[2] = {-1, -1};
     if (socket_ < 0 || ::pipe2(barrier, O_CLOEXEC) != 0) return;
     send("BARRIER=1\n", barrier[1]);

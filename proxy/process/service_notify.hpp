@@ -33,8 +33,10 @@ public:
     /// The manager keeps a copy of the descriptor and gives it to every process it starts for this service,
     /// until the service is stopped (FileDescriptorStoreMax=) or, of a socket to a process, that has ended.
     void store(int descriptor, std::string_view name) const;
-    /// Its copies of that name are closed when this returns, or it does not answer within two seconds.
+    /// It closes its copies of that name.
     void forget(std::string_view name) const;
+    /// Returns when the manager has done all it was told, or does not get there within five seconds.
+    void settle() const;
 
 private:
     void send(const std::string& state, int descriptor = -1) const;
