@@ -98,7 +98,8 @@ class Naive(threading.Thread):
 
 
 def main(names, doc):
-    """Runs every test_… of a module, with --full every full_… too; ends with "N passed, N failed"."""
+    """Runs every test_… of a module, with --full every full_… too; ends with "N passed, N failed". What this machine cannot
+    run of the real thing is the module's NOT_HERE, and is said before."""
     parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("--binary", default=BINARY, help="the pgmend to test")
     parser.add_argument("--full", action="store_true", help="what takes longer as well")
@@ -108,6 +109,8 @@ def main(names, doc):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     kinds = ("test_", "full_") if wanted.full else ("test_",)
     tests = [each for name, each in names.items() if name.startswith(kinds) and wanted.k in name]
+    for what in names.get("NOT_HERE", ()):
+        print(f"not here: {what}", flush=True)
     failed = 0
     with tempfile.TemporaryDirectory(prefix="pgmend-deploy-") as folder:
         os.chmod(folder, 0o755)  # the user postgres has to get through when root runs the tests
