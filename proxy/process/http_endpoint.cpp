@@ -156,6 +156,11 @@ std::string header_of(const http::request<http::empty_body>& request, http::fiel
     return {text.data(), text.size()};
 }
 
+std::string header_of(const http::request<http::empty_body>& request, std::string_view name) {
+    const auto text = request[name];
+    return {text.data(), text.size()};
+}
+
 http_request plain_request(
     const http::request<http::empty_body>& request, const tcp::endpoint& peer, bool known
 ) {
@@ -170,10 +175,11 @@ http_request plain_request(
     plain.authorization = header_of(request, http::field::authorization);
     plain.host = header_of(request, http::field::host);
     plain.origin = header_of(request, http::field::origin);
+    plain.fetch_site = header_of(request, "Sec-Fetch-Site");
+    plain.fetch_dest = header_of(request, "Sec-Fetch-Dest");
     plain.accept = header_of(request, http::field::accept);
     plain.accept_encoding = header_of(request, http::field::accept_encoding);
-    const auto last = request["Last-Event-ID"];
-    plain.last_event_id.assign(last.data(), last.size());
+    plain.last_event_id = header_of(request, "Last-Event-ID");
     plain.intended = request.find("X-Pgmend-Command") != request.end();
     return plain;
 }

@@ -16,6 +16,11 @@ std::string_view name_in(std::string_view host) noexcept {
 }  // namespace
 
 bool of_another_site(const http_request& request) noexcept {
+    // A GET that needs no permission has no Origin, and a stream that nobody can read takes a place all the
+    // same. Another port of this machine is another site.
+    const std::string_view site = request.fetch_site;
+    const bool link = request.path == "/" && !request.post && request.fetch_dest == "document";
+    if (!site.empty() && site != "same-origin" && site != "none" && !link) return true;
     std::string_view origin = request.origin;
     if (origin.empty()) return false;
     if (const auto at = origin.find("://"); at != origin.npos) origin.remove_prefix(at + 3);

@@ -17,13 +17,16 @@ struct http_request {
     std::string authorization;  ///< the header; empty: none
     std::string host;           ///< the header
     std::string origin;         ///< the header, which browsers send
+    std::string fetch_site;     ///< Sec-Fetch-Site: whose page it is that asks, as its browser says
+    std::string fetch_dest;     ///< Sec-Fetch-Dest: what for
     std::string accept;         ///< the header
     std::string accept_encoding;
     std::string last_event_id;  ///< the header of a listener that comes again
     bool intended = false;      ///< X-Pgmend-Command is there, which no page of another site can add unasked
 };
 
-/// Whether the request comes from a page of another site, as far as browsers tell.
+/// Whether the request comes from a page of another site, as far as browsers tell; a link to the dashboard
+/// may stand anywhere.
 bool of_another_site(const http_request& request) noexcept;
 
 /// Whether somebody on this machine asks this machine. A page open in a browser here can send requests to

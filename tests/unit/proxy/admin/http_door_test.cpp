@@ -82,6 +82,30 @@ TEST_CASE(
     CHECK(h.enter(with(from("127.0.0.1", true), "watcher", "secret of watcher")).role == admin_role::stats);
 }
 
+TEST_CASE("http door: browsers say whose page asks, also where it needs no permission to", "[proxy]") {
+    house h;
+    http_request page = from("127.0.0.1", true);
+    for (const char* ours : {"same-origin", "none", ""}) {
+        page.fetch_site = ours;
+        CHECK(h.enter(page).status == 200);
+    }
+    for (const char* others : {"cross-site", "same-site", "unheard-of"}) {
+        page.fetch_site = others;
+        CHECK(h.enter(page).status == 403);
+        CHECK(h.enter(with(page, "boss", "secret of boss")).status == 403);
+    }
+    // A link to the dashboard, and nothing else: neither in a frame, nor to what lies behind it.
+    page.fetch_dest = "document";
+    CHECK(h.enter(page).status == 403);
+    page.path = "/";
+    CHECK(h.enter(page).status == 200);
+    page.fetch_dest = "iframe";
+    CHECK(h.enter(page).status == 403);
+    page.fetch_dest = "document";
+    page.post = true;
+    CHECK(h.enter(page).status == 403);
+}
+
 TEST_CASE("http door: a page that hides its origin may change nothing from this machine", "[proxy]") {
     house h;
     http_request page = from("127.0.0.1", true);
