@@ -35,7 +35,15 @@ struct admin_settings : section {
         60s,
         between(1s, 1h),
         reload_class::restart,
-        "The time that the averages of SHOW STATS are of."};
+        "The time that the averages of SHOW STATS are of, and what SHOW COVERAGE calls recent."};
+    setting<std::uint32_t> statements{
+        this,
+        "admin.statements",
+        1'000,
+        between(16, 100'000),
+        reload_class::restart,
+        "Shapes of statements that SHOW STATEMENTS tells apart, for each worker; up to a kilobyte each. A "
+        "new one takes the place of one that is not used, whose numbers go to those of all others."};
 };
 
 }  // namespace pgmend::config

@@ -151,7 +151,7 @@ struct histogram_buckets {
     }
     /// The bucket of a duration: the first whose bound is not below it.
     static constexpr std::size_t of(std::uint64_t nanoseconds) noexcept {
-        const std::uint64_t us = nanoseconds / 1000 + (nanoseconds % 1000 != 0 ? 1 : 0);
+        const std::uint64_t us = (nanoseconds + 999) / 1000;
         if (us <= bound_us(0)) return 0;
         const auto bucket = static_cast<std::size_t>(std::bit_width(us - 1) - first_power);
         return bucket < bounds ? bucket : bounds;

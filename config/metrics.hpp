@@ -395,6 +395,8 @@ struct alignas(64) cells : metric_set {
     counter_by<election_reason> elections{this, "pgmend_elections_total", "reason", "Times another server, or none, became the primary, by why."};
     gauge primary_known{this, "pgmend_primary_known", "1 while there is a primary to send requests to."};
 
+    gauge servers_banned{this, "pgmend_servers_banned", "Servers that an administrator has banned: they get no new requests."};
+
     counter_by<hold_end> holds{this, "pgmend_holds_total", "outcome", "Requests and logins that were held while no server could take them, by how that ended."};
     gauge memory_limit_bytes{this, "pgmend_memory_limit_bytes", "Memory the process may use, by setting or cgroup; 0 when nothing limits it."};
     gauge memory_used_bytes{this, "pgmend_memory_used_bytes", "Memory in use as it is held against the limit; 0 without one."};
@@ -409,6 +411,7 @@ struct alignas(64) cells : metric_set {
     counter_by<replay_hindrance> unprotected{this, "pgmend_replays_refused_total", "reason", "Transactions lost with their server that could not be run again, by the first reason."};
     counter_by<outcome_reason> commit_outcomes{this, "pgmend_commit_outcomes_total", "reason", "Commits whose answer was lost, by how it was known what became of them, or why it was not."};
     counter evidence_asked{this, "pgmend_commit_evidence_total", "Transactions that wrote, whose number was asked for ahead of their COMMIT."};
+    counter_by<replay_hindrance> uncovered{this, "pgmend_uncovered_requests_total", "reason", "Transactions that could not have been run again if their server had been lost just before their end, by the first reason."};
     histogram retry_pause_seconds{this, "pgmend_retry_pause_seconds", "Pauses before a request whose server was lost was sent again, the first time excepted."};
     histogram recovery_seconds{this, "pgmend_recovery_seconds", "Time from the loss of a server until the request sent again was answered."};
 
@@ -422,6 +425,7 @@ struct alignas(64) cells : metric_set {
     histogram wait_seconds{this, "pgmend_wait_seconds", "Time a request waited for a server connection."};
     histogram request_seconds{this, "pgmend_request_seconds", "Time from the first byte of a request forwarded until the server was free of it."};
 
+    counter statement_shapes_forgotten{this, "pgmend_statement_shapes_forgotten_total", "Shapes of statements that SHOW STATEMENTS tells apart no more, as others took their place."};
     counter_by<parse_route> prepared_statements_parsed{this, "pgmend_prepared_statements_parsed_total", "where", "Parse messages of the extended protocol, by what became of them."};
     counter_by<plan_outcome> stale_plans{this, "pgmend_stale_plans_total", "outcome", "Prepared statements that a server had lost, or whose result had changed, when a client used them."};
     counter_by<write_refusal> writes_refused{this, "pgmend_writes_refused_total", "outcome", "Times a server refused a client's write as read-only (25006), by what was done; sent_again counts every attempt."};

@@ -55,6 +55,10 @@ public:
     request_record request;
     /// What that client was shown of the answer.
     protocol::reply_digest shown;
+    /// Where that client counts the statement it has sent last, and the one because of which it keeps this
+    /// server, as far as that was known when it was sent; 0: none.
+    std::uint32_t tally = 0;
+    std::uint32_t pinned_by = 0;
     void begin_request(std::size_t most_bytes) noexcept {
         request.begin(most_bytes);
         shown.begin();

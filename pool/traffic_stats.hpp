@@ -2,9 +2,11 @@
 // What went through one pool, as PgBouncer's SHOW STATS counts it. Plain numbers of one worker thread: they
 // are moved at points where the clock has been read anyway, and read by posting to the worker. Pure.
 
+#include <array>
 #include <cstdint>
 
 #include "config/environment.hpp"
+#include "config/metrics.hpp"
 
 namespace pgmend::pool {
 
@@ -17,6 +19,9 @@ struct traffic_stats {
     std::uint64_t client_parses = 0;
     std::uint64_t server_parses = 0;
     std::uint64_t binds = 0;
+    /// Transactions that could not have been run again if their server had been lost just before their end,
+    /// by the first reason.
+    std::array<std::uint64_t, config::label_count<config::metrics::replay_hindrance>> uncovered{};
     config::duration transaction_time{};  ///< with a server, for a request
     config::duration query_time{};        ///< from the first byte sent to ReadyForQuery
     config::duration wait_time{};         ///< for a server
@@ -30,6 +35,8 @@ struct traffic_stats {
         client_parses += other.client_parses;
         server_parses += other.server_parses;
         binds += other.binds;
+        for (std::size_t i = 0; i < uncovered.size(); ++i)
+            uncovered[i] += other.uncovered[i];
         transaction_time += other.transaction_time;
         query_time += other.query_time;
         wait_time += other.wait_time;

@@ -84,6 +84,7 @@ struct owed_reply {
     bool failed = false;     ///< the error was this message's own; those behind it were skipped
     transaction_end ends = transaction_end::unknown;
     std::uint32_t group = 0;    ///< of messages between two Syncs; given by the queue
+    std::uint32_t tally = 0;    ///< of a Query or Execute: where whoever sent it counts the statement
     std::uint64_t evicted = 0;  ///< a Close of ours: the statement it was to take from the server
     statement_ref statement;
     /// The client's name for it; and, for Parse and Close, what it stood for before, to be restored if the

@@ -86,6 +86,7 @@ worker_core::worker_core(
            env.random()}
       ),
       guard_(statements_, env_),
+      tallies_(options_.settings->admin.statements()),
       relay_{
           statements_,
           classifier_,
@@ -97,6 +98,7 @@ worker_core::worker_core(
           options_.settings->limits.client_prepared_statements(),
           habits_,
           suspects_,
+          tallies_,
           this,
           options_.settings->guard.commit_outcome() == config::guard_mode::on ? &guard_ : nullptr},
       retries_(options_.settings->retry.budget()),

@@ -98,6 +98,7 @@ public:
     config::metrics::cells& metrics() noexcept { return metrics_; }
     protocol::parameter_store& parameters() noexcept { return parameters_; }
     const relay_context& relay() const noexcept { return relay_; }
+    statement_tallies& tallies() noexcept { return tallies_; }
     const config::settings& settings() const noexcept { return *options_.settings; }
     const worker_options& options() const noexcept { return options_; }
     user_directory& users() noexcept { return users_; }
@@ -155,6 +156,7 @@ private:
     sequence_habits habits_;
     pool::leak_suspects suspects_;
     commit_guard guard_;
+    statement_tallies tallies_;
     relay_context relay_;
     health::retry_budget retries_;
     healing_ledger ledger_;

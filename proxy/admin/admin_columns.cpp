@@ -160,7 +160,8 @@ constexpr std::array topology_columns{column{"server"},         column{"conditio
                                       column{"role"},           column{"read_only"},
                                       column{"timeline", int8}, column{"lsn"},
                                       column{"lag_ms", int8},   column{"latency_us", int8},
-                                      column{"addresses"},      column{"sv_connections", int4}};
+                                      column{"addresses"},      column{"sv_connections", int4},
+                                      column{"banned"}};
 constexpr std::array pin_columns{
     column{"reason"}, column{"clients", int8}, column{"total", int8}, column{"meaning"}};
 constexpr std::array limit_columns{column{"name"},       column{"scope"},         column{"current", int8},
@@ -187,6 +188,14 @@ constexpr std::array healing_columns{
     column{"count", int8},
     column{"duration_ms", int8},
     column{"worker", int4}};
+constexpr std::array statement_columns{
+    column{"calls", int8},   column{"errors", int8}, column{"retries", int8}, column{"pins", int8},
+    column{"time_ms", int8}, column{"timed", int8},  column{"mean_us", int8}, column{"p50_us", int8},
+    column{"p95_us", int8},  column{"p99_us", int8}, column{"statement"}};
+constexpr std::array coverage_columns{
+    column{"database"},      column{"outcome"},     column{"live", int8},
+    column{"recent", int8},  column{"total", int8}, column{"recent_percent"},
+    column{"total_percent"}, column{"statement"},   column{"meaning"}};
 
 // OIDs and sizes of pg_type.
 constexpr std::uint32_t oid_of(cell_type type) noexcept {
@@ -317,6 +326,10 @@ table_columns columns_of(show_topic topic) noexcept {
             return breaker_columns;
         case show_topic::healings:
             return healing_columns;
+        case show_topic::statements:
+            return statement_columns;
+        case show_topic::coverage:
+            return coverage_columns;
     }
     return {};
 }

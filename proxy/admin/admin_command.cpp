@@ -39,7 +39,9 @@ constexpr std::array shows{
     show_word{"limits", show_topic::limits},
     show_word{"memory", show_topic::memory},
     show_word{"breakers", show_topic::breakers},
-    show_word{"healings", show_topic::healings}};
+    show_word{"healings", show_topic::healings},
+    show_word{"statements", show_topic::statements},
+    show_word{"coverage", show_topic::coverage}};
 
 /// How a command is written behind its first word.
 enum class form : std::uint8_t { alone, maybe_name, name, other };
@@ -63,6 +65,9 @@ constexpr std::array verbs{
     verb_word{"wait_close", admin_verb::wait_close, form::maybe_name, "WAIT_CLOSE"},
     verb_word{"reload", admin_verb::reload, form::alone, "RELOAD"},
     verb_word{"shutdown", admin_verb::shutdown, form::other, "SHUTDOWN"},
+    verb_word{"ban", admin_verb::ban, form::other, "BAN"},
+    verb_word{"unban", admin_verb::unban, form::name, "UNBAN"},
+    verb_word{"reset", admin_verb::reset_statements, form::other, "RESET"},
     verb_word{"select", admin_verb::select_number, form::other, "SELECT"},
     verb_word{"begin", admin_verb::begin, form::alone, "BEGIN"},
     verb_word{"commit", admin_verb::commit, form::alone, "COMMIT"},
@@ -224,6 +229,11 @@ public:
         if (known->verb == admin_verb::select_number) return select(into);
         if (known->verb == admin_verb::set) return set(into);
         if (known->verb == admin_verb::shutdown) return shutdown(into);
+        if (known->verb == admin_verb::reset_statements) {
+            if (tokens_.size() == 2 && tokens_[1].is("statements")) return std::nullopt;
+            return wrong("invalid command '" + joined(tokens_) + "'", "Write RESET STATEMENTS.");
+        }
+        if (known->verb == admin_verb::ban) return ban(into);
         if (known->verb == admin_verb::begin || known->verb == admin_verb::commit ||
             known->verb == admin_verb::rollback)
             return transaction_word(into);
@@ -242,6 +252,7 @@ private:
     static std::string usage(const verb_word& verb) {
         std::string text = "Write " + std::string(verb.tag);
         if (verb.verb == admin_verb::kill_client) return text + " and the id that SHOW CLIENTS gives.";
+        if (verb.verb == admin_verb::unban) return text + " and a server as SHOW TOPOLOGY has it.";
         if (verb.takes == form::maybe_name) text += ", or " + std::string(verb.tag) + " and a database";
         if (verb.takes == form::name) text += " and a database";
         return text + ".";
@@ -323,6 +334,25 @@ private:
         );
     }
 
+    std::optional<admin_error> ban(admin_command& into) const {
+        std::size_t at = 1;
+        if (at < tokens_.size()) into.argument = tokens_[at++].text;
+        const bool digits =
+            at < tokens_.size() && !tokens_[at].text.empty() && tokens_[at].text.size() <= 8 &&
+            std::ranges::all_of(tokens_[at].text, [](char each) { return each >= '0' && each <= '9'; });
+        if (digits) into.value = tokens_[at++].text;
+        if (at < tokens_.size() && tokens_[at].is("force")) {
+            into.forced = true;
+            ++at;
+        }
+        if (!into.argument.empty() && at == tokens_.size() && into.value != "0") return std::nullopt;
+        return wrong(
+            "invalid command '" + joined(tokens_) + "'",
+            "Write BAN and a server as SHOW TOPOLOGY has it, then, if you like, for how many seconds, and "
+            "FORCE."
+        );
+    }
+
     std::optional<admin_error> shutdown(admin_command& into) const {
         if (tokens_.size() == 1) return std::nullopt;
         if (tokens_.size() == 2 && tokens_[1].is("wait_for_servers")) {
@@ -399,6 +429,9 @@ bool changes_something(const admin_command& command) noexcept {
         case admin_verb::wait_close:
         case admin_verb::reload:
         case admin_verb::shutdown:
+        case admin_verb::reset_statements:
+        case admin_verb::ban:
+        case admin_verb::unban:
             return true;
     }
     return true;

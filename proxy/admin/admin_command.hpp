@@ -22,6 +22,9 @@ enum class admin_verb : std::uint8_t {
     wait_close,
     reload,
     shutdown,
+    reset_statements,  ///< RESET STATEMENTS
+    ban,
+    unban,
     // What drivers say unasked. It is answered by the console itself.
     select_number,   ///< SELECT 1
     select_version,  ///< SELECT version()
@@ -59,6 +62,8 @@ enum class show_topic : std::uint8_t {
     memory,
     breakers,
     healings,
+    statements,
+    coverage,
     parameter,  ///< one that drivers ask for: client_encoding and its like
 };
 
@@ -75,8 +80,9 @@ struct admin_command {
     admin_verb verb = admin_verb::show;
     show_topic topic = show_topic::help;
     shutdown_wait wait = shutdown_wait::none;
-    std::string argument;  ///< a database, a client, a key; empty: all of them
-    std::string value;     ///< of SET
+    std::string argument;  ///< a database, a client, a key, a server; empty: all of them
+    std::string value;     ///< of SET; of BAN: the seconds that it lasts, empty: until UNBAN
+    bool forced = false;   ///< BAN: also where no other server is left
 
     bool operator==(const admin_command&) const = default;
 };

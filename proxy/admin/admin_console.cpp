@@ -310,6 +310,9 @@ bool admin_console::answer_here(const admin_command& command) {
         case admin_verb::kill_client:
         case admin_verb::wait_close:
         case admin_verb::reload:
+        case admin_verb::reset_statements:
+        case admin_verb::ban:
+        case admin_verb::unban:
         case admin_verb::shutdown:
             return false;
     }

@@ -154,6 +154,13 @@ admin_facts admin_desk::facts_with(std::vector<worker_facts> workers) {
     for (auto& [host, addresses] : names_.names())
         facts.names.push_back({host, addresses, std::max<std::int64_t>(ttl.count(), 0)});
     facts.period = period_;
+    for (const auto& [place, standing] : bans_) {
+        ban_facts& one = facts.bans.emplace_back();
+        one.place = place;
+        if (!standing->until) continue;
+        const auto left = std::chrono::ceil<std::chrono::seconds>(*standing->until - steady_now());
+        one.left_s = std::max<std::int64_t>(left.count(), 0);
+    }
     facts.disabled.assign(disabled_.begin(), disabled_.end());
     facts.paused.assign(paused_.begin(), paused_.end());
     facts.all_paused = all_paused_;
@@ -198,7 +205,7 @@ void admin_desk::order(
         return;
     }
     log::warning("console_command", {{"user", request.user}, {"command", words}});
-    carry_out(request.command, ticket);
+    carry_out(request, ticket);
 }
 
 std::optional<admin_error> admin_desk::objection(
@@ -218,8 +225,12 @@ std::optional<admin_error> admin_desk::objection(
             protocol::sqlstate::undefined_object, "unrecognized configuration parameter \"" + database + '"',
             near.empty() ? "SHOW CONFIG lists all of them." : "Did you mean " + near + "?"};
     }
-    if (command.verb == admin_verb::kill_client || command.verb == admin_verb::reload) return std::nullopt;
+    if (command.verb == admin_verb::kill_client || command.verb == admin_verb::reload ||
+        command.verb == admin_verb::reset_statements)
+        return std::nullopt;
     if (shutting_down_) return not_in_this_state("pgmend is shutting down");
+    if (command.verb == admin_verb::ban || command.verb == admin_verb::unban)
+        return ban_objection(command, facts);
     if (command.verb == admin_verb::shutdown) return std::nullopt;
     if (is_console(database))
         return not_in_this_state(
@@ -250,7 +261,8 @@ std::optional<admin_error> admin_desk::objection(
     return std::nullopt;
 }
 
-void admin_desk::carry_out(const admin_command& command, const std::shared_ptr<admin_ticket>& ticket) {
+void admin_desk::carry_out(const admin_request& request, const std::shared_ptr<admin_ticket>& ticket) {
+    const admin_command& command = request.command;
     const database_choice which = choice_of(command);
     switch (command.verb) {
         case admin_verb::pause: {
@@ -284,6 +296,16 @@ void admin_desk::carry_out(const admin_command& command, const std::shared_ptr<a
             break;
         case admin_verb::reconnect:
             tell_workers([which](worker_admin& admin) { admin.reconnect(which); });
+            break;
+        case admin_verb::ban:
+            ban(command, request.user);
+            break;
+        case admin_verb::unban:
+            if (const auto place = server_named(command.argument))
+                end_ban(*place, "unbanned", "by " + request.user);
+            break;
+        case admin_verb::reset_statements:
+            tell_workers([](worker_admin& admin) { admin.reset_statements(); });
             break;
         case admin_verb::disable:
             disabled_.insert(*which);

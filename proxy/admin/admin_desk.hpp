@@ -1,12 +1,15 @@
 #pragma once
 // Answers what consoles ask: gathers facts from every worker, gives them orders, waits for what takes time
-// (PAUSE, WAIT_CLOSE, SHUTDOWN). Knows which databases are paused and disabled. Control thread; owned by the
+// (PAUSE, WAIT_CLOSE, SHUTDOWN). Knows which databases are paused and disabled, and
+// which servers are banned. Control thread; owned by the
 // server.
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -59,6 +62,11 @@ public:
 private:
     using gathered = std::function<void(std::vector<worker_facts>)>;
     struct waiting;
+    struct standing_ban {
+        explicit standing_ban(boost::asio::io_context& control) : timer(control) {}
+        boost::asio::steady_timer timer;
+        std::optional<config::time_point> until;  ///< nothing: until UNBAN
+    };
 
     void ask(const admin_request& request, const std::shared_ptr<admin_ticket>& ticket);
     void show(const admin_command& command, const std::shared_ptr<admin_ticket>& ticket);
@@ -69,13 +77,20 @@ private:
     /// What forbids the command now; nothing when it may be carried out.
     std::optional<admin_error> objection(const admin_command& command, const std::vector<worker_facts>& facts)
         const;
-    void carry_out(const admin_command& command, const std::shared_ptr<admin_ticket>& ticket);
+    void carry_out(const admin_request& request, const std::shared_ptr<admin_ticket>& ticket);
     void pause(const database_choice& which);
     void resume(const database_choice& which);
     void kill_client(const std::string& id, const std::shared_ptr<admin_ticket>& ticket);
     void set(const admin_command& command, const std::shared_ptr<admin_ticket>& ticket);
     void reload(const std::shared_ptr<admin_ticket>& ticket);
     void shut_down(const admin_command& command, const std::shared_ptr<admin_ticket>& ticket);
+    /// The place of a server among upstream.servers, by what SHOW TOPOLOGY calls it or by its host alone.
+    std::optional<std::size_t> server_named(std::string_view name) const;
+    std::optional<admin_error> ban_objection(
+        const admin_command& command, const std::vector<worker_facts>& facts
+    ) const;
+    void ban(const admin_command& command, const std::string& user);
+    void end_ban(std::size_t place, std::string_view outcome, const std::string& cause);
     void wait_for(std::shared_ptr<waiting> what);
     void look_again(const std::shared_ptr<waiting>& what, const std::vector<worker_facts>& facts);
     /// What `look` finds at each worker, on its thread; all of it together, in their order, to `done`.
@@ -97,6 +112,7 @@ private:
     std::uint16_t port_ = 0;
     std::set<std::string> paused_;
     std::set<std::string> disabled_;
+    std::map<std::size_t, std::unique_ptr<standing_ban>> bans_;  ///< by place in upstream.servers
     bool all_paused_ = false;
     bool shutting_down_ = false;
     traffic_period period_;

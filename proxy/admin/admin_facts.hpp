@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "proxy/servers/server_breakers.hpp"
 #include "proxy/session/healing_ledger.hpp"
 #include "proxy/session/session_facts.hpp"
+#include "proxy/session/statement_tallies.hpp"
 
 namespace pgmend::proxy {
 
@@ -101,6 +103,14 @@ struct facts_wanted {
     bool servers = false;
     bool healings = false;
     bool limits = false;
+    bool statements = false;
+    bool coverage = false;
+};
+
+/// Transactions under way on one database.
+struct live_coverage {
+    std::uint64_t all = 0;
+    std::map<std::string_view, std::uint64_t> lost;  ///< if their servers were lost now, by why
 };
 
 struct healing_facts {
@@ -116,6 +126,7 @@ struct ledger_page {
 
 struct worker_facts {
     std::vector<breaker_facts> breakers;
+    std::vector<bool> usable;             ///< by place in upstream.servers: whether requests can go there now
     std::vector<healing_facts> healings;  ///< oldest first
     std::vector<client_facts> clients;
     std::vector<server_facts> servers;
@@ -123,7 +134,9 @@ struct worker_facts {
     std::map<std::string, pool::traffic_stats> traffic;  ///< by database, since the start
     std::array<pin_count, config::metrics::pin_reason_words.size()> pins{};
     std::array<std::uint64_t, config::metrics::refusal_words.size()> refusals{};
-    std::vector<limit_facts> limits;  ///< of all workers: told by the first one
+    std::vector<limit_facts> limits;                ///< of all workers: told by the first one
+    std::vector<statement_tally> statements;        ///< in no order
+    std::map<std::string, live_coverage> coverage;  ///< by database
     memory_facts memory;
     std::size_t logins = 0;  ///< clients on their way in
     std::size_t consoles = 0;
@@ -134,6 +147,13 @@ struct resolved_name {
     std::string host;
     std::vector<std::string> addresses;
     std::int64_t next_look_s = 0;
+};
+
+/// A server that gets no new requests, by an administrator's word.
+struct ban_facts {
+    std::size_t place = 0;  ///< in upstream.servers
+    /// Until it ends by itself; nothing: it does not.
+    std::optional<std::int64_t> left_s;
 };
 
 /// The averages of the last whole period, by database.
@@ -150,6 +170,7 @@ struct admin_facts {
     health::topology_snapshot topology;
     std::vector<resolved_name> names;
     traffic_period period;
+    std::vector<ban_facts> bans;
     std::vector<std::string> disabled;  ///< databases
     std::vector<std::string> paused;
     bool all_paused = false;

@@ -52,6 +52,8 @@ table_rows database_rows(const admin_facts& facts);
 table_rows pool_rows(const admin_facts& facts);
 table_rows breaker_rows(const admin_facts& facts);
 table_rows healing_rows(const admin_facts& facts);
+table_rows statement_rows(const admin_facts& facts);
+table_rows coverage_rows(const admin_facts& facts);
 
 /// RowDescription. `formats` as in Bind: none, one for all, or one each.
 void write_columns(

@@ -112,13 +112,18 @@ table_rows topology_rows(const admin_facts& facts) {
             connections +=
                 static_cast<std::uint64_t>(std::ranges::count(worker.servers, i, &server_facts::place));
         }
+        const auto ban = std::ranges::find(facts.bans, i, &ban_facts::place);
+        std::string banned = "no";
+        if (ban != facts.bans.end())
+            banned = ban->left_s ? std::to_string(*ban->left_s) + " s left" : "until UNBAN";
         const auto lag = std::chrono::duration_cast<std::chrono::milliseconds>(node.lag);
         const auto latency = std::chrono::duration_cast<std::chrono::microseconds>(node.latency);
         rows.push_back(
             {config::print_server(servers[i]), std::string(label_word(node.condition)),
              std::string(roles[static_cast<std::size_t>(node.role)]), node.read_only ? "yes" : "no",
              number(node.timeline), hexadecimal(node.lsn >> 32U) + '/' + hexadecimal(node.lsn & 0xffffffffU),
-             signed_number(lag.count()), signed_number(latency.count()), addresses, number(connections)}
+             signed_number(lag.count()), signed_number(latency.count()), addresses, number(connections),
+             banned}
         );
     }
     return rows;
@@ -265,6 +270,8 @@ facts_wanted needs_of(show_topic topic) noexcept {
     facts_wanted wanted;
     wanted.healings = topic == show_topic::healings;
     wanted.limits = topic == show_topic::limits;
+    wanted.coverage = topic == show_topic::coverage;
+    wanted.statements = wanted.coverage || topic == show_topic::statements;
     wanted.clients = sockets || topic == show_topic::clients;
     wanted.servers = wanted.clients || topic == show_topic::servers || topic == show_topic::topology;
     return wanted;
@@ -281,6 +288,7 @@ std::string help_text() {
     return "\n\tSHOW HELP|" + topics.substr(0, topics.size() - 1) +
            "\n\tSET key = arg\n\tRELOAD\n\tPAUSE [<db>]\n\tRESUME [<db>]\n\tDISABLE <db>\n\tENABLE <db>"
            "\n\tRECONNECT [<db>]\n\tKILL [<db>]\n\tKILL_CLIENT <client_id>\n\tWAIT_CLOSE [<db>]"
+           "\n\tBAN <server> [<seconds>] [FORCE]\n\tUNBAN <server>\n\tRESET STATEMENTS"
            "\n\tSHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]";
 }
 
@@ -341,6 +349,10 @@ table_rows rows_of(show_topic topic, const admin_facts& facts) {
             return breaker_rows(facts);
         case show_topic::healings:
             return healing_rows(facts);
+        case show_topic::statements:
+            return statement_rows(facts);
+        case show_topic::coverage:
+            return coverage_rows(facts);
     }
     return {};
 }

@@ -87,6 +87,13 @@ component_health server_health(const health_view& view, std::size_t node) {
                 " checks were answered: " + checks.last_failure,
             "Look at the server's log and load, and at the network towards it."
         );
+    const auto ban = std::ranges::find(view.facts.bans, node, &ban_facts::place);
+    const bool banned = ban != view.facts.bans.end();
+    if (banned)
+        worsen(
+            one, health_state::degraded, "it is banned: no new request goes to it",
+            "UNBAN it on the console when that is over."
+        );
     if (seen.condition == node_condition::suspect)
         worsen(one, health_state::degraded, "its last check failed: " + checks.last_failure, {});
     if (seen.condition == node_condition::unknown)
@@ -95,6 +102,7 @@ component_health server_health(const health_view& view, std::size_t node) {
         {"condition", view_of(label_word(seen.condition))},
         {"role", view_of(role_words[static_cast<std::size_t>(seen.role)])},
         {"read_only", seen.read_only},
+        {"banned", banned},
         {"timeline", seen.timeline},
         {"lag_ms", in_ms(seen.lag)},
         {"latency_us", in_us(seen.latency)},
@@ -122,6 +130,14 @@ component_health topology_health(const health_view& view) {
             one, health_state::critical, "there is no primary: " + std::string(label_word(picture.reason)),
             "Requests wait up to hold.timeout. If no failover is under way, promote a standby or bring the "
             "primary back."
+        );
+    const bool banned = picture.memory.primary &&
+                        std::ranges::find(view.facts.bans, *picture.memory.primary, &ban_facts::place) !=
+                            view.facts.bans.end();
+    if (banned)
+        worsen(
+            one, health_state::critical, "the primary is banned: requests wait for another one",
+            "UNBAN it, or promote a standby; they wait up to hold.timeout."
         );
     if (static_cast<std::size_t>(up) < picture.nodes.size())
         worsen(

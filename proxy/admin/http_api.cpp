@@ -49,7 +49,35 @@ std::optional<admin_verb> command_named(std::string_view word) {
     if (word == "resume") return admin_verb::resume;
     if (word == "reconnect") return admin_verb::reconnect;
     if (word == "reload") return admin_verb::reload;
+    if (word == "ban") return admin_verb::ban;
+    if (word == "unban") return admin_verb::unban;
+    if (word == "reset_statements") return admin_verb::reset_statements;
     return std::nullopt;
+}
+
+/// What a command is for: `server` of BAN and UNBAN, `database` of those that may have one. Returns what is
+/// wrong.
+std::string read_object(std::string_view query, admin_command& command) {
+    if (command.verb == admin_verb::ban || command.verb == admin_verb::unban) {
+        const auto server = text_parameter(query, "server");
+        if (!server || server->empty()) return "server is one of those that /api/topology lists.";
+        command.argument = *server;
+        if (command.verb == admin_verb::unban) return {};
+        command.forced = wanted(query, "force");
+        if (!parameter(query, "seconds")) return {};
+        command.value = text_parameter(query, "seconds").value_or("");
+        const bool digits = !command.value.empty() && command.value.size() <= 8 && command.value != "0" &&
+                            command.value.find_first_not_of("0123456789") == std::string::npos;
+        return digits ? "" : "seconds is a number of them.";
+    }
+    if (!parameter(query, "database")) return {};
+    const bool may = command.verb == admin_verb::pause || command.verb == admin_verb::resume ||
+                     command.verb == admin_verb::reconnect;
+    const auto database = text_parameter(query, "database");
+    if (!database || database->empty() || !may)
+        return "database is a name, and of pause, resume and reconnect.";
+    command.argument = *database;
+    return {};
 }
 
 constexpr facts_wanted with_acts{.healings = true};
@@ -174,18 +202,17 @@ void http_api::show_overview(const http_verdict& who, http_answer answer) {
 /// PAUSE takes as long as the transactions under way: who asked is told so, and it goes on.
 void http_api::command(const http_request& request, const http_verdict& who, http_answer answer) {
     const auto verb = command_named(std::string_view(request.path).substr(commands.size()));
-    if (!verb) return answer(failure(404, "There are pause, resume, reconnect and reload."));
+    if (!verb)
+        return answer(
+            failure(404, "There are pause, resume, reconnect, reload, ban, unban and reset_statements.")
+        );
     if (!request.post) return answer(failure(405, "Only POST is understood."));
     if (!request.intended) return answer(failure(403, "A command needs the header X-Pgmend-Command."));
     admin_request order;
     order.command.verb = *verb;
     order.user = who.user.empty() ? "http, from this machine" : who.user;
-    if (parameter(request.query, "database")) {
-        const auto database = text_parameter(request.query, "database");
-        if (!database || database->empty() || *verb == admin_verb::reload)
-            return answer(failure(400, "database is a name, and not of reload."));
-        order.command.argument = *database;
-    }
+    if (const std::string wrong = read_object(request.query, order.command); !wrong.empty())
+        return answer(failure(400, wrong));
     const std::string tag(tag_of(order.command));
     const auto once = std::make_shared<http_answer>(std::move(answer));
     const auto timer = std::make_shared<boost::asio::steady_timer>(control_, pause_patience);

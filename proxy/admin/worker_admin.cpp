@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "config/log.hpp"
 #include "proxy/worker_core.hpp"
 
 namespace pgmend::proxy {
@@ -12,6 +13,22 @@ namespace {
 constexpr std::size_t most_healings = 1000;
 /// The ones that refuse most come first.
 constexpr std::size_t most_limits = 1000;
+
+/// The ones that took most time come first; the others are told as one.
+constexpr std::size_t most_statements = 1000;
+
+std::vector<statement_tally> dearest(std::vector<const statement_tally*> all) {
+    std::ranges::sort(all, [](const auto* a, const auto* b) { return a->time > b->time; });
+    std::vector<statement_tally> told;
+    for (std::size_t i = 0; i < std::min(all.size(), most_statements); ++i)
+        told.push_back(*all[i]);
+    if (all.size() <= most_statements) return told;
+    statement_tally& others = told.emplace_back();
+    others.text = statement_tallies::other_statements;
+    for (std::size_t i = most_statements; i < all.size(); ++i)
+        others.absorb(*all[i]);
+    return told;
+}
 
 /// The auth query's own pools have a zero byte in their users' names.
 std::string shown_user(const std::string& user) {
@@ -142,6 +159,28 @@ bool worker_admin::kill_client(std::uint64_t id) {
     return false;
 }
 
+void worker_admin::set_ban(
+    std::size_t place, bool banned, std::string_view outcome, const std::string& cause
+) {
+    backend_cluster& cluster = worker_.cluster_;
+    if (place >= cluster.servers() || cluster.is_banned(place) == banned) return;
+    cluster.set_ban(place, banned);
+    for (auto& [name, pool] : worker_.pools_)
+        pool->reconsider();
+    if (worker_.options_.index != 0) return;
+    worker_.metrics_.servers_banned.add(banned ? 1 : -1);
+    healing_event act;
+    act.at = worker_.env_.now();
+    act.kind = healing_kind::ban;
+    act.outcome = outcome;
+    act.server = config::print_server(worker_.settings().upstream.servers()[place]);
+    act.cause = cause;
+    log::warning("server_ban", {{"server", act.server}, {"outcome", outcome}, {"cause", cause}});
+    worker_.ledger_.add(std::move(act));
+}
+
+void worker_admin::reset_statements() { worker_.tallies_.reset(); }
+
 void worker_admin::close_consoles() {
     for (client_session* session = worker_.sessions_.front(); session != nullptr;
          session = pool::intrusive_list<client_session>::next(*session)) {
@@ -174,8 +213,11 @@ worker_facts worker_admin::facts(const facts_wanted& wanted) const {
     facts.logins = worker_.logins_under_way_.size();
     facts.consoles = consoles_;
     facts.breakers = worker_.cluster_.breakers();
+    for (std::size_t place = 0; place < worker_.cluster_.servers(); ++place)
+        facts.usable.push_back(worker_.cluster_.is_usable(place));
     if (wanted.limits && worker_.options_.index == 0)
         facts.limits = worker_.limits().facts(worker_.env_.now(), most_limits);
+    if (wanted.statements) facts.statements = dearest(worker_.tallies_.all());
     if (wanted.healings) {
         const auto now = worker_.env_.now();
         for (healing_event& event : worker_.ledger_.latest(most_healings)) {
@@ -222,6 +264,11 @@ void worker_admin::add_client(client_session& session, const facts_wanted& wante
         ++(waiting ? pool.clients_waiting : pool.clients_active);
         if (session.dedicated_) ++pool.servers_active;
         break;
+    }
+    if (wanted.coverage && session.phase() == session_phase::active && session.server_ != nullptr) {
+        live_coverage& live = facts.coverage[login.database];
+        ++live.all;
+        if (const auto why = session.lost_by_failover()) ++live.lost[*why];
     }
     if (session.server_ != nullptr) {
         const auto its = std::ranges::find(facts.servers, session.server_->id, &server_facts::id);

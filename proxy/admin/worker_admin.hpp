@@ -36,6 +36,11 @@ public:
     void kill(const database_choice& which);
     /// Whether there was such a client.
     bool kill_client(std::uint64_t id);
+    /// No new request goes to that server of upstream.servers, or they do again. `outcome` and `cause` are
+    /// what the ledger says; a word that lives for ever.
+    void set_ban(std::size_t place, bool banned, std::string_view outcome, const std::string& cause);
+    /// Statements are counted from zero.
+    void reset_statements();
     /// Ends the consoles: the process is about to end.
     void close_consoles();
 

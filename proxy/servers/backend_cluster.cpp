@@ -61,6 +61,7 @@ bool backend_cluster::roles_matter() const noexcept {
 }
 
 backend_cluster::fitness backend_cluster::fitness_of(std::size_t place) const noexcept {
+    if (candidates_[place].banned) return fitness::unfit;
     // One server alone is taken as it is: there is nothing to take it for another one.
     if (!picture_ || candidates_.size() == 1) return fitness::perhaps;
     const health::node_view& view = picture_->nodes[place];
@@ -204,7 +205,9 @@ std::atomic<config::time_point::rep>* backend_cluster::life_sign(const pool::end
 
 bool backend_cluster::may_serve(const pool::endpoint& where) const noexcept {
     const std::size_t place = place_of(where);
-    if (place == candidates_.size() || !picture_) return true;
+    if (place == candidates_.size()) return true;
+    if (candidates_[place].banned) return false;
+    if (!picture_) return true;
     // Nothing is sent into a server that is known to be down: it waits for one that answers.
     return fitness_of(place) != fitness::unfit && picture_->nodes[place].condition != node_condition::down;
 }
@@ -237,7 +240,8 @@ std::string backend_cluster::absence() const {
         const candidate& one = candidates_[place];
         if (!text.empty()) text += ", ";
         text += one.where.to_string();
-        if (!picture_) continue;
+        if (one.banned) text += " is banned";
+        if (!picture_ || one.banned) continue;
         const health::node_view& view = picture_->nodes[place];
         text += " is ";
         text += label_word(view.condition);

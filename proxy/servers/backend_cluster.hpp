@@ -39,6 +39,16 @@ public:
     /// A new picture: from now on it is what counts.
     void update(health::topology_snapshot picture);
 
+    /// An administrator wants no new request to go there, or takes that back. Sessions go on until they are
+    /// free of it; `server_pool::reconsider` follows.
+    void set_ban(std::size_t place, bool banned) noexcept { candidates_[place].banned = banned; }
+    bool is_banned(std::size_t place) const noexcept { return candidates_[place].banned; }
+    std::size_t servers() const noexcept { return candidates_.size(); }
+    /// Whether requests can go there now, at least where nobody better is left.
+    bool is_usable(std::size_t place) const noexcept {
+        return fitness_of(place) != fitness::unfit && may_serve(candidates_[place].where);
+    }
+
     // endpoint_source
     pool::endpoint_choice choose(bool patient) override;
     bool accepts(const pool::endpoint& where, const pool::server_connection& server) override;
@@ -78,6 +88,7 @@ private:
         pool::endpoint where;
         health::backoff pause;
         config::time_point rests_until{};
+        bool banned = false;  ///< by an administrator
     };
     enum class fitness : std::uint8_t { unfit, perhaps, fit };
 

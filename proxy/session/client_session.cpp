@@ -337,6 +337,8 @@ void client_session::count_pins() noexcept {
         if (facts_.pins.has(reason) && !counted_pins_.has(reason)) {
             worker_.metrics().pins.add(reason);
             worker_.metrics().pins_made.add(reason);
+            if (server_ != nullptr)
+                worker_.tallies().pinned(server_->pinned_by != 0 ? server_->pinned_by : server_->tally);
             tell_of_pin(reason);
         } else if (!facts_.pins.has(reason) && counted_pins_.has(reason)) {
             worker_.metrics().pins.sub(reason);
@@ -344,6 +346,7 @@ void client_session::count_pins() noexcept {
         }
     }
     counted_pins_ = facts_.pins;
+    if (server_ != nullptr) server_->pinned_by = facts_.pins.empty() ? 0 : freshly_pinned;
 }
 
 void client_session::collect_parameters(std::unordered_set<const protocol::parameter_set*>& live) const {

@@ -275,7 +275,12 @@ private:
 
     // The loss of a server (session_recovery.cpp). False when the session is over.
     bool lost_server();
-    loss loss_facts();
+    loss loss_facts() const;
+    /// For server_connection::pinned_by, until the request is over: it has been counted.
+    static constexpr statement_tallies::place freshly_pinned = ~statement_tallies::place{0};
+    void count_uncovered(replay_hindrance why) noexcept;
+    void look_closer() noexcept;
+    std::optional<std::string_view> lost_by_failover() const;
     bool send_again(pool::server_connection& server);
     bool start_over(const std::vector<std::byte>& request);
     bool tell_lost(const request_relay::unanswered& left, bool in_block, const refusal& why);

@@ -83,6 +83,11 @@ bool survives_errors(const protocol::statement_traits& traits) noexcept {
            (traits.multiple && has(traits.control, transaction_control::commit));
 }
 
+/// Because of these a client may keep its server.
+constexpr session_effect may_pin =
+    ~(session_effect::transaction_lock | session_effect::changes_schema | session_effect::copy |
+      session_effect::special_literal | session_effect::outside_effects | session_effect::cursor);
+
 /// Whether a Bind takes a result of any number of columns: one that names the format of each fits one result.
 bool takes_any_result(protocol::byte_view bind) noexcept {
     protocol::byte_reader reader{bind};
@@ -276,6 +281,8 @@ request_relay::outcome request_relay::message() {
             if (!is_large_object_function(function)) facts_.pins.add(pin_reason::unknown);
             may_have_written_ = may_survive_ = true;
             if (server_->evidence) server_->evidence->written(false, false, false);
+            server_->tally = context_.tallies.place_of(0);
+            if (hazard_ == no_hazard) blame(replay_hindrance::function_call);
             note_hazard(replay_hindrance::function_call);
             wrote_outside_ = wrote_outside_ || !block_open_;
             return forward(reply_kind::function_call);
@@ -384,16 +391,16 @@ void request_relay::note(
 ) {
     context_.metrics.queries.add();
     ends_ = protocol::transaction_end::unknown;
+    server_->tally = context_.tallies.called(shape, traits.kind);
+    if (server_->tally == 0) [[unlikely]]
+        tally_new(text, shape);
     server_->ran.add(shape);
     if (!context_.suspects.empty() && facts_.pins.empty() && context_.suspects.suspected(shape)) {
         facts_.suspect();
         if (facts_.looks_into_suspicions()) server_->ran.suspect(shape);
     }
-    const bool writes = may_write(traits);
-    if (writes) {
-        may_have_written_ = true;
-        wrote_outside_ = wrote_outside_ || !block_open_;
-        note_hazard(hazard_of(traits));
+    if (may_write(traits)) {
+        note_write(traits);
         if (server_->evidence) note_written(traits, text);
     }
     ++statements_sent_;
@@ -407,6 +414,7 @@ void request_relay::note(
     const bool idle = server_->status == protocol::transaction_status::idle && server_->owed.empty() &&
                       !server_->owed.group_open();
     facts_.note(traits, text, idle);
+    if (has(traits.effects, may_pin)) server_->pinned_by = server_->tally;
     if (has(traits.effects, session_effect::discard | session_effect::sql_deallocate)) {
         if (barrier_ == barrier::none) deallocating_.clear();
         barrier_ = barrier::after_sync;
@@ -461,6 +469,7 @@ request_relay::outcome request_relay::query() {
     if (statements_.unnamed) names_.note(nullptr, statements_.unnamed);
     reply.previous = std::exchange(statements_.unnamed, {});
     reply.ends = ends_;
+    reply.tally = server_->tally;
     portal_ = {};
     server_->statements.drop_unnamed();
     pass_through();

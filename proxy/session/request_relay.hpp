@@ -20,6 +20,7 @@
 #include "proxy/session/commit_guard.hpp"
 #include "proxy/session/replay_journal.hpp"
 #include "proxy/session/session_facts.hpp"
+#include "proxy/session/statement_tallies.hpp"
 
 namespace pgmend::proxy {
 
@@ -45,6 +46,7 @@ struct relay_context {
     std::size_t client_statements;
     sequence_habits& habits;
     pool::leak_suspects& suspects;
+    statement_tallies& tallies;
     login_changes* logins = nullptr;  ///< null: nobody wants to know
     commit_guard* guard = nullptr;    ///< null: what becomes of a lost COMMIT is not asked
 };
@@ -155,6 +157,7 @@ public:
         may_have_written_ = may_survive_ = outside_effects_ = false;
         commits_sent_ = 0;
         wrote_outside_ = went_back_ = block_open_ = false;
+        ends_ = protocol::transaction_end::unknown;
         statements_sent_ = 0;
         hazard_ = no_hazard;
         names_.clear();
@@ -168,6 +171,10 @@ public:
     void note_hazard(std::optional<replay_hindrance> why) noexcept {
         if (hazard_ == no_hazard && why) hazard_ = static_cast<std::uint8_t>(*why);
     }
+    /// Where the statement is counted that the client waits for first; 0 when it waits for none.
+    statement_tallies::place awaited_tally(pool::server_connection& server) const;
+    /// Whether something that was sent of the request may keep it from being run again.
+    bool unprotected() const noexcept { return hazard_ != no_hazard || wrote_outside_; }
     /// Statements of the request, as far as it was sent.
     std::uint32_t statements_sent() const noexcept { return statements_sent_; }
     /// The server is lost, and the last thing it answered was the end of a transaction (`transaction_end`).
@@ -304,6 +311,9 @@ private:
     protocol::scan_settings scan() const noexcept;
     protocol::parse_conditions conditions() const noexcept;
     void note(const protocol::statement_traits& traits, std::string_view text, std::uint64_t shape);
+    void tally_new(std::string_view text, std::uint64_t shape);
+    void blame(replay_hindrance why) noexcept;
+    void note_write(const protocol::statement_traits& traits);
     std::uint64_t shape_of(const protocol::statement_ref& statement) const;
     void evict();
     void count_parse(config::metrics::parse_route route) noexcept;

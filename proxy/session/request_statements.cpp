@@ -487,8 +487,12 @@ request_relay::outcome request_relay::execute() {
         // It may run on what was asked about before.
         if (server_->evidence && may_have_written_) server_->evidence->written(true, true, false);
         ends_ = protocol::transaction_end::unknown;
+        // Further rows of a portal: which one it is was not kept.
+        if (server_->tally == 0) server_->tally = context_.tallies.place_of(0);
     }
-    owe(reply_kind::execute).ends = ends_;
+    owed_reply& reply = owe(reply_kind::execute);
+    reply.ends = ends_;
+    reply.tally = server_->tally;
     pass_through();
     return outcome::done;
 }

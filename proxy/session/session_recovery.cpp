@@ -46,7 +46,7 @@ std::unique_ptr<client_session::refusal> client_session::last_words() {
     return std::move(mishap_->goodbye);
 }
 
-loss client_session::loss_facts() {
+loss client_session::loss_facts() const {
     loss facts;
     // What only this request has made of the session is undone with it, unless it was shown or committed.
     facts.pinned =
@@ -115,6 +115,14 @@ std::string client_session::shape_of_request() {
 
 void client_session::note_recovery(const recovery_step& step, std::optional<replay_hindrance> hindrance) {
     worker_.metrics().recoveries.add(step.why);
+    const auto tally = requests_.awaited_tally(*server_);
+    if (tally == 0) {
+        // Between two statements: none is to blame.
+    } else if (step.what == recovery::send_again || step.what == recovery::replay) {
+        worker_.tallies().sent_again(tally);
+    } else {
+        worker_.tallies().failed(tally);
+    }
     if (hindrance) worker_.metrics().unprotected.add(*hindrance);
     healing_event act;
     act.at = worker_.env().now();

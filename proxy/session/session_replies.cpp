@@ -67,6 +67,7 @@ void client_session::error(std::string_view sqlstate, std::string_view message, 
         return;
     }
     worker_.metrics().errors.add();
+    if (server_ != nullptr && !replaying()) worker_.tallies().failed(requests_.awaited_tally(*server_));
     if (sqlstate == protocol::sqlstate::read_only_transaction)
         worker_.cluster().refused_write(server_->where);
     worker_.cluster().in_trouble(server_->where, sqlstate);
@@ -111,12 +112,28 @@ void client_session::ready() {
     pool::traffic_stats& traffic = pool_->traffic();
     const auto now = worker_.env().now();
     ++traffic.queries;
-    if (since != config::time_point{}) traffic.query_time += now - since;
-    since = server_->owed.empty() ? config::time_point{} : now;
+    // With more under way, the statement that was sent last is not the one that was answered.
+    const bool all_answered = server_->owed.empty();
+    if (since != config::time_point{}) {
+        const config::duration took = now - since;
+        traffic.query_time += took;
+        if (all_answered) worker_.tallies().answered(std::exchange(server_->tally, 0), took);
+    }
+    since = all_answered ? config::time_point{} : now;
     if (server_->status != transaction_status::idle) return;
     worker_.metrics().transactions.add();
     ++traffic.transactions;
     note_committed();
+}
+
+/// Whether its transaction would go on if its server were lost now; else why not.
+std::optional<std::string_view> client_session::lost_by_failover() const {
+    loss facts = loss_facts();
+    facts.may_retry = true;
+    const recovery_step step = plan_recovery(facts);
+    if (step.what == recovery::send_again || step.what == recovery::replay) return std::nullopt;
+    if (facts.hindrance && asks_for_replay(facts)) return label_word(*facts.hindrance);
+    return label_word(step.why);
 }
 
 /// More of the request may follow, but what has changed in the session so far is committed.

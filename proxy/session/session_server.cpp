@@ -17,6 +17,11 @@ using protocol::owed_reply;
 using protocol::reply_kind;
 using protocol::transaction_status;
 
+namespace {
+/// What is shorter cannot be too old or too long to be run again, by any sensible setting.
+constexpr auto worth_a_look = std::chrono::milliseconds{10};
+}  // namespace
+
 bool client_session::want_server() {
     if (pool::server_connection* idle = pool_->take_idle(*this)) return take_server(*idle);
     // Opening one may read, and what this client sent is still in the worker's scratch.
@@ -157,9 +162,30 @@ void client_session::tell_parameters() {
     send_made(frames);
 }
 
+/// A request is over that could not have been run again if its server had been lost just before its end.
+void client_session::count_uncovered(replay_hindrance why) noexcept {
+    worker_.metrics().uncovered.add(why);
+    ++pool_->traffic().uncovered[static_cast<std::size_t>(why)];
+}
+
+/// A request is over that was long, or is not to be run again: counts it where nothing in it was to blame
+/// before (`request_relay::blame`). The end itself, which is told to be unknown or found out, is left out.
+void client_session::look_closer() noexcept {
+    if (requests_.statements_sent() == 0 || requests_.unprotected() || !counted_pins_.empty()) return;
+    // A plain read is sent again, whatever replay.mode says.
+    if (requests_.statements_sent() == 1 && !requests_.may_have_written()) return;
+    replay_facts facts = replay_facts_now();
+    facts.state_kept = facts.commit_sent = false;
+    facts.whole_digest = true;
+    if (const auto why = what_hinders(facts)) count_uncovered(*why);
+}
+
 /// The request is over and everything of it has been answered.
 bool client_session::request_done() {
     setups_lost_ = 0;
+    const auto took = worker_.env().now() - request_began_;
+    if (took > worth_a_look || !replays_) [[unlikely]]
+        look_closer();
     requests_.request_over();
     facts_.request_over();
     requests_.statements().prune();
@@ -187,7 +213,6 @@ bool client_session::request_done() {
     if ((listening_ || facts_.pins.has(pin_reason::listen)) && hand_channels_over()) return true;
     parameters = facts_.settings;
     count_pins();
-    const auto took = worker_.env().now() - request_began_;
     worker_.metrics().request_seconds.record(took);
     pool_->traffic().transaction_time += took;
     phase_ = session_phase::idle;
@@ -196,7 +221,11 @@ bool client_session::request_done() {
     worker_.retries().succeeded();
     if (mishap_) recovered();
     if (draining_) return terminated_by_order();
-    if (facts_.pins.empty()) give_back(false);
+    if (facts_.pins.empty()) {
+        give_back(false);
+    } else if (std::exchange(server_->pinned_by, 0) != freshly_pinned) {
+        count_uncovered(replay_hindrance::pinned);
+    }
     return !listening_ || hear(0);
 }
 
@@ -297,6 +326,7 @@ void client_session::give_back(bool client_gone) {
         if (server.at_safe_point() && !server.out.blocked() && !requests_.mid_message()) {
             pool_->release(server, touched);
         } else {
+            server.tally = 0;
             pool_->abandon(server, touched, requests_.mid_message());
         }
     }

@@ -203,6 +203,14 @@ def test_buttons(here):
         page.wait_text("h1", "All is well")
         waiting.finish()
         same(waiting.error, None)
+        # What ran is told by its shape, and whether it would have survived a failover.
+        page.wait("document.querySelector('[aria-labelledby=statements]').innerText.includes('SELECT ?')", "the shape of what ran")
+        page.wait("/app\\s+100.00 % of transactions/.test(document.querySelector('.coverage').innerText)", "its coverage")
+        page.click("Ban")
+        page.wait_text(".question", f"Ban {subject.postgres.host}:{subject.postgres.port}?")
+        page.run("document.querySelector('.question .sure').click()")
+        page.wait_text(".said", "is the only one that requests can go to")
+        same(client.value("SELECT 1"), "1")
         page.click("Check servers")
         page.wait_text(".said", "Check servers: Done.")
         subject.settings["pool"]["size"] = 5

@@ -1,6 +1,7 @@
 """The admin console: what was written for PgBouncer's runs unchanged, commands do what they say, roles hold."""
 
 import contextlib
+import json
 import re
 import select
 import threading
@@ -10,6 +11,7 @@ import psycopg
 import psycopg2
 
 import wire
+from clusters import Cluster, crash
 from harness import PASSWORDS, check, poll, same
 from registry import register
 
@@ -64,7 +66,8 @@ COLUMNS = {
     "DNS_ZONES": [("zonename", TEXT), ("serial", INT8), ("count", INT4)],
     "PEERS": [("peer_id", INT4), ("host", TEXT), ("port", INT4), ("pool_size", INT4)],
     "TOPOLOGY": [("server", TEXT), ("condition", TEXT), ("role", TEXT), ("read_only", TEXT), ("timeline", INT8),
-                 ("lsn", TEXT), ("lag_ms", INT8), ("latency_us", INT8), ("addresses", TEXT), ("sv_connections", INT4)],
+                 ("lsn", TEXT), ("lag_ms", INT8), ("latency_us", INT8), ("addresses", TEXT), ("sv_connections", INT4),
+                 ("banned", TEXT)],
     "PINS": [("reason", TEXT), ("clients", INT8), ("total", INT8), ("meaning", TEXT)],
     "LIMITS": [("name", TEXT), ("scope", TEXT), ("current", INT8), ("most", INT8), ("refused", INT8),
                ("setting", TEXT)],
@@ -74,6 +77,10 @@ COLUMNS = {
                  ("open_ms", INT8), ("worker", INT4)],
     "HEALINGS": [(name, TEXT) for name in "time kind server database user client outcome reason cause "
                  "statement".split()] + [("attempt", INT4), ("count", INT8), ("duration_ms", INT8), ("worker", INT4)],
+    "STATEMENTS": [(name, INT8) for name in "calls errors retries pins time_ms timed mean_us p50_us p95_us "
+                   "p99_us".split()] + [("statement", TEXT)],
+    "COVERAGE": [("database", TEXT), ("outcome", TEXT), ("live", INT8), ("recent", INT8), ("total", INT8),
+                 ("recent_percent", TEXT), ("total_percent", TEXT), ("statement", TEXT), ("meaning", TEXT)],
 }
 
 
@@ -387,6 +394,137 @@ def facts(t):
     check(int(kept["total_xact_count"]) >= int(after["total_xact_count"]), "statistics outlive their clients")
 
 
+@test("console: SHOW STATEMENTS tells of every shape how often it ran, failed, was sent again, pinned, and its time",
+      subjects=PGMEND)
+def statements(t):
+    subject = t.own("statements", settings={"admin": {"users": "app", "stats_users": "other"}})
+    client, watch = t.wire(on=subject), console(t, on=subject)
+
+    def of(text):
+        found = [row for row in table(watch, "SHOW STATEMENTS") if row["statement"] == text]
+        check(len(found) <= 1, found)
+        return {name: int(value) for name, value in found[0].items() if name != "statement"} if found else None
+
+    def counts(text, *names):
+        row = of(text)
+        return row and tuple(row[name] for name in names)
+
+    for i in range(5):
+        same(client.value(f"SELECT {i} + 7 /* {i} */"), str(i + 7))
+    same(counts("SELECT ? + ?", "calls", "errors", "retries", "pins", "timed"), (5, 0, 0, 0, 5))
+    client.query("SELECT 1 / 0")
+    same(counts("SELECT ? / ?", "calls", "errors", "timed"), (1, 1, 1))
+    client.rows("SELECT pg_sleep(0.25)")
+    slow = of("SELECT pg_sleep ( ? )")
+    check(min(slow[name] for name in ("mean_us", "p50_us", "p95_us", "p99_us", "time_ms")) >= 250, slow)
+    check(min(slow[name] for name in ("mean_us", "p50_us", "p95_us", "p99_us")) >= 250_000, slow)
+    # By the extended protocol too: by name, unnamed, with an error before it runs, and a portal read in parts.
+    again = wire.bind("", "by name", ["z"]) + wire.execute()
+    client.ask(wire.parse("by name", "SELECT 'x' || $1", [25]) + again + wire.SYNC)
+    client.ask(again + wire.SYNC)
+    same(counts("SELECT ? || $1", "calls", "errors", "timed"), (2, 0, 2))
+    nowhere = wire.parse("", "SELECT nothing_there") + wire.bind("", "") + wire.execute() + wire.SYNC
+    same(wire.sqlstates(client.ask(nowhere)), ["42703"])
+    same(counts("SELECT nothing_there", "calls", "errors"), (1, 1))
+    client.query("BEGIN")
+    client.ask(wire.parse("rows", "SELECT * FROM generate_series(1, 3)") + wire.bind("p", "rows") +
+               wire.execute("p", 1) + wire.SYNC)
+    client.ask(wire.parse("", "SELECT true") + wire.bind("", "") + wire.execute() + wire.SYNC)
+    client.ask(wire.execute("p", 1) + wire.SYNC)
+    client.query("COMMIT")
+    same(counts("SELECT * FROM generate_series ( ? , ? )", "calls", "timed"), (1, 1), "its first rows")
+    same(counts("SELECT true", "calls", "timed"), (1, 1), "further rows of another portal are not its own")
+    same((counts("BEGIN", "calls", "timed"), counts("COMMIT", "calls", "timed")), ((1, 1), (1, 1)))
+    # A pipeline: the time is that of the last statement, each has its call.
+    client.ask(wire.parse("", "SELECT 1.5") + wire.bind("", "") + wire.execute() + again + wire.SYNC)
+    same((counts("SELECT ?", "calls", "timed"), counts("SELECT ? || $1", "calls", "timed")), ((1, 0), (3, 3)))
+    # Who keeps a server, and for what statement.
+    client.query("SELECT pg_advisory_lock(4713)")
+    poll(lambda: counts("SELECT pg_advisory_lock ( ? )", "calls", "pins") == (1, 1), "the server is asked first", timeout=30)
+    client.query("SELECT pg_advisory_unlock(4713)")
+    # A read whose server is lost is sent again, and is one answer.
+    t.admin("CREATE TABLE IF NOT EXISTS waited_for (a int)")
+    t.admin("GRANT ALL ON waited_for TO app")
+    with t.postgres.admin("app") as holder:
+        holder.execute("BEGIN")
+        holder.execute("LOCK TABLE waited_for")
+        client.send(wire.query("SELECT count(*) FROM waited_for WHERE a = 5"))
+        waits = "FROM pg_stat_activity WHERE usename = 'app' AND wait_event_type = 'Lock' AND query LIKE '%waited_for%'"
+        poll(lambda: t.admin("SELECT count(pg_terminate_backend(pid)) " + waits)[0][0], "it is under way", timeout=30)
+        holder.execute("ROLLBACK")
+    same(wire.sqlstates(client.until("Z")), [])
+    same(counts("SELECT count ( * ) FROM waited_for WHERE a = ?", "calls", "errors", "retries", "timed"), (2, 0, 1, 1))
+    t.admin("DROP TABLE waited_for")
+    other = console(t, on=subject, user="other")
+    same(error(other.query("RESET STATEMENTS"))["C"], "42501")
+    same(wire.tags(watch.query("RESET STATEMENTS")), ["RESET"])
+    same(table(watch, "SHOW STATEMENTS"), [])
+    client.ask(again + wire.SYNC)
+    same(counts("SELECT ? || $1", "calls", "errors", "timed"), (1, 0, 1))
+
+
+@test("console: SHOW STATEMENTS has a bound, and what has no place of its own is counted all the same", subjects=PGMEND)
+def many_statements(t):
+    subject = t.own("many-statements", settings={"admin": {"statements": 16}, "workers": 1})
+    client, watch = t.wire(on=subject), console(t, on=subject)
+    for i in range(200):
+        client.query(f"SELECT 1 AS column_{i}")
+    found = [row for row in table(watch, "SHOW STATEMENTS") if row["statement"].startswith(("SELECT ? AS", "(all"))]
+    check(len(found) <= 17, f"{len(found)} rows")
+    same(sum(int(row["calls"]) for row in found), 200)
+    check(100 <= sum(int(row["timed"]) for row in found) <= 300, f"{found}")  # of all others one in eight
+
+
+@test("console: SHOW COVERAGE tells what share would survive the loss of a server, and which statements do not",
+      subjects=PGMEND)
+def coverage(t):
+    subject = t.own("coverage", settings={"admin": {"stats_period": "1s"}})
+    t.admin("CREATE TABLE IF NOT EXISTS covered (a int)")
+    t.admin("GRANT ALL ON covered TO app")
+    client, watch = t.wire(on=subject), console(t, on=subject)
+
+    def outcomes(column="total"):
+        return {row["outcome"]: int(row[column]) for row in table(watch, "SHOW COVERAGE") if row["database"] == "app"}
+
+    before = outcomes().get("covered", 0)
+    for _ in range(4):
+        client.query("BEGIN")
+        client.query("INSERT INTO covered VALUES (1)")
+        client.query("COMMIT")
+        client.query("SELECT 1")
+    same(outcomes(), {"covered": before + 8}, "blocks that write, and plain reads")
+    for _ in range(2):
+        client.query("INSERT INTO covered VALUES (2)")
+    client.query("BEGIN")
+    client.query("SELECT pg_advisory_xact_lock(4714)")
+    client.query("ROLLBACK")
+    same(outcomes(), {"covered": before + 8, "wrote_outside": 2, "advisory_lock": 1})
+    blamed = {(row["outcome"], row["statement"]): int(row["total"])
+              for row in table(watch, "SHOW COVERAGE") if row["database"] is None}
+    same(blamed, {("wrote_outside", "INSERT INTO covered VALUES ( ? )"): 2,
+                  ("advisory_lock", "SELECT pg_advisory_xact_lock ( ? )"): 1})
+    metrics = subject.http("/metrics")[1]
+    for reason, count in (("wrote_outside", 2), ("advisory_lock", 1), ("pinned", 0)):
+        check(f'pgmend_uncovered_requests_total{{reason="{reason}"}} {count}\n' in metrics, reason)
+    # What is under way: one that would be run again, one that would not.
+    client.query("BEGIN")
+    client.query("INSERT INTO covered VALUES (3)")
+    other = t.wire(on=subject)
+    other.query("BEGIN")
+    other.query("SELECT pg_advisory_xact_lock(4714)")
+    same(outcomes("live"), {"covered": 1, "wrote_outside": 0, "advisory_lock": 1})
+    client.query("COMMIT")
+    other.query("COMMIT")
+    same(sum(outcomes("live").values()), 0)
+    # Who keeps a server for older state is lost with it.
+    client.query("CREATE TEMPORARY TABLE mine (a int)")
+    client.query("SELECT 1")
+    poll(lambda: outcomes().get("pinned") == 1, "who keeps a server is lost with it", timeout=30)
+    poll(lambda: [client.query("SELECT 1"), outcomes("recent").get("pinned", 0)][1] > 0, "of the last period", timeout=30)
+    client.close()
+    t.admin("DROP TABLE covered")
+
+
 @test("console: PAUSE waits for transactions, holds everybody, and RESUME loses nothing, under load", subjects=PGMEND)
 def pause(t):
     subject = t.own("pause", pool_size=4)
@@ -484,6 +622,61 @@ def kill(t):
     poll(lambda: one(admin, "SHOW POOLS", database="app")["cl_waiting"] == "1", "a new client waits")
     same(wire.tags(admin.query("RESUME app")), ["RESUME"])
     same(wire.rows_of(held.until("Z")), [["held"]])
+
+
+@test("console: BAN keeps new requests from a server, lets transactions end, and UNBAN brings it back; the last one is refused",
+      subjects=PGMEND, seconds=60)
+def ban(t):
+    cluster = Cluster(t, standbys=1)
+    old, new = cluster.servers
+    subject = t.own("ban", url=cluster.url(), settings={"hold": {"timeout": "5min"}, "pool": {"wait_timeout": "5min"},
+                                                        "admin": {"users": "app", "stats_users": "other"}})
+    watch, client = console(t, on=subject), t.wire(on=subject)
+    names = {server: f"{server.host}:{server.port}" for server in (old, new)}
+    client.query("CREATE TABLE banned (a int)")
+
+    def standing(server):
+        return one(watch, "SHOW TOPOLOGY", server=names[server])["banned"]
+
+    poll(lambda: one(watch, "SHOW TOPOLOGY", server=names[new])["role"] == "standby", "both are known", timeout=30)
+    same((standing(old), standing(new)), ("no", "no"))
+    # The only server that requests can go to: only by force.
+    told = error(watch.query(f"BAN {names[old]}"))
+    same((told["C"], "only one" in told["M"], "FORCE" in told["H"]), ("55000", True, True))
+    same(error(watch.query("BAN nowhere:1"))["C"], "42704")
+    same(error(watch.query(f"UNBAN {names[old]}"))["C"], "55000")
+    same(error(console(t, on=subject, user="other").query(f"BAN {names[new]}"))["C"], "42501")
+    # A standby nobody is sent to may be banned, for a time, and that ends by itself.
+    same(wire.tags(watch.query(f"BAN {names[new]} 1")), ["BAN"])
+    check(re.fullmatch(r"[01] s left|no", standing(new)), standing(new))
+    poll(lambda: standing(new) == "no", "its time is over", timeout=30)
+    # By force: the transaction under way ends where it is, what comes next waits.
+    client.query("BEGIN")
+    client.query("INSERT INTO banned VALUES (1)")
+    same(wire.tags(watch.query(f"BAN {names[old]} FORCE")), ["BAN"])
+    same(standing(old), "until UNBAN")
+    same(wire.sqlstates(client.query("INSERT INTO banned VALUES (2)")), [])
+    same(wire.tags(client.query("COMMIT")), ["COMMIT"])
+    poll(lambda: not cluster.sql("SELECT 1 FROM pg_stat_activity WHERE usename = 'app' "
+                                 "AND application_name NOT LIKE 'pgmend%'"), "its connections are closed", timeout=30)
+    client.send(wire.query("SELECT count(*) FROM banned"))
+    poll(lambda: one(watch, "SHOW POOLS", database="app", user="app")["cl_waiting"] == "1", "it waits", timeout=30)
+    health = json.loads(subject.http("/health")[1])
+    same((health["state"], health["components"]["topology"]["state"]), ("critical", "critical"))
+    check("banned" in health["components"]["topology"]["reason"], health)
+    check("pgmend_servers_banned 1\n" in subject.http("/metrics")[1], "the metric")
+    # Another one takes over: what waits goes there, and the ban of the old one stays.
+    cluster.caught_up()
+    crash(old)
+    new.promote()
+    messages = client.until("Z")
+    same((wire.sqlstates(messages), wire.rows_of(messages)), ([], [["2"]]))
+    same(wire.tags(watch.query(f"UNBAN {names[old]}")), ["UNBAN"])
+    same(standing(old), "no")
+    acts = [(row["server"], row["outcome"]) for row in table(watch, "SHOW HEALINGS") if row["kind"] == "ban"]
+    same(acts, [(names[new], "banned"), (names[new], "ban_over"), (names[old], "banned"), (names[old], "unbanned")])
+    check("by app" in table(watch, "SHOW HEALINGS")[-1]["cause"], "who it was")
+    check("pgmend_servers_banned 0\n" in subject.http("/metrics")[1], "the metric")
 
 
 @test("console: DISABLE keeps new clients out and leaves the others, RECONNECT renews every server, WAIT_CLOSE waits",

@@ -153,6 +153,15 @@ def door(t):
     same(ask(subject, "/api/pools", Origin=f"http://127.0.0.1:{subject.http_port}")[0], 200)
     for path in ("/live", "/ready", "/startup", "/metrics"):
         same(ask(subject, path, Host="evil.example")[0], 200, path)
+    # An image, a script or a fetch without permission of another page has no Origin, but its browser says whose it is.
+    for site in ("cross-site", "same-site"):
+        others = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "empty"}
+        for path in ("/api/events/stream", "/api/pools", "/health"):
+            status, _, body = ask(subject, path, **others)
+            same((status, "another site" in body["error"]), (403, True), f"{path} {site}")
+        link = {"Sec-Fetch-Site": site, "Sec-Fetch-Dest": "document"}
+        check(ask(subject, "/", **link)[0] != 403, "a link")
+    same(ask(subject, "/api/pools", **{"Sec-Fetch-Site": "same-origin"})[0], 200)
 
 
 @test("http: a probe for a password waits when there were too many, and one that knows it does not", subjects=PGMEND)
@@ -313,6 +322,17 @@ def commands(t):
     status, _, body = ask(subject, "/api/command/pause?database=none", "POST", **meant)
     same((status, "none" in body["error"]), (409, True))
     same(ask(subject, "/api/command/reload", "POST", **meant)[2], {"done": "RELOAD"})
+    same(ask(subject, "/api/command/reset_statements", "POST", **meant)[2], {"done": "RESET"})
+    server = ask(subject, "/api/topology")[2]["topology"][0]["server"]
+    for wrong in ("", "?server=", f"?server={server}&seconds=0", f"?server={server}&seconds=soon"):
+        same(ask(subject, f"/api/command/ban{wrong}", "POST", **meant)[0], 400, wrong)
+    status, _, body = ask(subject, f"/api/command/ban?server={server}", "POST", **meant)
+    same((status, "only one" in body["error"], "FORCE" in body["hint"]), (409, True, True))
+    same(ask(subject, f"/api/command/ban?server={server}&seconds=600&force", "POST", **meant)[2], {"done": "BAN"})
+    check("s left" in ask(subject, "/api/topology")[2]["topology"][0]["banned"], "it is banned")
+    same(ask(subject, f"/api/command/unban?server={server}", "POST", user="app", **meant)[2], {"done": "UNBAN"})
+    same(ask(subject, "/api/topology")[2]["topology"][0]["banned"], "no")
+    same(client.value("SELECT 1"), "1")
     subject.config.write_text("pool:\n  size: none\n")
     status, _, body = ask(subject, "/api/command/reload", "POST", **meant)
     same((status, "nothing has changed" in body["error"], "pool.size" in body["error"]), (409, True, True))

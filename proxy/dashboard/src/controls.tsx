@@ -9,27 +9,35 @@ interface Deed {
   path: string;
   asks?: string; // what is asked before it is done
   does: string;
-  forDatabase: boolean;
+  forWhat: "everything" | "database" | "server";
 }
 
 const deeds: Deed[] = [
-  { word: "Check servers", path: "/health/check", does: "Asks every server now.", forDatabase: false },
-  { word: "Reload", path: "/api/command/reload", does: "Reads settings, secrets and certificates again.", forDatabase: false },
+  { word: "Check servers", path: "/health/check", does: "Asks every server now.", forWhat: "everything" },
+  { word: "Reload", path: "/api/command/reload", does: "Reads settings, secrets and certificates again.", forWhat: "everything" },
   {
     word: "Pause",
     path: "/api/command/pause",
     asks: "New requests will wait until somebody resumes.",
     does: "Lets transactions end, then holds requests.",
-    forDatabase: true,
+    forWhat: "database",
   },
-  { word: "Resume", path: "/api/command/resume", does: "Lets held requests go on.", forDatabase: true },
+  { word: "Resume", path: "/api/command/resume", does: "Lets held requests go on.", forWhat: "database" },
   {
     word: "Reconnect",
     path: "/api/command/reconnect",
     asks: "Every server connection will be opened anew as it becomes free.",
     does: "Opens server connections anew.",
-    forDatabase: true,
+    forWhat: "database",
   },
+  {
+    word: "Ban",
+    path: "/api/command/ban",
+    asks: "Transactions under way end there; no new request goes to it until somebody takes that back.",
+    does: "Keeps new requests from a server.",
+    forWhat: "server",
+  },
+  { word: "Unban", path: "/api/command/unban", does: "Lets requests go to a server again.", forWhat: "server" },
 ];
 
 const everyDatabase = "";
@@ -38,6 +46,9 @@ export function Controls({ overview, done }: { overview: Overview; done: () => v
   const [asked, setAsked] = useState<Deed | null>(null);
   const [busy, setBusy] = useState(false);
   const [database, setDatabase] = useState(everyDatabase);
+  const [chosen, setServer] = useState("");
+  const servers = overview.topology.map((row) => text(row.server));
+  const server = servers.includes(chosen) ? chosen : servers[0] ?? "";
   const [said, setSaid] = useState<{ ok: boolean; words: string } | null>(null);
   const { role, user } = overview.you;
   if (role !== "admin") {
@@ -52,7 +63,8 @@ export function Controls({ overview, done }: { overview: Overview; done: () => v
     setAsked(null);
     setBusy(true);
     setSaid(null);
-    const whose = deed.forDatabase && database !== everyDatabase ? `?database=${encodeURIComponent(database)}` : "";
+    const named = (what: string, name: string) => (name === "" ? "" : `?${what}=${encodeURIComponent(name)}`);
+    const whose = { everything: "", database: named("database", database), server: named("server", server) }[deed.forWhat];
     const { ok, words } = await command(deed.path + whose);
     setSaid({ ok, words: `${deed.word}: ${words}` });
     setBusy(false);
@@ -75,6 +87,16 @@ export function Controls({ overview, done }: { overview: Overview; done: () => v
             ))}
         </select>
       </label>
+      <label>
+        and server{" "}
+        <select value={server} onChange={(event) => setServer(event.currentTarget.value)}>
+          {servers.map((each) => (
+            <option key={each} value={each}>
+              {each}
+            </option>
+          ))}
+        </select>
+      </label>
       <div class="buttons">
         {deeds.map((deed) => (
           <button
@@ -91,7 +113,7 @@ export function Controls({ overview, done }: { overview: Overview; done: () => v
       {asked && (
         <div class="question" role="alertdialog" aria-label={`${asked.word}?`}>
           <p>
-            {asked.word} {database === everyDatabase ? "every database" : database}? {asked.asks}
+            {asked.word} {asked.forWhat === "server" ? server : database === everyDatabase ? "every database" : database}? {asked.asks}
           </p>
           <button type="button" class="sure" onClick={() => void carryOut(asked)}>
             {asked.word}

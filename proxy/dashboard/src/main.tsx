@@ -5,6 +5,7 @@ import { Controls, Tables } from "./controls";
 import { clock, count, latency, span } from "./format";
 import { Answers, Clients, Ledger, Pools, Servers } from "./panels";
 import { Plot, type Mark } from "./plot";
+import { Coverage, Statements } from "./statements";
 import { initial, plotSpan, Store, type State } from "./store";
 import { judge } from "./verdict";
 import { tell } from "./words";
@@ -180,6 +181,8 @@ function Page() {
               <Clients clients={state.clients} overview={overview} />
               <Controls overview={overview} done={() => store.again()} />
             </div>
+            <Statements rows={state.statements} />
+            <Coverage rows={state.coverage} />
             <Tables />
           </main>
         </>

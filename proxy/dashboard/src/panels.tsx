@@ -51,6 +51,7 @@ export function Answers({ verdict, score }: { verdict: Verdict; score: number })
 // ---- servers ---------------------------------------------------------------------------------------------
 
 function toneOf(server: Row): Tone | "off" {
+  if (server.condition === "up" && server.banned !== "no") return "wait";
   if (server.condition === "down" || server.role === "fenced" || server.role === "foreign") return "bad";
   if (server.condition === "suspect") return "wait";
   if (server.condition === "unknown") return "off";
@@ -100,7 +101,10 @@ export function Servers({ overview }: { overview: Overview }) {
                 <Sign tone={toneOf(row)} />
                 <strong>{name}</strong>
                 <span class="role">{up || row.role !== "unknown" ? roles[text(row.role)] ?? text(row.role) : ""}</span>
-                <span class="condition">{row.condition === "up" ? "up" : text(row.condition)}</span>
+                <span class="condition">
+                  {text(row.condition)}
+                  {row.banned !== "no" && `, banned: ${text(row.banned)}`}
+                </span>
               </header>
               {figures?.reason && <p class="reason">{figures.reason}</p>}
               <dl>

@@ -9,17 +9,20 @@ export interface State {
   acts: Act[]; // the oldest first
   missed: number; // acts that the ledger had forgotten before we could ask
   clients: Row[];
+  statements: Row[]; // the dearest first
+  coverage: Row[];
 }
 
 export const plotSpan = 300_000; // ms
 const mostActs = 200;
 const mostClients = 20;
+const mostStatements = 15;
 const tick = 1_000;
 const hiddenTick = 5_000;
 const answerWithin = 4_000;
 const patience = 3_000; // without an answer, until the page says so
 
-export const initial: State = { link: { is: "asking" }, overview: null, samples: [], acts: [], missed: 0, clients: [] };
+export const initial: State = { link: { is: "asking" }, overview: null, samples: [], acts: [], missed: 0, clients: [], statements: [], coverage: [] };
 
 class Refusal extends Error {}
 
@@ -117,6 +120,7 @@ export class Store {
       this.listen();
       if (this.rounds % 3 === 1) await this.poll(overview.process.id);
       if (this.rounds % 2 === 1 || this.someoneWaits()) await this.askClients();
+      if (this.rounds % 5 === 1) await this.askStatements();
     } catch (error) {
       if (number !== this.rounds) return;
       this.fail(error);
@@ -204,5 +208,10 @@ export class Store {
       clients.push(...((await answer.json()) as { clients: Row[] }).clients);
     }
     this.change({ clients });
+  }
+
+  private async askStatements(): Promise<void> {
+    const [statements, coverage] = await Promise.all([table("statements", mostStatements), table("coverage", 100)]);
+    this.change({ statements, coverage });
   }
 }

@@ -75,6 +75,9 @@ export function tell(act: Act): Story {
       return story("good", "servers", `${act.server} is ${act.outcome === "up" ? "up again" : plain(act.outcome)}`);
     case "hold":
       return hold(act);
+    case "ban":
+      if (act.outcome === "banned") return story("wait", "servers", `${act.server} is banned: no new request goes to it`);
+      return story("good", "servers", `${act.server} may be used again`);
     case "breaker": {
       const [tone, words] = breakers[act.outcome] ?? ["note", `: breaker ${plain(act.outcome)}`];
       return story(tone, "servers", `${act.server} ${words}`, plain(act.reason));

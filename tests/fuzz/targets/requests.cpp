@@ -96,6 +96,7 @@ private:
     std::uint64_t doubts_ = 0;
     proxy::sequence_habits habits_;
     pool::leak_suspects suspects_;
+    proxy::statement_tallies tallies_{16};
     proxy::relay_context context_{
         .statements = store_,
         .classifier = classifier_,
@@ -106,7 +107,8 @@ private:
         .held_message = 16384,
         .client_statements = 10,
         .habits = habits_,
-        .suspects = suspects_};
+        .suspects = suspects_,
+        .tallies = tallies_};
     proxy::session_facts facts_;
     std::unique_ptr<pool::server_connection> server_;
     proxy::request_relay relay_;

@@ -47,6 +47,10 @@ TEST_CASE("admin_command: names keep their case and may be quoted, strings too",
     const admin_command set = only("SET Pool.Size = '17 '");
     CHECK((set.argument == "pool.size" && set.value == "17 "));
     CHECK(only("set session timezone to UTC").value == "UTC");
+    const admin_command ban = only("ban db-1.example:5432 300 force");
+    CHECK((ban.argument == "db-1.example:5432" && ban.value == "300" && ban.forced));
+    CHECK((only("BAN \"[::1]:5432\"").argument == "[::1]:5432" && !only("BAN x").forced));
+    CHECK((only("BAN x FORCE").forced && only("BAN x FORCE").value.empty()));
     CHECK(only("SHUTDOWN WAIT_FOR_CLIENTS").wait == shutdown_wait::for_clients);
     CHECK(only("shutdown wait_for_servers").wait == shutdown_wait::for_servers);
 }
@@ -71,8 +75,32 @@ TEST_CASE("admin_command: what is wrong comes with a SQLSTATE and what was meant
     CHECK(wrong("KILL_CLIENT 1x").sqlstate == "22023");
     CHECK(wrong("KILL_CLIENT 99999999999999999999").sqlstate == "22023");
     for (const std::string_view text :
-         {"PAUSE a b", "DISABLE", "ENABLE", "KILL_CLIENT", "SET x", "SET x =", "SET x = 1 2", "RELOAD now",
-          "SHUTDOWN NOW", "SHOW", "PAUSE 'x", "PAUSE \"x", "START", "COMMIT AND CHAIN", "(", "$1", "="}) {
+         {"PAUSE a b",
+          "DISABLE",
+          "ENABLE",
+          "KILL_CLIENT",
+          "SET x",
+          "SET x =",
+          "SET x = 1 2",
+          "RELOAD now",
+          "SHUTDOWN NOW",
+          "RESET",
+          "RESET ALL",
+          "RESET STATEMENTS now",
+          "BAN",
+          "BAN x 0",
+          "BAN x soon",
+          "BAN x FORCE 5",
+          "BAN x 5 FORCE y",
+          "UNBAN",
+          "SHOW",
+          "PAUSE 'x",
+          "PAUSE \"x",
+          "START",
+          "COMMIT AND CHAIN",
+          "(",
+          "$1",
+          "="}) {
         CHECK(wrong(text).sqlstate == "42601");
         CHECK(!wrong(text).hint.empty());
     }
@@ -98,7 +126,7 @@ TEST_CASE("admin_command: what drivers say unasked is understood", "[proxy]") {
 TEST_CASE("admin_command: only SHOW and what drivers say is open to those who may only look", "[proxy]") {
     for (const std::string_view text :
          {"PAUSE", "RESUME", "RECONNECT", "DISABLE x", "ENABLE x", "KILL", "KILL_CLIENT 1", "WAIT_CLOSE",
-          "RELOAD", "SHUTDOWN"}) {
+          "RELOAD", "SHUTDOWN", "RESET STATEMENTS", "BAN x", "UNBAN x"}) {
         CHECK(changes_something(only(text)));
     }
     for (const show_word& each : show_words())

@@ -221,3 +221,68 @@ TEST_CASE("admin table: breakers are shown as each worker has them") {
     CHECK(row["open_ms"] == "1500");
     CHECK(row["worker"] == "1");
 }
+
+TEST_CASE("admin table: a shape is one row, whatever workers it ran on, the dearest first", "[proxy]") {
+    admin_facts facts = two_workers();
+    for (worker_facts& worker : facts.workers) {
+        statement_tally cheap;
+        cheap.text = "select ?";
+        cheap.calls = 10;
+        cheap.errors = 1;
+        cheap.time = 1ms;
+        cheap.latency.record(100us);
+        statement_tally dear;
+        dear.text = "update t";
+        dear.calls = 1;
+        dear.time = 2s;
+        dear.latency.record(2s);
+        worker.statements = {cheap, dear};
+    }
+    const table_rows rows = rows_of(show_topic::statements, facts);
+    REQUIRE(rows.size() == 2);
+    auto row = by_name(show_topic::statements, rows[0]);
+    CHECK((row["statement"] == "update t" && row["calls"] == "2" && row["time_ms"] == "4000"));
+    CHECK((row["mean_us"] == "2000000" && std::stoi(row["p99_us"]) >= 2'000'000));
+    row = by_name(show_topic::statements, rows[1]);
+    CHECK((
+        row["statement"] == "select ?" && row["calls"] == "20" && row["errors"] == "2" && row["timed"] == "2"
+    ));
+}
+
+TEST_CASE("admin table: coverage by database, its reasons, and the statements that are to blame", "[proxy]") {
+    using pgmend::config::metrics::replay_hindrance;
+    const auto outside = static_cast<std::size_t>(replay_hindrance::wrote_outside);
+    admin_facts facts = two_workers();
+    for (worker_facts& worker : facts.workers) {
+        worker.traffic["app"].transactions = 1'000;
+        worker.traffic["app"].uncovered[outside] = 1;
+        worker.coverage["app"].all = 4;
+        worker.coverage["app"].lost["pinned"] = 1;
+        worker.coverage["app"].lost["write_in_flight"] = 1;
+        statement_tally update;
+        update.text = "update t";
+        update.calls = 1;
+        update.hinders[outside] = 1;
+        worker.statements = {update};
+    }
+    facts.period.older["app"].transactions = 1'900;
+    facts.period.newer["app"].transactions = 1'950;
+    facts.period.newer["app"].uncovered[outside] = 1;
+    std::map<std::string, std::map<std::string, std::string>> found;
+    for (const table_row& each : rows_of(show_topic::coverage, facts)) {
+        auto row = by_name(show_topic::coverage, each);
+        found[row["outcome"] + (row["database"] == "NULL" ? " by statement" : "")] = row;
+    }
+    REQUIRE(found.size() == 5);
+    auto row = found["covered"];
+    CHECK((row["live"] == "4" && row["recent"] == "49" && row["total"] == "1998"));
+    CHECK((row["recent_percent"] == "98.00" && row["total_percent"] == "99.90"));
+    row = found["wrote_outside"];
+    CHECK(
+        (row["live"] == "0" && row["recent"] == "1" && row["total"] == "2" && row["total_percent"] == "0.10")
+    );
+    CHECK(row["meaning"].find("BEGIN") != std::string::npos);
+    CHECK((found["pinned"]["live"] == "2" && found["write_in_flight"]["live"] == "2"));
+    row = found["wrote_outside by statement"];
+    CHECK((row["statement"] == "update t" && row["total"] == "2" && row["recent"] == "NULL"));
+}

@@ -212,6 +212,33 @@ TEST_CASE("backend cluster: one server alone is used whatever it is") {
     CHECK_FALSE(f.cluster->must_leave({"only", 1}));
 }
 
+TEST_CASE("backend cluster: a banned server gets nothing, and what it is doing goes on") {
+    fixture f;
+    f.cluster->update(
+        picture({node(node_role::primary), node(node_role::standby), node(node_role::primary)}, 0)
+    );
+    CHECK(f.choose() == "a:1");
+    CHECK(f.cluster->is_usable(0));
+    CHECK_FALSE(f.cluster->is_usable(1));
+    f.cluster->set_ban(0, true);
+    CHECK_FALSE(f.cluster->is_usable(0));
+    CHECK_FALSE(f.cluster->may_serve({"a", 1}));
+    CHECK_FALSE(f.cluster->must_leave({"a", 1}));
+    CHECK_FALSE(f.cluster->is_silent({"a", 1}));
+    CHECK(f.choose() == "c:3");
+    f.cluster->set_ban(2, true);
+    CHECK(f.choose() == "nobody");
+    CHECK_FALSE(f.cluster->any_serves());
+    CHECK(f.cluster->absence().find("a:1 is banned, b:2 is up, a standby") != std::string::npos);
+    f.cluster->set_ban(0, false);
+    CHECK(f.choose() == "a:1");
+    // Also before anything is known, and where it is the only one.
+    fixture alone{"any", "only:1"};
+    alone.cluster->set_ban(0, true);
+    CHECK(alone.choose() == "nobody");
+    CHECK_FALSE(alone.cluster->may_serve({"only", 1}));
+}
+
 TEST_CASE("backend cluster: a silent server is left only when there is somewhere else to go") {
     fixture f{"any", "a:1,b:2"};
     const auto down = node_condition::down;

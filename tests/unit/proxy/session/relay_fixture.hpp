@@ -22,6 +22,7 @@ struct relay_world {
     std::uint64_t doubts = 0;
     proxy::sequence_habits habits;
     pool::leak_suspects suspects;
+    proxy::statement_tallies tallies{64};
     std::size_t held = 1 << 20;
     std::size_t limit = 1000;
     proxy::relay_context context() {
@@ -35,7 +36,8 @@ struct relay_world {
             .held_message = held,
             .client_statements = limit,
             .habits = habits,
-            .suspects = suspects};
+            .suspects = suspects,
+            .tallies = tallies};
     }
 };
 

@@ -479,4 +479,80 @@ TEST_CASE("request relay: what others drew from sequences is forgotten ahead of 
     CHECK(owed(*one.server) == "pc-p-b-e-c-bes");
 }
 
+namespace {
+
+const statement_tally& tally_of(const relay_world& world, std::string_view text) {
+    static const statement_tally none;
+    for (const statement_tally* each : world.tallies.all()) {
+        if (each->text == text) return *each;
+    }
+    return none;
+}
+
+std::uint32_t times(const statement_tally& tally, replay_hindrance why) {
+    return tally.hinders[static_cast<std::size_t>(why)];
+}
+
+}  // namespace
+
+TEST_CASE("request relay: statements are counted by their shape, by either protocol") {
+    one_client c;
+    c.client.say(query("select 1") + query("select  2 -- two") + query("begin"));
+    const auto select = c.server->owed.at(0).tally;
+    CHECK(c.server->owed.at(1).tally == select);
+    CHECK(c.server->owed.at(2).tally != select);
+    CHECK(c.client.relay.awaited_tally(*c.server) == select);
+    CHECK(tally_of(c.world, "select ?").calls == 2);
+    CHECK(tally_of(c.world, "BEGIN").calls == 1);
+    answer_all(*c.server);
+    CHECK(std::exchange(c.server->tally, 0) != 0);
+    c.client.say(parse("a", "select 3") + sync());
+    answer_all(*c.server);
+    CHECK(c.server->tally == 0);
+    CHECK(c.client.relay.awaited_tally(*c.server) == 0);
+    // A Parse that fails is the failure of what was to be executed.
+    c.client.say(parse("", "select 4") + bind("", "") + execute() + sync());
+    CHECK(c.client.relay.awaited_tally(*c.server) == select);
+    answer_all(*c.server);
+    c.client.say(bind("", "a") + execute() + sync());
+    CHECK(c.server->tally == select);
+    CHECK(tally_of(c.world, "select ?").calls == 4);
+}
+
+TEST_CASE("request relay: the first rows of a named portal are its statement's, further ones are nobody's") {
+    one_client c;
+    c.client.say(parse("a", "select 1") + bind("p", "a") + execute("p", 1) + sync());
+    const auto first = c.server->owed.at(2).tally;
+    CHECK(c.server->tally == first);
+    CHECK(tally_of(c.world, "select ?").calls == 1);
+    answer_all(*c.server);
+    c.server->tally = 0;
+    c.client.say(execute("p", 1) + sync());
+    CHECK(c.server->tally == c.world.tallies.place_of(0));
+    CHECK(tally_of(c.world, "select ?").calls == 1);
+}
+
+TEST_CASE("request relay: the first statement that keeps its transaction from being run again is blamed") {
+    one_client c;
+    c.client.say(query("begin"));
+    c.server->status = transaction_status::in_block;
+    answer_all(*c.server);
+    c.client.say(query("insert into t values (1)"));
+    CHECK_FALSE(c.client.relay.unprotected());
+    c.client.say(query("select pg_advisory_xact_lock(1)") + query("call p()"));
+    CHECK(c.client.relay.unprotected());
+    CHECK(
+        times(tally_of(c.world, "select pg_advisory_xact_lock ( ? )"), replay_hindrance::advisory_lock) == 1
+    );
+    for (const auto why : {replay_hindrance::procedure, replay_hindrance::wrote_outside})
+        CHECK(times(tally_of(c.world, "call p ( )"), why) == 0);
+    answer_all(*c.server);
+    c.server->status = transaction_status::idle;
+    c.client.relay.request_over();
+    CHECK_FALSE(c.client.relay.unprotected());
+    c.client.say(query("insert into t values (2)"));
+    CHECK(c.client.relay.unprotected());
+    CHECK(times(tally_of(c.world, "insert into t values ( ? )"), replay_hindrance::wrote_outside) == 1);
+}
+
 }  // namespace pgmend::test
