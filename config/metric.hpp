@@ -151,9 +151,9 @@ struct histogram_buckets {
     }
     /// The bucket of a duration: the first whose bound is not below it.
     static constexpr std::size_t of(std::uint64_t nanoseconds) noexcept {
-        const std::uint64_t us = (nanoseconds + 999) / 1000;
-        if (us <= bound_us(0)) return 0;
-        const auto bucket = static_cast<std::size_t>(std::bit_width(us - 1) - first_power);
+        if (nanoseconds <= bound_us(0) * 1000) return 0;
+        // The last whole microsecond before it: one less than it takes, rounded up.
+        const auto bucket = static_cast<std::size_t>(std::bit_width((nanoseconds - 1) / 1000) - first_power);
         return bucket < bounds ? bucket : bounds;
     }
 };

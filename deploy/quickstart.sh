@@ -201,6 +201,32 @@ export_login_word() {
     esac
 }
 
+# A part of a URL: bytes that could be taken for something else are written as their numbers.
+encoded() {
+    local each text=$1 out=
+    while [[ -n $text ]]; do
+        each=${text:0:1} text=${text:1}
+        case $each in
+            [a-zA-Z0-9._~-]) out+=$each ;;
+            *) out+=$(printf '%s' "$each" | od -An -v -tx1 | tr -d '\n' | tr ' ' '%') ;;
+        esac
+    done
+    echo "$out"
+}
+
+# The same login at pgmend. Server and TLS are pgmend's business now, as is what else the URL asked for. A password
+# that somebody else chose is shown to a person, and not to a log ($1).
+url_for_app() {
+    export_login
+    local login password='***'
+    login=$(encoded "${PGUSER:-}")
+    if [[ -n ${PGPASSWORD:-} ]]; then
+        [[ $1 == log ]] || password=$(encoded "$PGPASSWORD")
+        login+=:$password
+    fi
+    echo "postgres://${login:+$login@}$here/$(encoded "${PGDATABASE:-}")"
+}
+
 # ---- run --------------------------------------------------------------------------------------------------
 
 # shellcheck disable=SC2317  # called by the trap
@@ -282,7 +308,9 @@ main() {
     build
     if [[ -n ${DATABASE_URL:-} ]]; then
         say "DATABASE_URL is set: using that server"
-        app_url="DATABASE_URL with $here in the place of host and port"
+        local reader=log
+        [[ ! -t 1 ]] || reader=person
+        app_url=$(url_for_app "$reader")
     else
         use_embedded_postgres
     fi

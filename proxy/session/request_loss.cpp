@@ -118,7 +118,8 @@ bool says_read_only(std::string_view text) noexcept {
         std::size_t next = at + 4;
         while (next < text.size() && !is_letter(text[next]))
             ++next;
-        if (next < text.size() && is(next, "only")) return true;
+        if (next >= text.size() || !is(next, "only")) continue;
+        if (next + 4 == text.size() || !(is_letter(text[next + 4]) || text[next + 4] == '_')) return true;
     }
     return false;
 }

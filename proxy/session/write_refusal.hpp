@@ -16,8 +16,9 @@ using config::metrics::write_refusal;
 
 /// What is known when a write was refused.
 struct write_facts {
-    bool in_recovery = false;      ///< the server reports that it is a standby
-    bool read_only = false;        ///< it reports, or did when the request began, that transactions read only by themselves
+    bool in_recovery = false;  ///< the server reports that it is a standby
+    bool read_only =
+        false;  ///< it reports, or did when the request began, that transactions read only by themselves
     bool by_session = false;       ///< the session has said so itself
     bool by_login = false;         ///< it was so from the login on, for this role, database or client
     bool primary_wanted = false;   ///< by target_session_attrs

@@ -425,6 +425,31 @@ def test_two_thousand_clients_within_64_mib(here):
     return f"peak {peak / MIB:.1f} MiB with 2,000; at {limit / MIB:.1f} MiB {len(inside)} in, {refused} refused"
 
 
+def test_busy_clients_within_64_mib_of_data(here):
+    """The kernel refuses more than 64 MiB of data (prlimit), as a limit of a control group would kill: 2,000 clients are
+    idle and 50 work, and nothing aborts."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
+    settings = {"auth": {"method": "trust"}, "machine": {"memory": "64MiB"}, "pool": {"size": 10}}
+    with running.running(here.pgmend(settings)) as subject:
+        resource.prlimit(subject.process.pid, resource.RLIMIT_DATA, (64 * MIB, 64 * MIB))
+        idle, refused = crowd_of(subject, 2000)
+        same(refused, {}, "at 64 MiB")
+        crowd = [Naive(subject.port, statements=20, pause=0.002) for _ in range(50)]
+        for each in crowd:
+            each.start()
+        poll(lambda: all(each.served > 20 or each.errors for each in crowd), "they all work", timeout=120)
+        errors, served = Naive.finish(crowd)
+        same(errors, [])
+        for client in idle[::100]:
+            same(client.value("SELECT 1"), "1", "who was idle meanwhile")
+        data = int(re.search(r"^VmData:\s+(\d+) kB", pathlib.Path(f"/proc/{subject.process.pid}/status").read_text(), re.M).group(1))
+        check(subject.alive(), "it aborted")
+        for client in idle:
+            client.drop()
+    return f"{served} statements beside 2,000 idle clients, {data // 1024} MiB of data"
+
+
 # ---- networks ---------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,9 @@ import signal
 import socket
 import sys
 import threading
+import time
+
+import yaml
 
 import real_systemd
 import running
@@ -178,6 +181,73 @@ def test_watchdog_is_fed_by_the_newest(here):
         same((subject.fed[old], stayer.value("SELECT 1")), (before, "1"), "the old one serves and is silent")
         stayer.close()
         subject.stop()
+
+
+class Balancer(threading.Thread):
+    """A Service of Kubernetes: new connections go to one of those whose /ready says 200 (asked every 20 ms), and those that
+    are there stay where they are."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.port = self.listening.getsockname()[1]
+        self.members, self.turn = [], 0
+
+    def ready(self):
+        found = []
+        for each in list(self.members):
+            with contextlib.suppress(OSError):
+                if each.http("/ready")[0] == 200:
+                    found.append(each.port)
+        return found
+
+    def run(self):
+        there, asked = [], 0.0
+        while True:
+            near, _ = self.listening.accept()
+            if time.monotonic() - asked > 0.02:
+                there, asked = self.ready(), time.monotonic()
+            self.turn += 1
+            far = socket.create_connection(("127.0.0.1", there[self.turn % len(there)]))
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=self.copy, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def copy(one, other):
+        with contextlib.suppress(OSError):
+            while data := one.recv(1 << 16):
+                other.sendall(data)
+        with contextlib.suppress(OSError):
+            other.shutdown(socket.SHUT_WR)
+
+
+def test_rolling_restart_of_a_deployment(here):
+    """Two pods behind a Service, replaced 30 times, the new one first: SIGTERM to the old one when the new one is ready.
+    With the chart's shutdown.linger it serves until those that are in have left, of whom half stay for a while."""
+    wanted = yaml.safe_load((ROOT / "deploy/helm/pgmend/values.yaml").read_text())["shutdown"]
+    settings = {"pool": {"size": 4}, "listen": {"backlog": 1024},
+                "shutdown": {"linger": f"{wanted['linger']}s", "drain_timeout": f"{wanted['drainTimeout']}s"}}
+    balancer = Balancer()
+    replaced, clients = 30, 64
+    crowd = [Naive(balancer.port, statements=30 if number % 2 else 3, pause=0.01) for number in range(clients)]
+    with contextlib.ExitStack() as stack:
+        balancer.members = [stack.enter_context(running.running(here.pgmend(settings))) for _ in range(2)]
+        balancer.start()
+        for each in crowd:
+            each.start()
+        for number in range(replaced):
+            new = stack.enter_context(running.running(here.pgmend(settings)))
+            poll(lambda: new.http("/ready")[0] == 200, "the new one is ready", timeout=60)
+            balancer.members.append(new)
+            served = sum(each.served for each in crowd)
+            poll(lambda: sum(each.served for each in crowd) > served + 20, "clients are served", timeout=60)
+            old = balancer.members[0]
+            old.process.send_signal(signal.SIGTERM)
+            same(old.process.wait(90), 0, "the old one ends in its time")
+            balancer.members.remove(old)
+        errors, served = Naive.finish(crowd)
+        same(errors, [])
+    return f"{replaced} replacements under {clients} clients, {served} statements, 0 errors"
 
 
 def real_service(here):

@@ -193,6 +193,7 @@ int run(const options& chosen) {
         "%llu turns of the loop, %.0f schedules a minute\n", static_cast<unsigned long long>(turns), rate
     );
     if (chosen.least_rate > 0) {
+        std::printf("note: %.0f schedules a minute on one processor\n", rate);
         const bool fast = rate >= static_cast<double>(chosen.least_rate);
         if (!fast)
             std::printf("FAILED: %llu were promised\n", static_cast<unsigned long long>(chosen.least_rate));
