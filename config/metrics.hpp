@@ -243,12 +243,10 @@ static_assert(label_word(replay_outcome::given_up) == "given_up");
 enum class outcome_reason : std::uint8_t {
     // It was carried out.
     status_committed,  ///< the server says so, and has not recovered since the number was given
-    survived,          ///< it says so after a recovery that the transaction's own records outlived
     // It was not.
     status_aborted,   ///< the server says so
     not_assigned,     ///< a server that has recovered has not given the number to anybody yet
     given_again,      ///< it has given it to somebody who still works under it
-    records_lost,     ///< the recovery ended before the transaction's records
     nothing_written,  ///< it had no number: nothing was there to be committed
     // It is not known.
     no_evidence,       ///< the number had not come when the connection broke
@@ -260,10 +258,10 @@ enum class outcome_reason : std::uint8_t {
     forgotten,         ///< the server does not know any more
     not_answered,      ///< no server could be asked in time
 };
-inline constexpr std::array<words, 15> outcome_reason_words{
-    "status_committed", "survived",         "status_aborted", "not_assigned", "given_again",
-    "records_lost",     "nothing_written",  "no_evidence",    "own_session",  "other_server",
-    "foreign_server",   "recovery_between", "still_running",  "forgotten",    "not_answered"};
+inline constexpr std::array<words, 13> outcome_reason_words{
+    "status_committed", "status_aborted", "not_assigned", "given_again",    "nothing_written",
+    "no_evidence",      "own_session",    "other_server", "foreign_server", "recovery_between",
+    "still_running",    "forgotten",      "not_answered"};
 constexpr const auto& label_words(outcome_reason) { return outcome_reason_words; }
 static_assert(label_word(outcome_reason::not_answered) == "not_answered");
 

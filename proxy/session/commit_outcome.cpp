@@ -38,12 +38,10 @@ bool copy_life(const outcome_row& row, std::size_t from, pool::server_life& life
 commit_outcome outcome_of(outcome_reason why) noexcept {
     switch (why) {
         case outcome_reason::status_committed:
-        case outcome_reason::survived:
             return commit_outcome::committed;
         case outcome_reason::status_aborted:
         case outcome_reason::not_assigned:
         case outcome_reason::given_again:
-        case outcome_reason::records_lost:
         case outcome_reason::nothing_written:
             return commit_outcome::not_committed;
         case outcome_reason::no_evidence:

@@ -29,6 +29,7 @@ constexpr std::array<std::string_view, planted_bugs_count> names = {
     "lose_notification",
     "leak_lease",
     "stay_down",
+    "lose_cancel",
     "roll_dice",
 };
 
@@ -123,7 +124,13 @@ public:
         return {std::to_string(buffers_.leased_blocks()) + " leased buffers"};
     }
 
+    std::vector<std::string> marks() const override {
+        if (!passed_cancel_) return {};
+        return {"a cancel was passed on"};
+    }
+
     const subject_setup& setup() const noexcept { return setup_; }
+    void passed_cancel() noexcept { passed_cancel_ = true; }
     void server_broke() noexcept { down_ = down_ || bug_ == planted_bug::stay_down; }
     bool down() const noexcept { return down_; }
     bool has(planted_bug bug) const noexcept { return bug_ == bug; }
@@ -145,6 +152,7 @@ private:
     prng dice_;
     pool::endpoint at_{"relay", 6432};
     config::timer_node timer_;
+    bool passed_cancel_ = false;
     bool down_ = false;
     pool::buffer_pool buffers_;
     std::vector<std::unique_ptr<pool::leased_buffer>> leaked_;
@@ -237,6 +245,11 @@ bool relayed_client::take_first_packet() {
             protocol::load_u32(reinterpret_cast<const std::byte*>(other->key().data())),
             other->key().substr(4)
         );
+    }
+    if (cancel_ && owner_.has(planted_bug::lose_cancel)) {
+        packet.back() = static_cast<char>(~packet.back());
+    } else if (cancel_) {
+        owner_.passed_cancel();
     }
     to_server_ += packet;
     started_ = length != 8;

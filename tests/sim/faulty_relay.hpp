@@ -29,6 +29,7 @@ enum class planted_bug : std::uint8_t {
     lose_notification,  ///< notifications are not passed on
     leak_lease,         ///< the buffer of a client that left is not given back
     stay_down,          ///< after a server connection broke, nobody is served any more
+    lose_cancel,        ///< cancels have a wrong key, as if each came too late: no rule forbids that
     roll_dice,          ///< behaves differently in each run of a process
 };
 inline constexpr std::size_t planted_bugs_count = static_cast<std::size_t>(planted_bug::roll_dice) + 1;

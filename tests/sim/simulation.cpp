@@ -228,4 +228,18 @@ run_report run_schedule(const fault_schedule& schedule, const subject_factory& m
     return world(schedule, make, verbose).run();
 }
 
+run_report run_checked(
+    const fault_schedule& schedule, const subject_factory& make, bool twice, bool verbose
+) {
+    auto report = run_schedule(schedule, make, verbose);
+    if (!report.broken && twice && run_schedule(schedule, make).event_hash != report.event_hash) {
+        report.broken = violation{oracle::nondeterminism, "the second run of the schedule went another way"};
+    }
+    for (const auto& mark : schedule.expected) {
+        if (!report.broken && !report.marks.contains(mark))
+            report.broken = violation{oracle::scenario, "the run did not reach: " + mark};
+    }
+    return report;
+}
+
 }  // namespace pgmend::sim

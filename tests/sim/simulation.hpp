@@ -28,6 +28,12 @@ struct run_report {
 
 run_report run_schedule(const fault_schedule& schedule, const subject_factory& make, bool verbose = false);
 
+/// The same, and what no run tells by itself: whether it reached what the schedule was written for and, with
+/// `twice`, whether a second one goes the same way.
+run_report run_checked(
+    const fault_schedule& schedule, const subject_factory& make, bool twice, bool verbose = false
+);
+
 /// The smallest schedule found that breaks the same oracle: faults and clients are left out, exchanges and
 /// traits reduced, as long as it still does. At most `attempts` runs.
 fault_schedule shrink(const fault_schedule& failing, const subject_factory& make, std::size_t attempts = 400);

@@ -79,22 +79,6 @@ options read_options(int count, char** words) {
 /// One seed in twenty is run twice; the two must not differ in anything.
 bool run_twice(std::uint64_t seed) { return seed % 20 == 0; }
 
-run_report run_checked(const fault_schedule& schedule, const subject_factory& make, bool verbose) {
-    auto report = run_schedule(schedule, make, verbose);
-    if (!report.broken && run_twice(schedule.seed)) {
-        const auto again = run_schedule(schedule, make, false);
-        if (again.event_hash != report.event_hash) {
-            report.broken =
-                violation{oracle::nondeterminism, "the second run of the schedule went another way"};
-        }
-    }
-    for (const auto& mark : schedule.expected) {
-        if (!report.broken && !report.marks.contains(mark))
-            report.broken = violation{oracle::scenario, "the run did not reach: " + mark};
-    }
-    return report;
-}
-
 void print_failure(const fault_schedule& schedule, const violation& broken) {
     std::printf("FAILED %s: %s\n", std::string(to_string(broken.which)).c_str(), broken.text.c_str());
     std::printf("%s", to_text(schedule).c_str());
@@ -168,7 +152,7 @@ int run(const options& chosen) {
         const auto schedule =
             chosen.schedule_file.empty() ? draw_schedule(seed) : read_schedule(chosen.schedule_file);
         if (chosen.printing) std::printf("%s", to_text(schedule).c_str());
-        const auto report = run_checked(schedule, *make, chosen.verbose);
+        const auto report = run_checked(schedule, *make, run_twice(schedule.seed), chosen.verbose);
         turns += report.turns;
         reached.insert(report.marks.begin(), report.marks.end());
         if (report.passed()) {
