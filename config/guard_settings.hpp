@@ -8,7 +8,7 @@ namespace pgmend::config {
 struct guard_settings : section {
     using section::section;
     setting<guard_mode> commit_outcome{
-        this, "guard.commit_outcome", guard_mode::on, reload_class::live,
+        this, "guard.commit_outcome", guard_mode::off, reload_class::live,
         "on: behind the first statement of a transaction that may have written, the server is asked for the "
         "transaction's number in the same flight; where the answer to COMMIT is lost, the server is asked "
         "what "

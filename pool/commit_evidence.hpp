@@ -39,7 +39,6 @@ public:
     bool due = false;  ///< something was sent that may have written, and nobody was asked since
     std::string xid;   ///< of the transaction; empty: none is known
     std::string lsn;   ///< a place in the WAL behind its first record
-    config::time_point at{};
     /// It had no number when everything that may have written was answered.
     bool none_yet = false;
 
@@ -73,6 +72,9 @@ public:
         none_yet = false;
         due = true;
     }
+    /// Something may have been written in this block, and its end was not sent: a BEGIN here is only a
+    /// warning.
+    bool under_way() const noexcept { return !sealed_ && (due || other_ || asked || !xid.empty()); }
     /// A COMMIT was sent: what is sent from here on belongs to another transaction.
     void seal() noexcept { sealed_ = true; }
     bool sealed() const noexcept { return sealed_; }

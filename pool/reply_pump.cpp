@@ -368,6 +368,7 @@ private:
             substitute = rename_statement(reply, header);
         }
         advance(header, !own && !substitute && action != reply_action::drop);
+        if (own && sink_.leaving()) data_ = data_.first(at_);
         server_.owed.error_during_copy();
         server_.owed.end_copy();
         switch (reply.kind) {

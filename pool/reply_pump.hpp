@@ -22,6 +22,9 @@ public:
     virtual void own_row(protocol::byte_view body) = 0;
     /// An error; `own` when the query was ours.
     virtual void error(std::string_view sqlstate, std::string_view message, bool fatal, bool own) = 0;
+    /// After an error of our own: the server is to be left, and nothing of what it has said behind it goes
+    /// on.
+    virtual bool leaving() const { return false; }
     /// The server takes its leave by 57P01, 57P02 or 57P03: an error, or a mere notice before it closes.
     /// True: the sink deals with it, and it is neither shown to the client nor counted as an answer.
     virtual bool farewell(std::string_view sqlstate, std::string_view message, bool is_error) = 0;

@@ -39,8 +39,11 @@ std::optional<admin_error> admin_desk::ban_objection(
     // Once more says for how long from now on.
     if (command.forced || banned || facts.empty()) return std::nullopt;
     const std::vector<bool>& usable = facts.front().usable;
-    const auto left = std::ranges::count(usable, true) - (*place < usable.size() && usable[*place] ? 1 : 0);
-    if (left > 0 || *place >= usable.size() || !usable[*place]) return std::nullopt;
+    if (*place >= usable.size() || !usable[*place]) return std::nullopt;
+    for (std::size_t other = 0; other < usable.size(); ++other) {
+        // What was banned a moment ago may not have got round yet.
+        if (other != *place && usable[other] && !bans_.contains(other)) return std::nullopt;
+    }
     return admin_error{
         object_not_in_prerequisite_state,
         "server " + command.argument + " is the only one that requests can go to now",
@@ -57,8 +60,12 @@ void admin_desk::ban(const admin_command& command, const std::string& user) {
         cause += ", for " + command.value + " s";
         standing->until = steady_now() + lasts;
         standing->timer.expires_after(lasts);
-        standing->timer.async_wait([this, place = *place](const boost::system::error_code& error) {
-            if (!error) end_ban(place, "ban_over", "its time is over");
+        standing->timer.async_wait([this, place = *place,
+                                    own = standing.get()](const boost::system::error_code& error) {
+            // One that was replaced when its time was over already has been called all the same.
+            const auto now = bans_.find(place);
+            if (error || now == bans_.end() || now->second.get() != own) return;
+            end_ban(place, "ban_over", "its time is over");
         });
     }
     if (command.forced) cause += ", forced";

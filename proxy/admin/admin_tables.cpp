@@ -190,7 +190,7 @@ table_rows limit_rows(const admin_facts& facts) {
     for (const table_row& pool : pool_rows(facts)) {
         const std::string scope = *pool[1] + '@' + *pool[0];
         std::uint64_t servers = 0;
-        for (const std::size_t column : {6, 8, 9, 11, 12})
+        for (const std::size_t column : {6U, 8U, 9U, 11U, 12U})
             servers += std::stoull(*pool[column]);
         rows.push_back(
             {"servers", scope, number(servers), number(settings.pool.size() + settings.pool.reserve_size()),

@@ -87,17 +87,28 @@ void keep_open_only(int link, int signals) {
     ::close_range(static_cast<unsigned>(high) + 1, ~0U, 0);
 }
 
+/// Between the end of the service's process and its status.
+constexpr int reaping_ms = 3000;
+
 int watch(int link, int signals, pid_t service) {
     std::array<pollfd, 2> both{pollfd{link, POLLIN, 0}, pollfd{signals, POLLIN, 0}};
+    int patience = -1;
     for (;;) {
-        if (::poll(both.data(), both.size(), -1) < 0 && errno != EINTR) return 1;
+        const int ready = ::poll(both.data(), both.size(), patience);
+        if (ready < 0 && errno != EINTR) return 1;
+        // A process that was started by one of its own kind is reaped by that one, and we are not told how it
+        // ended.
+        if (ready == 0) return 1;
         pid_t next = 0;
         ssize_t length = 0;
         while ((length = ::recv(link, &next, sizeof next, MSG_DONTWAIT)) == sizeof next) {
             if (next == service_left) return 0;
             service = next;
         }
-        if (length == 0) both[0].fd = -1;  // nobody writes any more; how it ended follows
+        if (length == 0) {
+            both[0].fd = -1;  // nobody writes any more; how it ended follows
+            patience = reaping_ms;
+        }
         signalfd_siginfo signal{};
         while (::read(signals, &signal, sizeof signal) == sizeof signal) {
             if (signal.ssi_signo != SIGCHLD) ::kill(service, static_cast<int>(signal.ssi_signo));

@@ -96,6 +96,7 @@ public:
     bool farewell(std::string_view sqlstate, std::string_view message, bool is_error) override;
     bool stale_plan(const protocol::statement_ref& statement, bool untold) override;
     bool refused_write(protocol::byte_view error) override;
+    bool leaving() const override { return server_leaves(); }
     void command_complete(std::string_view tag) override;
     void ended_without_tag() override { answered_end_ = protocol::transaction_end::unknown; }
     void ready() override;
@@ -183,6 +184,7 @@ private:
         std::vector<name_journal::belief> names;    ///< what its names stand for then
         std::optional<replay_hindrance> hindrance;  ///< why it is not run again if it was not
         std::string shape;                          ///< of the request
+        config::time_point began{};                 ///< the request: its transaction had no number yet
         config::time_point since{};
         outcome_reason why = outcome_reason::not_answered;
     };
@@ -312,7 +314,7 @@ private:
     std::string shape_of_request();
 
     // A server takes no writes (session_writes.cpp).
-    bool read_only_source_known();
+    void ask_read_only_source();
     void read_only_source_told();
     bool refused_is_repeatable();
     write_refusal judge_write();

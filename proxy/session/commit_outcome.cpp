@@ -73,7 +73,10 @@ outcome_reason decide_outcome(const outcome_facts& facts) {
             // Whoever has the number now: where ours had been carried out, it would say so.
             return outcome_reason::status_aborted;
         case xact_status::not_assigned:
-            return outcome_reason::not_assigned;
+            // In one life a transaction that has ended is among those that were given: this one has not. Only
+            // a new start is certain to have ended the backend that had it.
+            if (started) return outcome_reason::not_assigned;
+            return same_life ? outcome_reason::still_running : outcome_reason::recovery_between;
         case xact_status::in_progress:
             return started ? outcome_reason::given_again : outcome_reason::still_running;
         case xact_status::forgotten:

@@ -116,6 +116,8 @@ void request_relay::note_control(const protocol::statement_traits& traits) noexc
     }
     // Of savepoints there is nothing to be known: the transaction keeps its number.
     if (traits.control == transaction_control::savepoint) return;
+    const bool again = traits.control == transaction_control::begin && !traits.multiple;
+    if (again && evidence.under_way() && !evidence.asked_life) return;
     evidence.new_block();
     // What stands beside it in the same text may have written.
     if (traits.multiple || has(traits.control, transaction_control::hidden))

@@ -260,7 +260,8 @@ request_relay::outcome request_relay::message() {
             portal_forgets_ = false;
             forward(reply_kind::sync);
             dematerialize();
-            if (server_->evidence && server_->evidence->due) ask_evidence();
+            // A Sync with a body, which PostgreSQL will refuse, is not there as a whole yet.
+            if (server_->evidence && server_->evidence->due && body_left_ == 0) ask_evidence();
             return outcome::done;
         case frontend_message::flush:
             // A server that is sent a wrong one skips to the next Sync, and owes nothing that would tell.

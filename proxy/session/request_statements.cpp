@@ -25,8 +25,6 @@ namespace {
 
 constexpr std::size_t header_bytes = protocol::frame_header_size;
 constexpr std::size_t longest_name = 512;  // of a portal or statement; PostgreSQL cuts at 63
-/// Never the name of a shared statement: those are numbered from one.
-constexpr std::string_view spare_name = "pgmend_0";
 
 constexpr session_effect speaks_of_statements =
     session_effect::sql_prepare | session_effect::sql_execute | session_effect::sql_deallocate;

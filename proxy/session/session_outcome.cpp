@@ -38,7 +38,8 @@ outcome_row read_row(protocol::byte_view body) {
 
 /// Whether a question failed by chance, and not because it cannot be asked there.
 bool by_chance(std::string_view code) noexcept {
-    return code.starts_with("57") || code.starts_with("40") || code.starts_with("53");
+    return code.starts_with("57") || code.starts_with("40") || code.starts_with("53") ||
+           code == sqlstate::invalid_sql_statement_name;
 }
 
 }  // namespace
@@ -56,7 +57,6 @@ bool client_session::evidence_row(protocol::byte_view body) {
         if (row[0] && row[1]) {
             evidence->xid = *row[0];
             evidence->lsn = *row[1];
-            evidence->at = worker_.env().now();
         }
     }
     return true;
@@ -77,7 +77,8 @@ bool client_session::evidence_failed(std::string_view code) {
         return true;
     }
     // The client's block has failed, and not by its own doing: it is lost, as it would be with its server.
-    if (!by_chance(code) && !std::exchange(worker_.relay().guard->refused, true)) {
+    commit_guard* const guard = worker_.relay().guard;  // none any more, when it was switched off meanwhile
+    if (guard != nullptr && !by_chance(code) && !std::exchange(guard->refused, true)) {
         log::warning("commit_evidence_refused", {{"server", server_->where.to_string()}, {"sqlstate", code}});
     }
     if (!mishap_) mishap_ = std::make_unique<mishap>();
@@ -118,6 +119,7 @@ bool client_session::ask_outcome(const loss& facts) {
     commit->names = requests_.names_now();
     commit->hindrance = facts.hindrance;
     commit->shape = shape_of_request();
+    commit->began = request_began_;
     commit->since = worker_.env().now();
     mishap_->commit = std::move(commit);
     return replay(facts);
@@ -148,7 +150,7 @@ bool client_session::outcome_answered() {
     if (!answered) return give_up_replay(replay_outcome::given_up, lost_words());
     facts.then = commit.evidence.life;
     facts.same_place = commit.where == server_->where.to_string();
-    facts.older_session = server_->logged_in_at <= commit.evidence.at;
+    facts.older_session = server_->logged_in_at <= commit.began;
     commit.why = decide_outcome(facts);
     switch (outcome_of(commit.why)) {
         case commit_outcome::unknown:

@@ -68,8 +68,12 @@ void client_session::error(std::string_view sqlstate, std::string_view message, 
     }
     worker_.metrics().errors.add();
     if (server_ != nullptr && !replaying()) worker_.tallies().failed(requests_.awaited_tally(*server_));
-    if (sqlstate == protocol::sqlstate::read_only_transaction)
+    // A READ ONLY of the client's own says nothing of its server.
+    if (sqlstate == protocol::sqlstate::read_only_transaction &&
+        (server_->reports_on("in_hot_standby") || server_->reports_on("default_transaction_read_only") ||
+         server_->reported->find("in_hot_standby") == nullptr)) {
         worker_.cluster().refused_write(server_->where);
+    }
     worker_.cluster().in_trouble(server_->where, sqlstate);
     request_failed_ = true;
     facts_.failed();

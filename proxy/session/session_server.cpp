@@ -78,19 +78,26 @@ void client_session::begin_record(pool::server_connection& server) {
 /// One step at a time: what the database hides is known before the client's statements are judged, its
 /// settings hold before they run. False while something is asked.
 bool client_session::prepare_server() {
-    if (mishap_ && mishap_->ghost && !evict_old_backend()) return false;
-    if (resolving()) {
-        outcome_asked();
-        return false;
+    if (mishap_) {
+        if (mishap_->ghost && !evict_old_backend()) return false;
+        if (resolving()) {
+            outcome_asked();
+            return false;
+        }
     }
     // An old catalog is looked at here too: this client waits for its answer, so it will not leave meanwhile.
-    if (requests_.catalog() != nullptr &&
-        (requests_.catalog()->stale() || requests_.catalog()->due(worker_.env().now()))) {
-        survey();
+    if (const auto* catalog = requests_.catalog(); catalog != nullptr) {
+        if (catalog->stale() || catalog->due(worker_.env().now())) {
+            survey();
+            return false;
+        }
+        taken_in_ = static_cast<std::uint32_t>(catalog->epoch());
+    }
+    using by = pool::server_connection::read_only_by;
+    if (server_->read_only == by::not_asked) {
+        ask_read_only_source();
         return false;
     }
-    if (requests_.catalog() != nullptr) taken_in_ = static_cast<std::uint32_t>(requests_.catalog()->epoch());
-    if (!read_only_source_known()) return false;
     prepared_ = true;
     if (server_->settings != facts_.settings) {
         worker_.metrics().restores.add();
@@ -212,7 +219,7 @@ bool client_session::request_done() {
     if (listening_ && listening_->lost) return end_listening();
     if ((listening_ || facts_.pins.has(pin_reason::listen)) && hand_channels_over()) return true;
     parameters = facts_.settings;
-    count_pins();
+    if (facts_.pins != counted_pins_) count_pins();
     worker_.metrics().request_seconds.record(took);
     pool_->traffic().transaction_time += took;
     phase_ = session_phase::idle;
@@ -319,8 +326,9 @@ void client_session::give_back(bool client_gone) {
         if (std::exchange(too_many_owed_, false) && !in_.empty()) gate_.set(client_readable);
         const bool own_under_way = phase_ == session_phase::surveying || phase_ == session_phase::restoring ||
                                    phase_ == session_phase::reviewing;
-        const bool catalog_moved = requests_.catalog() != nullptr &&
-                                   taken_in_ != static_cast<std::uint32_t>(requests_.catalog()->epoch());
+        const auto* catalog = requests_.catalog();
+        const bool catalog_moved =
+            catalog != nullptr && taken_in_ != static_cast<std::uint32_t>(catalog->epoch());
         const bool touched = facts_.unverified() || own_under_way || requests_.materialized() ||
                              server.settings != facts_.settings || catalog_moved;
         if (server.at_safe_point() && !server.out.blocked() && !requests_.mid_message()) {

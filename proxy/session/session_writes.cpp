@@ -44,13 +44,8 @@ bool owes_one_end(protocol::reply_queue& owed) noexcept {
 
 }  // namespace
 
-/// Before a server that was read-only at its login is used for the first time: false while it is asked.
-bool client_session::read_only_source_known() {
-    using by = pool::server_connection::read_only_by;
-    if (server_->read_only != by::not_asked) return true;
-    own_query(read_only_source, session_phase::sourcing);
-    return false;
-}
+/// Before a server that was read-only at its login is used for the first time.
+void client_session::ask_read_only_source() { own_query(read_only_source, session_phase::sourcing); }
 
 void client_session::read_only_source_told() {
     using by = pool::server_connection::read_only_by;
@@ -190,6 +185,8 @@ bool client_session::show_refused_write(write_refusal why) {
     mishap_->writes.reset();
     if (mishap_->again && mishap_->again->attempts() == 0) mishap_->again.reset();
     error(protocol::sqlstate::read_only_transaction, {}, false, false);
+    // What the end of its transaction took back was not told while it was not known what would be shown.
+    if (!replaying()) tell_parameters();
     protocol::message_writer{answer}.ready_for_query(server_->status);
     ready();
     worker_.flight_to_client().add(answer);

@@ -19,6 +19,10 @@ def plain(subject, metric):
                if line.startswith(metric + " "))
 
 
+# It is off by default.
+WATCHED = {"guard": {"commit_outcome": "on"}}
+
+
 def quiet_server(t):
     """One whose checkpoints do not come between: they cost certainty."""
     return Cluster(t, standbys=0, checkpoint_timeout="1h")
@@ -34,7 +38,7 @@ def gated(t, name, target=None, **settings):
     gate = TcpGate((target.host, target.port))
     t.closing.callback(gate.close)
     gate.open()
-    subject = t.own(name, url=f"postgres://app:{PASSWORDS['app']}@127.0.0.1:{gate.port}/app", settings=settings or None)
+    subject = t.own(name, url=f"postgres://app:{PASSWORDS['app']}@127.0.0.1:{gate.port}/app", settings={**WATCHED, **settings})
     return gate, subject
 
 
@@ -117,6 +121,7 @@ def refused_by_server(t):
     block = Block(t, subject)
     block.client.query("BEGIN")
     block.client.query("INSERT INTO fatal_commit VALUES (1, 'x')")
+    block.client.query("SELECT 1")  # by now the number has come, which COMMIT would wait for
     # Its last words are kept back until the COMMIT is on its way.
     gate.silence()
     pid = t.admin(f"SELECT pid FROM pg_stat_activity WHERE application_name = '{block.mark}'")[0][0]
@@ -228,7 +233,7 @@ def not_known(t):
 @test("commit: the server's question about a number leaves its client's isolation alone", subjects=PGMEND, seconds=60)
 def leaves_alone(t):
     table(t, "alone_commit")
-    subject = t.own("alone")
+    subject = t.own("alone", settings=WATCHED)
     client = t.wire(on=subject)
     # No snapshot is taken before the client's own statements take one.
     client.query("BEGIN")
@@ -316,7 +321,7 @@ def cut_at_random(t):
       subjects=PGMEND, seconds=120)
 def through_terminations(t):
     cluster = quiet_server(t)
-    subject = t.own("ended", url=cluster.url(), pool_size=6)
+    subject = t.own("ended", url=cluster.url(), pool_size=6, settings=WATCHED)
 
     def strike(works):
         for _ in range(8):
@@ -329,7 +334,7 @@ def through_terminations(t):
 @test("commit: naive clients that move money through crashes are lied to in no COMMIT", subjects=PGMEND, seconds=120)
 def through_crashes(t):
     cluster = quiet_server(t)
-    subject = t.own("crashed", url=cluster.url(), pool_size=6)
+    subject = t.own("crashed", url=cluster.url(), pool_size=6, settings=WATCHED)
 
     def strike(works):
         for _ in range(3):

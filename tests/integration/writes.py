@@ -96,6 +96,19 @@ def opened_meanwhile(t):
     same(answers, {"alone": [["INSERT 0 1"]], "block": [["BEGIN"], ["SELECT 1"], ["INSERT 0 1"], ["COMMIT"]]})
 
 
+@test("writes: what the end of a refused block takes back is told before the client goes on", subjects=PGMEND)
+def taken_back(t):
+    t.admin("SET ROLE app; CREATE TABLE IF NOT EXISTS taken_back (a int)")
+    client = t.wire()
+    for sql in ("SET default_transaction_read_only = on", "BEGIN", "SET DateStyle = 'German'"):
+        said = client.query(sql)
+    check(("S", b"DateStyle\0German, DMY\0") in said, said)
+    said = client.query("INSERT INTO taken_back VALUES (1)")
+    same(wire.sqlstates(said), ["25006"])
+    check(("S", b"DateStyle\0ISO, DMY\0") in said or ("S", b"DateStyle\0ISO, MDY\0") in said, said)
+    client.query("ROLLBACK")
+
+
 @test("writes: a client's own READ ONLY, its role's and its database's, gets its 25006 and nothing else", subjects=PGMEND,
       seconds=90)
 def own_wish(t):
@@ -200,8 +213,14 @@ def cancelled(t):
         thread = threading.Thread(target=write)
         thread.start()
         poll(lambda: held(subject) == 1, f"it waits ({begin})\n{tail(subject.log)}", 20)
-        client.cancel()
-        thread.join(20)
+
+        def cancelled_by_now():
+            # One that comes while the write is being tried is the server's, and may come too late there.
+            client.cancel()
+            thread.join(0.2)
+            return not thread.is_alive()
+
+        poll(cancelled_by_now, f"it is cancelled ({begin})\n{tail(subject.log)}", 40)
         same(codes, ["57014"], f"{begin}")
         if begin == "BEGIN":
             client.execute("ROLLBACK")

@@ -21,6 +21,7 @@ std::shared_ptr<const config::settings> settings_for(const subject_setup& setup)
     sources.environment = {
         {"DATABASE_URL", "postgres://app:secret@" + setup.server.to_string() + "/app?sslmode=disable"},
         {"PGMEND_AUTH_METHOD", "trust"},
+        {"PGMEND_GUARD_COMMIT_OUTCOME", "on"},
         {"PGMEND_LISTEN_MAX_CHANNELS", "1000"},
         {"PGMEND_POOL_SIZE", std::to_string(setup.server_connections)},
     };
