@@ -57,7 +57,7 @@ def service(here, settings=None, listening=None, environment=None):
 
 def nothing_left(subject):
     """A process closes what it has, by which others know of its end, a moment before it is gone."""
-    poll(lambda: not any(map(alive, subject.pids())), "nothing is left of the service", timeout=5)
+    poll(lambda: not any(map(alive, subject.pids())), "nothing is left of the service", timeout=60)
 
 
 def sockets_of(pid):
@@ -168,6 +168,20 @@ def test_attendant_and_service_end_together(here):
         subject.main.kill()
         subject.main.wait()
         poll(lambda: not alive(subject.pids()[0]), "it ends with its attendant", timeout=60)
+
+
+def test_successor_that_crashes_is_noticed(here):
+    """It is a child of the one it took over from, which lingers: nobody tells the attendant how it ended."""
+    with service(here) as subject:
+        first = log_in(subject.subject.port)
+        subject.main.send_signal(signal.SIGUSR2)
+        poll(lambda: len(subject.pids()) == 2, "a successor", timeout=60)
+        poll(lambda: "taken_over" in subject.subject.log.read_text(), "it takes over", timeout=60)
+        os.kill(subject.pids()[1], signal.SIGSEGV)
+        check(subject.main.wait(60) != 0, "the manager sees a failure and restarts")
+        same(first.value("SELECT 1"), "1", "who was there before stays")
+        first.close()
+        poll(lambda: not alive(subject.pids()[0]), "and ends with its last client", timeout=60)
 
 
 def test_watchdog_is_fed_by_the_newest(here):
