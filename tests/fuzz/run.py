@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Runs the fuzz targets of a build with libFuzzer (preset `fuzz`), some at a time.
 
-  tests/fuzz/run.py                     each target for a bounded time, as a push does
+  tests/fuzz/run.py                     a hundredth of the promised executions from a fixed seed, as a push does
   tests/fuzz/run.py --full              so many executions a target that all together make the number promised
   tests/fuzz/run.py -k scanner --seconds 600
 
@@ -70,7 +70,9 @@ def command_of(target, options, found):
     if options.full:
         command.append(f"-runs={int(MILLIONS[target] * 1_000_000)}")
     else:
-        command += [f"-max_total_time={options.seconds}", f"-seed={options.seed}"]
+        # Counted, not timed, by default: a push then meets the same inputs on every machine.
+        bound = f"-max_total_time={options.seconds}" if options.seconds else f"-runs={int(MILLIONS[target] * 10_000)}"
+        command += [bound, f"-seed={options.seed}"]
     work = ROOT / "build/fuzz-corpus" / target
     if not options.full and not options.keep:
         shutil.rmtree(work, ignore_errors=True)
@@ -118,7 +120,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build/fuzz", help="where the preset was built")
     parser.add_argument("--full", action="store_true", help=f"{PROMISED:,} executions in all")
-    parser.add_argument("--seconds", type=int, default=20, help="for each target, without --full")
+    parser.add_argument("--seconds", type=int, help="for each target, instead of a number of executions; without --full")
     parser.add_argument("--seed", type=int, default=1, help="of libFuzzer, without --full; 0 draws one")
     parser.add_argument("--keep", action="store_true", help="go on from the inputs found before")
     parser.add_argument("--jobs", type=int, default=2, help="targets at a time")

@@ -111,8 +111,8 @@ std::vector<int> ours(const std::string& text, bool& ok) {
 
 const char* const corpus[] = {
     "SELECT 1",
-    "select a.b, \"C\".\"d\"\"e\" from t -- comment\nwhere x = 'it''s' and y <> E'a\\'b' /* c /* nested */ "
-    "*/ ;",
+    ("select a.b, \"C\".\"d\"\"e\" from t -- comment\nwhere x = 'it''s' and y <> E'a\\'b' /* c /* nested */ "
+     "*/ ;"),
     "select $1::int, $2 + 3.5e-7, .5, 1., 1.e5, 1..10, 10 % 3",
     "select $$body; -- not a comment$$, $tag$ a $$ b $tag$, $_x1$ $ $_x1$",
     "select 'a'\n  'b', 'e' 'f'",
