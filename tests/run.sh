@@ -25,9 +25,9 @@ only=" ${*:2} "  # the parts asked for by name; all when there are none
 
 # How much of each kind a mode asks for.
 case $mode in
-    --quick) schedules=300 sanitized_schedules=0 ;;
-    '') schedules=3000 sanitized_schedules=200 ;;
-    --full) schedules=50000 sanitized_schedules=2000 ;;
+    --quick) schedules=300 sanitized_schedules=0 sweep_every=101 ;;
+    '') schedules=3000 sanitized_schedules=200 sweep_every=17 ;;
+    --full) schedules=50000 sanitized_schedules=2000 sweep_every=1 ;;
     *)
         sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
         exit 2
@@ -222,6 +222,8 @@ marks=(--marks tests/simulation/marks.txt)
 if [[ $mode == --full ]]; then marks+=(--rate 10000); fi
 if [[ $mode == --quick ]]; then marks=(); fi
 run simulation build/release/tests/simulation/simulate --count "$schedules" "${marks[@]}"
+# Faults at each byte of fixed conversations; a push takes some of the bytes, always the same ones.
+run sweep build/release/tests/simulation/simulate --sweep all --every "$sweep_every"
 
 # The random protocol scripts are the same in every run but the full one, which looks for new ones, and forgives no flicker.
 seed=(--seed 1)

@@ -5,6 +5,8 @@
 #include <map>
 #include <sstream>
 
+#include "tests/sim/conversations.hpp"
+
 namespace pgmend::sim {
 
 namespace {
@@ -106,14 +108,18 @@ std::string to_text(const fault_schedule& schedule) {
         out << "client number=" << plan.number << " habit=" << to_string(plan.how) << " seed=" << plan.seed
             << " exchanges=" << plan.exchanges << " start_us=" << plan.start_us
             << " write_piece=" << plan.write_piece << " read_pause_us=" << plan.read_pause_us
-            << " vanish_after=" << plan.vanish_after << "\n";
+            << " vanish_after=" << plan.vanish_after;
+        if (!plan.conversation.empty()) out << " conversation=" << plan.conversation;
+        out << "\n";
     }
     for (const auto& one : schedule.faults) {
         out << "fault at_us=" << one.at_us << " kind=" << kind_names[static_cast<std::size_t>(one.kind)]
             << " links=" << (one.group == link_group::server ? "server" : "client") << " pick=" << one.pick
             << " toward=" << (one.toward == end_side::opener ? "opener" : "acceptor")
             << " bytes=" << one.bytes << " for_us=" << one.for_us
-            << " how=" << (one.how == cut_kind::reset ? "reset" : "orderly") << "\n";
+            << " how=" << (one.how == cut_kind::reset ? "reset" : "orderly");
+        if (one.nth > 0) out << " nth=" << one.nth;
+        out << "\n";
     }
     for (const auto& mark : schedule.expected)
         out << "expect " << mark << "\n";
@@ -145,6 +151,7 @@ public:
         std::istringstream value(text(key));
         if (!(value >> into)) sound_ = false;
     }
+    bool has(const std::string& key) const { return fields_.contains(key); }
     bool choice(const std::string& key, std::string_view yes, std::string_view no) {
         const std::string value = text(key);
         if (value != yes && value != no) sound_ = false;
@@ -170,6 +177,10 @@ void read_client(line_fields& fields, fault_schedule& into) {
     fields.read("write_piece", plan.write_piece);
     fields.read("read_pause_us", plan.read_pause_us);
     fields.read("vanish_after", plan.vanish_after);
+    if (fields.has("conversation")) {
+        plan.conversation = fields.text("conversation");
+        if (!is_conversation(plan.conversation)) fields.fail();
+    }
     into.clients.push_back(plan);
 }
 
@@ -185,6 +196,10 @@ void read_fault(line_fields& fields, fault_schedule& into) {
     fields.read("pick", one.pick);
     fields.read("bytes", one.bytes);
     fields.read("for_us", one.for_us);
+    if (fields.has("nth")) {
+        fields.read("nth", one.nth);
+        if (one.kind != fault_kind::cut && one.kind != fault_kind::stall) fields.fail();
+    }
     into.faults.push_back(one);
 }
 

@@ -33,9 +33,15 @@ struct fault {
     std::uint32_t bytes = 0;  ///< cut: after so many more; slow: so many a second
     std::uint32_t for_us = 0;
     cut_kind how = cut_kind::reset;
+    /// Instead of a living link: the one of the group that is the `nth` to be opened, from its first byte on,
+    /// whenever that is. Only for `cut` and `stall`; `at_us` says nothing then.
+    std::uint32_t nth = 0;
 
-    /// It can cost somebody a connection, so that errors may be its consequence.
-    bool disrupts() const noexcept { return kind != fault_kind::stall && kind != fault_kind::slow; }
+    /// From its moment on it can cost somebody a connection, so that errors may be its consequence. A cut
+    /// does so when it comes to it.
+    bool disrupts() const noexcept {
+        return kind != fault_kind::stall && kind != fault_kind::slow && kind != fault_kind::cut;
+    }
     std::uint32_t end_us() const noexcept { return at_us + for_us; }
 };
 

@@ -4,6 +4,7 @@
 
 #include "pool/buffer_pool.hpp"
 #include "protocol/bytes.hpp"
+#include "protocol/frame.hpp"
 #include "tests/sim/wire.hpp"
 
 namespace pgmend::sim {
@@ -31,6 +32,7 @@ constexpr std::array<std::string_view, planted_bugs_count> names = {
     "stay_down",
     "lose_cancel",
     "roll_dice",
+    "wait_for_rest",
 };
 
 constexpr std::size_t buffered_max = 65'536;
@@ -220,6 +222,11 @@ void relayed_client::pump() {
     take_from_client();
     take_from_server();
     if (!client_ || !server_) return;
+    const bool broke_off = !from_server_.empty() && from_server_.size() < protocol::frame_header_size;
+    if (!server_lives && broke_off && owner_.has(planted_bug::wait_for_rest)) {
+        client_->arm(pool::interest::none);
+        return server_->arm(pool::interest::none);
+    }
     if (!client_lives || !server_lives || !drain(*client_, to_client_) || !drain(*server_, to_server_)) {
         return close_side();
     }

@@ -31,8 +31,9 @@ enum class planted_bug : std::uint8_t {
     stay_down,          ///< after a server connection broke, nobody is served any more
     lose_cancel,        ///< cancels have a wrong key, as if each came too late: no rule forbids that
     roll_dice,          ///< behaves differently in each run of a process
+    wait_for_rest,      ///< of a message that broke off inside its header: for ever
 };
-inline constexpr std::size_t planted_bugs_count = static_cast<std::size_t>(planted_bug::roll_dice) + 1;
+inline constexpr std::size_t planted_bugs_count = static_cast<std::size_t>(planted_bug::wait_for_rest) + 1;
 
 std::string_view to_string(planted_bug which) noexcept;
 

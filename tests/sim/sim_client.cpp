@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "protocol/bytes.hpp"
+#include "tests/sim/conversations.hpp"
 
 namespace pgmend::sim {
 
@@ -96,17 +97,19 @@ void sim_client::connect() {
     }
     const std::string tag = "c" + std::to_string(plan_.number) + "." + std::to_string(checkers_.size() + 1);
     std::vector<name_value> parameters = {{"user", "app"}, {"database", "app"}};
-    for (auto& drawn : draw_startup(plan_.how, dice_))
-        parameters.push_back(std::move(drawn));
+    const bool drawn = plan_.conversation.empty();
+    for (auto& more : drawn ? draw_startup(plan_.how, dice_) : conversation_startup(plan_.conversation))
+        parameters.push_back(std::move(more));
     checkers_.push_back(std::make_unique<reply_checker>(world_.court, tag, parameters));
     const std::size_t left = plan_.exchanges > steps_done_ ? plan_.exchanges - steps_done_ : 1;
-    script_ = write_script(plan_.how, dice_, tag, left);
+    script_ = drawn ? write_script(plan_.how, dice_, tag, left) : write_conversation(plan_.conversation, tag);
     step_ = 0;
     waiting_ = true;
     input_.clear();
     input_at_ = 0;
     written_ = 0;
-    output_ = dice_.chance(1, 3) ? frontend::ssl_request() : "";
+    const bool asks_for_tls = drawn ? dice_.chance(1, 3) : plan_.conversation == login_conversation;
+    output_ = asks_for_tls ? frontend::ssl_request() : "";
     if (output_.empty())
         output_ = frontend::startup(parameters);
     else
@@ -261,7 +264,8 @@ void sim_client::send_step(const script_step& step) {
 
 void sim_client::lost(const std::string& how) {
     say("lost: " + how);
-    if (!world_.faults_began()) {
+    // What breaks between a client and the subject costs that connection and nobody else anything.
+    if (!world_.faults_began() && !static_cast<sim_stream&>(*stream_).link().was_cut()) {
         world_.court.convict(
             oracle::lost_connection, checkers_.back()->tag() + " lost its connection (" + how +
                                          ") while it was owed " + checkers_.back()->owed()

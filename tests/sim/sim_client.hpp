@@ -20,6 +20,7 @@ struct client_plan {
     habit how = habit::simple;
     std::uint64_t seed = 0;
     std::uint32_t exchanges = 5;
+    std::string conversation = {};  ///< a fixed one, whose name this is, in place of drawn exchanges
     std::uint32_t start_us = 0;
     std::uint32_t write_piece = 0;    ///< bytes it sends at a time; 0: all there is
     std::uint32_t read_pause_us = 0;  ///< it looks away for this long after each read

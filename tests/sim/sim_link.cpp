@@ -90,7 +90,7 @@ void pipe::send(std::size_t bytes, ending end) {
 void pipe::arrive() {
     auto& env = link_.env();
     if (env.now() < stalled_until_) return timer_.at(stalled_until_);
-    while (!under_way_.empty() && under_way_.front().at <= env.now()) {
+    while (!under_way_.empty() && under_way_.front().at <= env.now() && env.now() >= stalled_until_) {
         const segment next = under_way_.front();
         under_way_.pop_front();
         take_segment(next);
@@ -99,10 +99,18 @@ void pipe::arrive() {
     link_.changed(reader_);
 }
 
-void pipe::take_segment(const segment& next) {
+void pipe::take_segment(segment next) {
     if (next.end != ending::none) {
         end_ = next.end;
         return;
+    }
+    if (stall_armed_ && total_arrived_ + next.bytes > stall_at_) {
+        stall_armed_ = false;
+        const std::size_t first =
+            stall_at_ > total_arrived_ ? static_cast<std::size_t>(stall_at_ - total_arrived_) : 0;
+        under_way_.push_front({next.at, next.bytes - first, ending::none});
+        next.bytes = first;
+        stall(link_.env().now() + stall_for_);
     }
     if (reader_gone_) {
         // Bytes for a socket that was closed are answered with a reset.
@@ -147,6 +155,12 @@ void pipe::cut_after(std::uint64_t bytes, cut_kind how) {
     cut_how_ = how;
 }
 
+void pipe::stall_after(std::uint64_t bytes, duration how_long) {
+    stall_armed_ = true;
+    stall_at_ = total_arrived_ + bytes;
+    stall_for_ = how_long;
+}
+
 // ---- sim_link
 
 sim_link::sim_link(sim_environment& env, ready_list& ready, std::uint64_t id, const link_traits& traits)
@@ -157,6 +171,8 @@ sim_link::sim_link(sim_environment& env, ready_list& ready, std::uint64_t id, co
       to_opener_(*this, end_side::opener),
       to_acceptor_(*this, end_side::acceptor) {}
 
+sim_link::~sim_link() { traffic_->toward = {to_opener_.total_arrived(), to_acceptor_.total_arrived()}; }
+
 bool sim_link::alive() const noexcept {
     return !cut_ && !opening_ && ends_[0] != nullptr && ends_[1] != nullptr;
 }
@@ -165,6 +181,7 @@ void sim_link::cut(cut_kind how) {
     if (cut_) return;
     cut_ = true;
     env_.note(0xc07 + id_);
+    if (cut_note_) cut_note_();
     to_opener_.end_now(how == cut_kind::reset);
     to_acceptor_.end_now(how == cut_kind::reset);
     // What is written afterwards finds nobody.

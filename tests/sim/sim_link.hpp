@@ -3,7 +3,9 @@
 // ends. Behaves as a TCP socket under level-triggered epoll does; the faults are what networks do to such
 // sockets. One thread.
 
+#include <array>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -27,6 +29,12 @@ enum class end_side : std::uint8_t { opener = 0, acceptor = 1 };
 inline end_side other(end_side side) {
     return side == end_side::opener ? end_side::acceptor : end_side::opener;
 }
+
+/// What one connection has carried, which outlives it: each place in it is one where it may break another
+/// time.
+struct link_traffic {
+    std::array<std::uint64_t, 2> toward{};  ///< bytes that arrived at the opener and at the acceptor
+};
 
 enum class cut_kind : std::uint8_t {
     reset,    ///< both ends get ECONNRESET, bytes under way are gone
@@ -104,6 +112,8 @@ public:
     void slow_down(std::uint64_t bytes_per_second) noexcept { rate_ = bytes_per_second; }
     /// The link is cut when this many more bytes have arrived.
     void cut_after(std::uint64_t bytes, cut_kind how);
+    /// Once this many more bytes have arrived, the next ones take so much longer.
+    void stall_after(std::uint64_t bytes, duration how_long);
     std::uint64_t total_arrived() const noexcept { return total_arrived_; }
 
 private:
@@ -115,7 +125,7 @@ private:
     };
     void send(std::size_t bytes, ending end);
     void arrive();
-    void take_segment(const segment& next);
+    void take_segment(segment next);
     std::size_t limit_piece(std::size_t bytes);
 
     sim_link& link_;
@@ -134,16 +144,27 @@ private:
     bool cut_armed_ = false;
     std::uint64_t cut_at_ = 0;
     cut_kind cut_how_ = cut_kind::reset;
+    bool stall_armed_ = false;
+    std::uint64_t stall_at_ = 0;
+    duration stall_for_{};
     world_timer timer_;
 };
 
 class sim_link {
 public:
     sim_link(sim_environment& env, ready_list& ready, std::uint64_t id, const link_traits& traits);
+    sim_link(const sim_link&) = delete;
+    sim_link& operator=(const sim_link&) = delete;
+    ~sim_link();
 
     /// Bytes that `reader` reads.
     pipe& toward(end_side reader) noexcept { return reader == end_side::opener ? to_opener_ : to_acceptor_; }
     void cut(cut_kind how);
+    bool was_cut() const noexcept { return cut_; }
+    /// Called when it is cut.
+    void when_cut(std::function<void()> note) { cut_note_ = std::move(note); }
+    /// What it carries is written here when it is no more.
+    const std::shared_ptr<link_traffic>& traffic() const noexcept { return traffic_; }
     /// Both ends are still held by somebody and nothing has cut it.
     bool alive() const noexcept;
     /// The end is not closed by whoever holds it.
@@ -170,6 +191,8 @@ private:
     link_traits traits_;
     bool opening_ = true;
     bool cut_ = false;
+    std::function<void()> cut_note_;
+    std::shared_ptr<link_traffic> traffic_ = std::make_shared<link_traffic>();
     int open_error_ = 0;
     sim_stream* ends_[2] = {nullptr, nullptr};
     pipe to_opener_;

@@ -168,6 +168,46 @@ TEST_CASE("sim_link: a stalled direction delivers later, the other one meanwhile
     CHECK(to_server.text == "held");
 }
 
+TEST_CASE("sim_link: a stall after some bytes holds back all behind them, for its time", "[sim]") {
+    pair_of_streams pair;
+    watcher reader;
+    pair.watch(*pair.server, reader, pool::interest::read);
+    pair.link().toward(end_side::acceptor).stall_after(3, 5ms);
+    pair.send(*pair.client, "abcdef");
+    pair.settle(4ms);
+    CHECK(reader.text == "abc");
+    pair.send(*pair.client, "ghi");
+    pair.settle(2ms);
+    CHECK(reader.text == "abcdefghi");
+}
+
+TEST_CASE(
+    "sim_network: the link that is opened next is known before it carries anything, and afterwards by what "
+    "it carried",
+    "[sim]"
+) {
+    pair_of_streams pair;
+    pair.client.reset();
+    pair.server.reset();
+    pair.network.when_opened(link_group::server, 2, [](sim_link& link) {
+        link.toward(end_side::acceptor).cut_after(2, cut_kind::reset);
+    });
+    pair.client = pair.network.connect(pair.where);
+    pair.settle();
+    watcher reader;
+    pair.watch(*pair.server, reader, pool::interest::read);
+    pair.send(*pair.client, "abc");
+    pair.settle();
+    CHECK(reader.text == "ab");
+    CHECK(pair.link().was_cut());
+    pair.client.reset();
+    pair.server.reset();
+    const auto carried = pair.network.carried(link_group::server);
+    REQUIRE(carried.size() == 2);
+    CHECK(carried[0].toward == std::array<std::uint64_t, 2>{0, 0});
+    CHECK(carried[1].toward == std::array<std::uint64_t, 2>{0, 2});
+}
+
 TEST_CASE("sim_link: a slow direction keeps its rate", "[sim]") {
     pair_of_streams pair;
     watcher reader;

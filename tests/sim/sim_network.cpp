@@ -28,6 +28,11 @@ std::unique_ptr<pool::stream> sim_network::connect(const pool::endpoint& to) {
     auto link = std::make_shared<sim_link>(env_, ready_, ++links_made_, traits);
     forget_dead();
     links_.push_back({group, link});
+    auto& past = history(group);
+    past.traffic.push_back(link->traffic());
+    const auto [first, last] = past.awaited.equal_range(past.traffic.size());
+    for (auto awaited = first; awaited != last; ++awaited)
+        awaited->second(*link);
     openings_.push_back(std::make_unique<opening>(*this, link, to));
     auto when = env_.now() + traits.latency;
     if (group == link_group::server) when = std::max(when, hung_until_);
@@ -62,6 +67,17 @@ std::vector<std::shared_ptr<sim_link>> sim_network::living(link_group group) {
         auto link = known.link.lock();
         if (known.group == group && link && link->alive()) found.push_back(std::move(link));
     }
+    return found;
+}
+
+void sim_network::when_opened(link_group group, std::size_t nth, std::function<void(sim_link&)> action) {
+    history(group).awaited.emplace(nth, std::move(action));
+}
+
+std::vector<link_traffic> sim_network::carried(link_group group) const {
+    std::vector<link_traffic> found;
+    for (const auto& one : histories_[static_cast<std::size_t>(group)].traffic)
+        found.push_back(*one);
     return found;
 }
 

@@ -2,6 +2,7 @@
 // The simulated network: who listens where, how connections open, and which ones exist. Faults that hit "some
 // connection" pick it here. One thread; one a run.
 
+#include <array>
 #include <functional>
 #include <map>
 #include <memory>
@@ -33,6 +34,11 @@ public:
     /// afterwards.
     void hang_servers(time_point until) noexcept { hung_until_ = std::max(hung_until_, until); }
 
+    /// Calls `action` with the link of a group that is the `nth` to be opened, before it carries anything.
+    void when_opened(link_group group, std::size_t nth, std::function<void(sim_link&)> action);
+    /// What each link of a group that is no more has carried, in the order they were opened.
+    std::vector<link_traffic> carried(link_group group) const;
+
     void shuffle_readiness(bool on) noexcept { ready_.shuffle(on); }
     /// The living links of a group in the order they were opened.
     std::vector<std::shared_ptr<sim_link>> living(link_group group);
@@ -57,6 +63,13 @@ private:
         std::weak_ptr<sim_link> link;
     };
     std::vector<known_link> links_;
+    /// Of one group, what stays of its links.
+    struct group_history {
+        std::vector<std::shared_ptr<link_traffic>> traffic;
+        std::multimap<std::size_t, std::function<void(sim_link&)>> awaited;  ///< by the link's number
+    };
+    group_history& history(link_group group) { return histories_[static_cast<std::size_t>(group)]; }
+    std::array<group_history, 2> histories_;
     std::vector<std::unique_ptr<opening>> openings_;
     std::uint64_t links_made_ = 0;
     time_point refused_until_{};

@@ -22,6 +22,7 @@ private:
     void set_faults();
     void strike(const fault& one);
     void strike_link(const fault& one);
+    void break_link(sim_link& link, link_group group, const fault& one);
     void turn_read_only(const fault& one);
     void play();
     void tidy_up();
@@ -69,6 +70,12 @@ world::world(const fault_schedule& schedule, const subject_factory& make, bool v
 
 void world::set_faults() {
     for (const fault& one : schedule_.faults) {
+        if (one.nth > 0) {
+            network_.when_opened(one.group, one.nth, [this, &one](sim_link& link) {
+                break_link(link, one.group, one);
+            });
+            continue;
+        }
         fault_timers_.push_back(std::make_unique<world_timer>(env_, [this, &one] { strike(one); }));
         fault_timers_.back()->at(at(one.at_us));
     }
@@ -106,19 +113,29 @@ void world::turn_read_only(const fault& one) {
 }
 
 void world::strike_link(const fault& one) {
-    auto links = network_.living(one.group);
-    if (links.empty()) links = network_.living(link_group::server);
+    link_group group = one.group;
+    auto links = network_.living(group);
+    if (links.empty()) links = network_.living(group = link_group::server);
     if (links.empty()) return;
     const auto link = links[one.pick % links.size()];
-    pipe& direction = link->toward(one.toward);
-    if (one.kind == fault_kind::stall) return direction.stall(at(one.end_us()));
-    if (one.kind == fault_kind::cut) return direction.cut_after(one.bytes, one.how);
-    direction.slow_down(one.bytes);
+    if (one.kind != fault_kind::slow) return break_link(*link, group, one);
+    link->toward(one.toward).slow_down(one.bytes);
     std::weak_ptr<sim_link> weak = link;
     fault_timers_.push_back(std::make_unique<world_timer>(env_, [weak, toward = one.toward] {
         if (const auto still = weak.lock()) still->toward(toward).slow_down(0);
     }));
     fault_timers_.back()->at(at(one.end_us()));
+}
+
+void world::break_link(sim_link& link, link_group group, const fault& one) {
+    pipe& direction = link.toward(one.toward);
+    if (one.kind == fault_kind::stall) {
+        if (one.nth == 0) return direction.stall(at(one.end_us()));
+        return direction.stall_after(one.bytes, std::chrono::microseconds(one.for_us));
+    }
+    direction.cut_after(one.bytes, one.how);
+    if (group == link_group::client) return;
+    link.when_cut([this] { shared_.first_fault = std::min(shared_.first_fault, env_.now()); });
 }
 
 bool world::ended_well(run_end how, oracle otherwise, const std::string& meaning) {
@@ -215,6 +232,8 @@ run_report world::run() {
     report.server_connections_peak = server_.connections_peak();
     for (const auto& client : clients_)
         report.connections += client->connections().size();
+    report.client_links = network_.carried(link_group::client);
+    report.server_links = network_.carried(link_group::server);
     for (auto& mark : subject_->marks())
         report.marks.insert(std::move(mark));
     for (const auto& sqlstate : shared_.told)

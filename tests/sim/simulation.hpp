@@ -22,6 +22,9 @@ struct run_report {
     /// Rare branches that the run has reached: what the subject counts of itself, and `told <SQLSTATE>` for
     /// what clients were told because of a fault.
     std::set<std::string> marks;
+    /// What each connection of the group carried, in the order in which they were opened.
+    std::vector<link_traffic> client_links = {};
+    std::vector<link_traffic> server_links = {};
 
     bool passed() const noexcept { return !broken; }
 };

@@ -1,0 +1,172 @@
+#include "tests/sim/conversations.hpp"
+
+#include <algorithm>
+
+namespace pgmend::sim {
+
+using namespace frontend;
+
+namespace {
+
+using steps = std::vector<script_step>;
+
+/// Statements whose marks are those of one connection.
+class sentences {
+public:
+    explicit sentences(const std::string& tag) : tag_(tag) {}
+    std::string mark(int number) const { return tag_ + "#" + std::to_string(number); }
+    std::string select(int number) const { return "SELECT '" + mark(number) + "'"; }
+    std::string insert(int number) const { return "INSERT INTO kv VALUES ('" + mark(number) + "', 'v')"; }
+    /// Nobody else's, not even of the same client's next connection.
+    std::string channel() const {
+        std::string name = "channel_" + tag_;
+        std::replace(name.begin(), name.end(), '.', '_');
+        return name;
+    }
+
+private:
+    std::string tag_;
+};
+
+script_step step(std::vector<std::string> messages, bool wait = true) {
+    script_step made;
+    made.messages = std::move(messages);
+    made.wait = wait;
+    return made;
+}
+
+script_step simple(const std::string& sql) { return step({frontend::query(sql)}); }
+
+/// Parse, Bind and Execute of one unnamed statement, without a Sync.
+std::vector<std::string> unnamed(const std::string& sql, const std::vector<text_or_null>& values = {}) {
+    return {parse("", sql), frontend::bind("", "", values), execute("")};
+}
+
+std::vector<std::string> joined(std::vector<std::vector<std::string>> parts, bool with_sync = true) {
+    std::vector<std::string> all;
+    for (auto& part : parts)
+        all.insert(all.end(), part.begin(), part.end());
+    if (with_sync) all.push_back(sync());
+    return all;
+}
+
+steps write_login(const sentences& say) { return {simple(say.select(1))}; }
+
+steps write_simple(const sentences& say) {
+    return {simple(say.select(1)), simple(say.insert(2)), simple(say.select(3) + "; " + say.insert(4))};
+}
+
+steps write_extended(const sentences& say) {
+    auto described = unnamed("SELECT $1, '" + say.mark(1) + "'", {say.mark(2)});
+    described.insert(described.begin() + 2, describe('P', ""));
+    return {step(joined({described})), step(joined({unnamed(say.insert(3))}))};
+}
+
+steps write_pipeline(const sentences& say) {
+    return {
+        step(joined({unnamed(say.insert(1)), unnamed(say.select(2))}), false),
+        step(joined({unnamed(say.select(3))}), false), step(joined({unnamed(say.insert(4))}))};
+}
+
+steps write_error_in_pipeline(const sentences& say) {
+    return {
+        step(joined({unnamed(say.insert(1)), unnamed("SELECT nonsense"), unnamed(say.insert(2))}), false),
+        step(joined({unnamed(say.select(3))}))};
+}
+
+steps write_copy_in(const sentences& say) {
+    return {
+        simple("COPY kv FROM STDIN"),
+        step({copy_data(say.mark(1) + "\tco"), copy_data("pied\n" + say.mark(2) + "\tcopied\n"), copy_done()}
+        ),
+        step(joined({unnamed("COPY kv FROM STDIN"), {copy_data(say.mark(3) + "\tcopied\n"), copy_done()}}))};
+}
+
+steps write_copy_out(const sentences& say) {
+    const std::string sql =
+        "COPY (SELECT '" + say.mark(1) + "', i FROM generate_series(1, 5) AS i) TO STDOUT";
+    return {simple(sql), step(joined({unnamed(sql)}))};
+}
+
+steps write_block(const sentences& say) {
+    return {
+        simple("BEGIN"), simple(say.insert(1)), simple(say.select(2)), simple(say.insert(3)),
+        simple("COMMIT")};
+}
+
+steps write_reuse(const sentences& say) {
+    const std::vector<std::string> again = {frontend::bind("", "mine", {say.mark(2)}), execute(""), sync()};
+    return {
+        step({parse("mine", "SELECT $1, '" + say.mark(1) + "'"), describe('S', "mine"), flush()}),
+        step(again), step(again), step({frontend::close('S', "mine"), sync()})};
+}
+
+steps write_cancel(const sentences& say) {
+    steps made = {simple("SELECT pg_sleep(0.02)"), simple(say.select(1))};
+    made.front().cancel_after = std::chrono::milliseconds(5);
+    return made;
+}
+
+steps write_session(const sentences& say) {
+    return {
+        simple("SET application_name = '" + say.mark(1) + "'"), simple("SHOW application_name"),
+        simple("LISTEN " + say.channel()), simple("NOTIFY " + say.channel() + ", '" + say.mark(2) + "'"),
+        simple("UNLISTEN *")};
+}
+
+struct conversation {
+    std::string name;
+    steps (*write)(const sentences& say);
+};
+
+const std::vector<conversation>& conversations() {
+    static const std::vector<conversation> all = {
+        {std::string(login_conversation), write_login},
+        {"simple", write_simple},
+        {"extended", write_extended},
+        {"pipeline", write_pipeline},
+        {"error_in_pipeline", write_error_in_pipeline},
+        {"copy_in", write_copy_in},
+        {"copy_out", write_copy_out},
+        {"block", write_block},
+        {"reuse", write_reuse},
+        {"cancel", write_cancel},
+        {"session", write_session},
+    };
+    return all;
+}
+
+const conversation* find(std::string_view name) {
+    const auto found = std::find_if(conversations().begin(), conversations().end(), [&](const auto& one) {
+        return one.name == name;
+    });
+    return found == conversations().end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+const std::vector<std::string>& conversation_names() {
+    static const std::vector<std::string> names = [] {
+        std::vector<std::string> all;
+        for (const auto& one : conversations())
+            all.push_back(one.name);
+        return all;
+    }();
+    return names;
+}
+
+bool is_conversation(std::string_view name) { return find(name) != nullptr; }
+
+std::vector<name_value> conversation_startup(std::string_view name) {
+    if (name != login_conversation) return {};
+    return {{"application_name", "swept"}, {"TimeZone", "Asia/Tokyo"}};
+}
+
+std::vector<script_step> write_conversation(std::string_view name, const std::string& tag) {
+    const sentences say(tag);
+    auto made = find(name)->write(say);
+    made.push_back(simple(say.select(9)));
+    return made;
+}
+
+}  // namespace pgmend::sim
