@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <system_error>
+#include <utility>
 
 #include "pool/system_call.hpp"
 
@@ -35,9 +37,12 @@ event_loop::~event_loop() {
 }
 
 std::uint64_t event_loop::random() noexcept {
-    std::uint64_t value = 0;
-    RAND_bytes(reinterpret_cast<unsigned char*>(&value), sizeof value);
-    return value;
+    if (random_left_ == 0) {
+        // Without it every key and nonce could be told beforehand.
+        if (RAND_bytes(reinterpret_cast<unsigned char*>(random_.data()), sizeof random_) != 1) std::abort();
+        random_left_ = random_.size();
+    }
+    return std::exchange(random_[--random_left_], 0);
 }
 
 int event_loop::add(int descriptor, std::uint32_t events, loop_watch& watch) noexcept {

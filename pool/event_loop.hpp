@@ -66,6 +66,9 @@ private:
     std::array<epoll_event, events_per_wait> batch_;  ///< under way; the watches of removed ones become null
     std::size_t batch_at_ = 0;
     std::size_t batch_size_ = 0;
+    /// Drawn ahead, as a draw costs more than what is drawn; forgotten when they are given away.
+    std::array<std::uint64_t, 64> random_{};
+    std::size_t random_left_ = 0;
     std::atomic<std::uint64_t> turns_{0};
     std::atomic<bool> stopped_{false};
     std::atomic<bool> has_posted_{false};

@@ -26,8 +26,8 @@ constexpr auto values = make_values();
 }  // namespace
 
 std::string base64_encode(std::string_view bytes) {
-    std::string text;
-    text.reserve((bytes.size() + 2) / 3 * 4);
+    std::string text((bytes.size() + 2) / 3 * 4, '=');
+    char* to = text.data();
     std::uint32_t group = 0;
     unsigned bits = 0;
     for (const char c : bytes) {
@@ -35,13 +35,10 @@ std::string base64_encode(std::string_view bytes) {
         bits += 8;
         while (bits >= 6) {
             bits -= 6;
-            text += alphabet[(group >> bits) & 63U];
+            *to++ = alphabet[(group >> bits) & 63U];
         }
     }
-    if (bits > 0) text += alphabet[(group << (6 - bits)) & 63U];
-    while (text.size() % 4 != 0) {
-        text += '=';
-    }
+    if (bits > 0) *to = alphabet[(group << (6 - bits)) & 63U];
     return text;
 }
 

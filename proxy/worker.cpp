@@ -33,6 +33,8 @@ worker::worker(
         made->ready = &on_accept;
         made->owner = this;
         made->socket = socket;
+        // Linux gives an accepted connection the options of the socket it came to.
+        if (!socket.local) pool::apply_options(socket.descriptor, {});
         if (const int error = loop_.add(socket.descriptor, EPOLLIN | EPOLLEXCLUSIVE, *made); error != 0) {
             throw std::system_error(error, std::generic_category(), "listening socket");
         }
@@ -95,7 +97,6 @@ void worker::accept_from(const acceptor& from) noexcept {
             if (errno == ECONNABORTED || errno == EINTR) continue;
             return;
         }
-        if (!from.socket.local) pool::apply_options(descriptor, {});
         core_.accept(
             std::make_unique<pool::socket_stream>(loop_, descriptor, false), pool::address_text(address),
             from.socket.local

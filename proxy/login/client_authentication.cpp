@@ -77,7 +77,7 @@ pool::task<bool> client_login::authenticate() {
     proven_ = rule->method != auth_method::trust || rule->certificate == certificate_demand::named;
     std::vector<std::byte> frame;
     protocol::message_writer{frame}.authentication(auth_ok);
-    send(frame);
+    say_later(frame);
     co_return true;
 }
 
@@ -216,8 +216,11 @@ pool::task<bool> client_login::check_scram() {
         protocol::message_writer{frame}.authentication(
             over ? auth_sasl_final : auth_sasl_continue, protocol::as_bytes(step.message)
         );
-        send(frame);
-        if (!over) continue;
+        if (!over) {
+            send(frame);
+            continue;
+        }
+        say_later(frame);
         if (scram.recovered()) worker_.users().learn(user_, *scram.recovered());
         co_return true;
     }

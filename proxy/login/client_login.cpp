@@ -55,7 +55,11 @@ pool::task<login_end> client_login::run() {
     }
     if (!co_await authenticate()) co_return login_end{kind::refused};
     leave_the_line();
-    if (for_console()) co_return console_end();
+    if (for_console()) {
+        const login_end end = console_end();
+        if (!unsaid_.empty()) send({});
+        co_return end;
+    }
     if (!may_use_database() || !within_limits()) co_return login_end{kind::refused};
     // From here on it is a server that is waited for, and the pool that sets the limits.
     deadline_.stop();
@@ -205,9 +209,10 @@ pool::task<client_login::got> client_login::read_first_packet() {
     }
 }
 
-/// One message of type 'p'; its body is in message_.
+/// One message of type 'p'; its body is in message_. It answers what was just sent, so that there is nothing
+/// to read yet, but what a stream holds inside itself.
 pool::task<client_login::got> client_login::read_message() {
-    for (;;) {
+    for (bool awaited = session_.io_->buffered() == 0;; awaited = false) {
         std::size_t want = protocol::frame_header_size;
         const auto bytes = session_.in_.bytes();
         if (bytes.size() >= want) {
@@ -224,10 +229,12 @@ pool::task<client_login::got> client_login::read_message() {
                 co_return got::message;
             }
         }
-        const pool::io_result result = session_.in_.fill(*session_.io_, want);
-        session_.in_.keep();
-        if (result.status == io_status::ok) continue;
-        if (result.status != io_status::would_block) co_return got::gone;
+        if (!awaited) {
+            const pool::io_result result = session_.in_.fill(*session_.io_, want);
+            session_.in_.keep();
+            if (result.status == io_status::ok) continue;
+            if (result.status != io_status::would_block) co_return got::gone;
+        }
         const auto bits = co_await session_.gate_.wait();
         if ((bits & client_session::killed) != 0) co_return got::gone;
         if ((bits & client_session::timed_out) != 0) co_return got::timed_out;
@@ -402,7 +409,9 @@ pool::task<bool> client_login::open_replication() {
 }
 
 void client_login::welcome() {
-    std::vector<std::byte> frames;
+    constexpr std::size_t usual = 1024;
+    std::vector<std::byte> frames = std::exchange(unsaid_, {});
+    frames.reserve(frames.size() + usual);
     protocol::message_writer writer{frames};
     for (const auto& [name, value] : session_.facts_.told->values) {
         writer.parameter_status(name, value);
@@ -426,7 +435,14 @@ void client_login::welcome() {
     log::debug("client_login", {{"client", session_.peer_}, {"user", user_}, {"database", database_}});
 }
 
-void client_login::send(const std::vector<std::byte>& bytes) { session_.send_made(bytes); }
+void client_login::send(const std::vector<std::byte>& bytes) {
+    if (unsaid_.empty()) {
+        session_.send_made(bytes);
+        return;
+    }
+    say_later(bytes);
+    session_.send_made(std::exchange(unsaid_, {}));
+}
 
 bool client_login::refuse(
     std::string_view sqlstate, std::string_view message, login_result result, std::string_view detail,

@@ -88,7 +88,12 @@ private:
     /// False when its user, database, address or application has too many; then the client was told.
     bool within_limits();
 
+    /// Behind what waits to be said with it.
     void send(const std::vector<std::byte>& bytes);
+    /// Goes out with what is sent next: as PostgreSQL, which has nothing to hear in answer to it.
+    void say_later(const std::vector<std::byte>& bytes) {
+        unsaid_.insert(unsaid_.end(), bytes.begin(), bytes.end());
+    }
     /// Tells the client; always false.
     bool refuse(
         std::string_view sqlstate, std::string_view message, login_result result,
@@ -116,6 +121,7 @@ private:
     bool proven_ = false;  ///< who it is, not just believed
     admin_role role_ = admin_role::none;
     std::vector<std::byte> message_;  ///< body of the last message read
+    std::vector<std::byte> unsaid_;   ///< goes out before what is sent next
     /// The session's stream once it is one of TLS; the session owns it.
     const pool::tls_stream* tls_ = nullptr;
     std::shared_ptr<const access_rules> access_;

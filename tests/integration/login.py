@@ -1,6 +1,7 @@
 """Who may come in, and how it is said: SCRAM, md5, trust, TLS on both sides, protocol versions, login errors."""
 
 import contextlib
+import pathlib
 import re
 import ssl
 import struct
@@ -327,6 +328,22 @@ def server_tls_require(t):
         other, _ = make_certificate(t.run.directory, "stranger")
         for mode in ("verify-ca", "verify-full"):
             turned_away(mode, {"upstream": {"tls": {"mode": mode, "ca": str(other)}}, "pool": wait})
+
+
+@test("login: the kernel is asked to notice a client that is cut off", subjects=("pgmend",))
+def kept_alive(t):
+    client = t.wire()
+    ours = "{:04X}".format(client.socket.getsockname()[1])
+
+    def timer():
+        """Which timer the kernel runs for pgmend's end of the connection: 2 is the one of keepalive."""
+        for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            _, local, remote, _, _, running, *_ = line.split()
+            if local.endswith(f":{t.port:04X}") and remote.endswith(f":{ours}"):
+                return running.split(":")[0]
+        raise Failure("the connection is gone")
+
+    poll(lambda: timer() == "02", "keepalive is on", 30)
 
 
 @test("login: hundreds of wrong passwords disturb nobody")

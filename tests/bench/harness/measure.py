@@ -157,7 +157,7 @@ def _read_callgrind(path):
     return Callgrind(sum(own.values()), own, allocations)
 
 
-def instructions_per_transaction(contender_class, postgres, folder, run, short=1000, long=6000):
+def instructions_per_transaction(contender_class, postgres, folder, run, short, long):
     """Starts the contender twice under callgrind, with a short and a long run; start-up and login cancel out.
 
     `run(contender, n)` makes one client do n transactions. Returns, for each transaction, user instructions,

@@ -32,6 +32,7 @@ COLUMNS = {
 PROMISES = [
     ("CPU per simple transaction, 32 clients", "select-simple-c32", "cpu", "pgbouncer", 1.1),
     ("CPU per prepared transaction, 32 clients", "select-prepared-c32", "cpu", "haproxy", 1.0),
+    ("CPU per new client, SCRAM, with a transaction", "connect-c4", "cpu", "pgbouncer", 1.0),
 ]
 
 

@@ -166,7 +166,7 @@ def all_workloads(quick):
         Transactions("fairness-c500", select, clients=500, threads=2, fairness=True),
     ]
     if quick:
-        kept = {"select-simple-c32", "select-prepared-c32", "copy-out", "many-rows"}
+        kept = {"select-simple-c32", "select-prepared-c32", "connect-c4", "copy-out", "many-rows"}
         return [each for each in workloads if each.name in kept]
     return workloads + [
         Transactions("latency-c1-500/s", select, rate=500),
@@ -180,16 +180,27 @@ COUNTED = [
     ("prepared-c1", "prepared", 1),
     ("simple-c32", "simple", 32),
     ("prepared-c32", "prepared", 32),
+    ("connect-c1", "connect", 1),
 ]
 
 
 def counted_run(contender, mode, clients, transactions):
-    pgbench(contender, "-S", "-M", mode, "-c", clients, "-j", min(2, clients), "-t", transactions)
+    """Mode `connect`: each transaction is one of a new client, that logs in by SCRAM and goes."""
+    how = ["-C"] if mode == "connect" else ["-M", mode]
+    pgbench(contender, "-S", *how, "-c", clients, "-j", min(2, clients), "-t", transactions)
+
+
+def instructions(contender_class, postgres, folder, mode, clients):
+    # Of a new client most is pgbench's own work.
+    short, long = (100, 600) if mode == "connect" else (1000, 6000)
+    return measure.instructions_per_transaction(
+        contender_class, postgres, folder, lambda c, n: counted_run(c, mode, clients, n), short, long
+    )
 
 
 def system_calls(contender, folder, mode, clients):
     counted_run(contender, mode, clients, 20)  # the pool is full before anything is counted
-    short, long = (200, 1200) if clients == 1 else (50, 250)
+    short, long = (50, 250) if clients > 1 else (100, 600) if mode == "connect" else (200, 1200)
     return measure.system_calls_per_transaction(
         contender.pids(), folder, lambda n: counted_run(contender, mode, clients, n), clients, short, long
     )
