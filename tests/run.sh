@@ -268,6 +268,7 @@ if [[ $mode == --full ]]; then
     run integration-tsan "$python" tests/integration/run.py --sanitized --strict --seed 1 --binary build/tsan/proxy/pgmend
     run conformance "$python" tests/conformance/run.py
     run mutations "$python" tests/mutations/run.py
+    run abuse "$python" tests/bench/abuse
 fi
 run gates "$python" tests/bench/gates ${mode:+"$mode"}
 

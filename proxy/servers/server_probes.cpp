@@ -2,9 +2,11 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <openssl/x509.h>
 #include <sys/socket.h>
 
 #include <array>
+#include <cstdlib>
 
 #include "protocol/md5_auth.hpp"
 
@@ -12,8 +14,12 @@ namespace pgmend::proxy {
 
 namespace {
 
-/// libpq 15 has no word for the operating system's authorities; this is where Debian keeps them.
-constexpr const char* system_authorities = "/etc/ssl/certs/ca-certificates.crt";
+/// libpq 15 has no word for the operating system's authorities, and takes a file alone: the one that OpenSSL
+/// is told to take, or where Debian keeps them.
+std::string system_authorities() {
+    const char* named = std::getenv(X509_get_default_cert_file_env());
+    return named != nullptr ? named : "/etc/ssl/certs/ca-certificates.crt";
+}
 
 std::vector<std::string> in_text(const std::vector<pool::socket_address>& addresses) {
     std::vector<std::string> texts;
@@ -95,7 +101,7 @@ health::probe_parameters security_of(const config::settings& settings) {
         {"ssl_min_protocol_version", bound_of(upstream.tls.min_version(), "TLSv1.2")},
         {"ssl_max_protocol_version", bound_of(upstream.tls.max_version(), "")},
         {"channel_binding", std::string{word_of(upstream.binding())}},
-        {"sslrootcert", upstream.tls.ca() == "system" ? system_authorities : upstream.tls.ca()},
+        {"sslrootcert", upstream.tls.ca() == "system" ? system_authorities() : upstream.tls.ca()},
     };
 }
 

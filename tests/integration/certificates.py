@@ -89,9 +89,9 @@ def server_side(t, hba=None, **settings):
         poll(lambda: t.admin("SHOW ssl") == [("off",)], "settings are back")
 
 
-def server_tls(t, authority, hba=None, **more):
-    """PostgreSQL with TLS and a certificate of this authority."""
-    certificate, key = authority.server("postgres", owner="postgres" if t.postgres.owner else None)
+def server_tls(t, authority, hba=None, certificate=None, **more):
+    """PostgreSQL with TLS and a certificate of this authority, or with the given one and its key."""
+    certificate, key = certificate or authority.server("postgres", owner="postgres" if t.postgres.owner else None)
     return server_side(t, hba, ssl_cert_file=certificate, ssl_key_file=key, ssl="on", **more)
 
 

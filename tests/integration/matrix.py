@@ -228,5 +228,7 @@ for library, asked in itertools.product(CLIENTS, METHODS):
                     raise Failure(f"{attempt.name}: {said}, wanted {attempt.wanted}")
             ways = TRANSPORTS if library in ("asyncpg", "node-postgres") else ("clear", "tls")
             same(sorted(each.name for each in seen), sorted(each.name for each in attempts if each.transport in ways))
+            # trust, three that ask with a right and a wrong password, cert over TLS alone.
+            same(len(seen), len(ways) * 7 + len(ways) - 1, "no cell is missing")
             ways = re.findall(r"connection authenticated: .* method=(\S+)", t.postgres.log_since(begins))
             same(set(ways), {asked} - {"trust"}, "so the server asked")

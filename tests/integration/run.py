@@ -19,7 +19,7 @@ import harness
 import registry
 
 MODULES = ["clients", "node_clients", "differential", "isolation", "rules", "hidden", "session", "vanish", "cancelling",
-           "bulk", "crowd", "hostile", "login", "secure", "libpq_ways", "access", "matrix", "operation", "replication",
+           "bulk", "crowd", "hostile", "login", "secure", "libpq_ways", "access", "abuse", "refusals", "matrix", "operation", "replication",
            "regressions", "healing", "writes", "replay", "commit_outcome", "breakers", "plans", "pipelines",
            "statement_names", "applications", "drivers", "postgres_tools", "console", "reloading", "limits", "http_api",
            "policy"]

@@ -10,7 +10,7 @@ import threading
 
 import psycopg
 import wire
-from certificates import Authority, Middle, server_side, server_tls
+from certificates import Authority, Middle, openssl, server_side, server_tls
 from harness import PASSWORDS, Failure, check, poll, same
 from registry import register
 
@@ -270,6 +270,97 @@ def client_certificate_to_servers(t):
         check("connection requires a valid client certificate" in said, said)
 
 
+@test("TLS toward servers: the certificate that is shown, its key and the authority are taken over without a restart",
+      subjects=OURS, seconds=120)
+def new_client_certificate(t):
+    first, second = Authority(t.directory, "first"), Authority(t.directory, "second")
+    both = t.directory / "both.crt"
+    both.write_bytes(first.certificate.read_bytes() + second.certificate.read_bytes())
+    both.chmod(0o644)
+    mount = t.directory / "mount"
+    for version, authority in (("v1", first), ("v2", second)):
+        (mount / version).mkdir(parents=True)
+        for name, path in zip(("tls.crt", "tls.key"), authority.issue(f"app-{version}", "/CN=app")):
+            (mount / version / name).write_bytes(path.read_bytes())
+            (mount / version / name).chmod(0o600)
+    (mount / "v1" / "ca.crt").write_bytes(first.certificate.read_bytes())
+    (mount / "v2" / "ca.crt").write_bytes(both.read_bytes())
+    # As Kubernetes mounts a Secret: files are links into ..data, which is a link that is swapped.
+    (mount / "..data").symlink_to("v1")
+    for name in ("tls.crt", "tls.key", "ca.crt"):
+        (mount / name).symlink_to(f"..data/{name}")
+    tls = {"mode": "verify-full", "ca": str(mount / "ca.crt"), "cert": str(mount / "tls.crt"), "key": str(mount / "tls.key")}
+    # Servers are replaced all the time, so that there are logins throughout.
+    settings = {"upstream": {"tls": tls}, "files": {"check_interval": "50ms"},
+                "pool": {"lifetime": "200ms", "idle_timeout": "200ms"}}
+    ask = "SELECT issuer_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+    stop, errors, done = threading.Event(), [], []
+
+    def work(client):
+        try:
+            while not stop.wait(0.005):
+                done.append(client.rows(ask)[0][0])
+        except Exception as error:
+            errors.append(error)
+
+    owner = "postgres" if t.postgres.owner else None
+    server = first.server("postgres", owner=owner)
+    with server_tls(t, first, "hostssl all all all cert\n", certificate=server, ssl_ca_file=both):
+        subject = t.own("shown", settings=settings)
+        threads = [threading.Thread(target=work, args=[t.wire(on=subject)]) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        try:
+            poll(lambda: len(done) > 50, "they work", 30)
+            same(set(done), {"/CN=first"})
+            (mount / "..new").symlink_to("v2")
+            (mount / "..new").rename(mount / "..data")
+            poll(lambda: set(done[-30:]) == {"/CN=second"}, "the new certificate is shown", 60)
+            # The server's own is changed as well, to one of the authority that is new.
+            for old, new in zip(server, second.server("postgres", owner=owner)):
+                old.write_bytes(new.read_bytes())
+            t.admin("SELECT pg_reload_conf()")
+            seen = t.wire(on=subject)
+            since = seen.value("SELECT clock_timestamp()")
+            begun = f"SELECT backend_start > '{since}' FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+            poll(lambda: seen.value(begun) == "t", "a server of the new authority is believed", 60)
+            # A key that is not the certificate's, as while files are written one by one: what was good stays.
+            (mount / "v2" / "tls.key").write_bytes((mount / "v1" / "tls.key").read_bytes())
+            poll(lambda: "file_not_taken" in subject.log.read_text(), "it is said", 30)
+            count = len(done)
+            poll(lambda: len(done) > count + 100, "they go on", 30)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        check(not errors, f"{len(errors)} clients: {errors[:2]}")
+        same(set(done[-30:]), {"/CN=second"})
+
+
+@test("TLS toward servers: sslrootcert=system believes the authorities of the operating system", subjects=OURS)
+def system_authorities(t):
+    authority, stranger = Authority(t.directory), Authority(t.directory, "stranger")
+    hashed = t.directory / "hashed"
+    hashed.mkdir()
+    (hashed / "ours.pem").write_bytes(authority.certificate.read_bytes())
+    openssl("rehash", hashed, directory=t.directory)
+    url = f"postgres://app:{PASSWORDS['app']}@localhost:{t.postgres.port}/app?sslrootcert=system"
+    with server_tls(t, authority):
+        # OpenSSL's own words for where these are, and no others; what a wrong one says is above.
+        named = t.own("file", url=url, environment={"SSL_CERT_FILE": str(authority.certificate)})
+        same(t.wire(on=named).rows(ASK_TLS), [["t"]])
+        poll(lambda: topology(named)["role"] == "primary" and topology(named)["timeline"], "checks believe it, too", 30)
+        foldered = t.own("folder", url=url, environment={"SSL_CERT_DIR": str(hashed)}, only_live=True)
+        same(t.wire(on=foldered).rows(ASK_TLS), [["t"]])
+        said = refused_by_server(t, "other", {}, url=url, environment={"SSL_CERT_FILE": str(stranger.certificate)})
+        check("certificate refused" in said, said)
+        # `system` is verify-full: the name counts.
+        url = (f"host=elsewhere.test hostaddr=127.0.0.1 port={t.postgres.port} user=app dbname=app "
+               f"password={PASSWORDS['app']} sslrootcert=system")
+        said = refused_by_server(t, "host", {}, url=url, environment={"SSL_CERT_FILE": str(authority.certificate)})
+        check("hostname mismatch" in said, said)
+
+
 @test("TLS toward servers: versions are bounded, and the name of the host is told or kept", subjects=OURS)
 def server_versions(t):
     authority = Authority(t.directory)
@@ -376,6 +467,14 @@ def direct_tls(t):
     for more in ({}, {"channel_binding": "require"}):
         second = t.own("second", url=url, settings={"upstream": {"tls": tls, **more}})
         same(t.wire(on=second).rows("SELECT 2"), [["2"]])
+    # Protocol 3.2 with a client, 3.0 with the server: a long key of ours cancels what runs there.
+    client = t.wire(on=second, version=wire.PROTOCOL_3_2)
+    check(len(client.key) > 4, "a long key")
+    client.send(wire.query("SELECT pg_sleep(60), 'through both'"))
+    poll(lambda: t.servers("state = 'active' AND query LIKE '%through both%'"), "it runs")
+    cancel = wire.Wire(second.host, second.port)
+    cancel.send(wire.cancel(client.pid, client.key))
+    same(wire.sqlstates(client.ready()), ["57014"])
     second = t.own("by-url", url=f"{url}?sslnegotiation=direct&sslmode=verify-full&sslrootcert={authority.certificate}")
     same(t.wire(on=second).rows("SELECT 3"), [["3"]])
 
