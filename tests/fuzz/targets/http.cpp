@@ -36,7 +36,7 @@ public:
             control_.poll();
             const ssize_t got = recv(client, piece, sizeof piece, MSG_DONTWAIT);
             if (got > 0) answer.append(piece, static_cast<std::size_t>(got));
-            if (got == 0 || (got < 0 && errno != EAGAIN)) {
+            if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
                 close_at_once(client);
                 return answer;
             }
@@ -70,7 +70,16 @@ private:
         to.sin_family = AF_INET;
         to.sin_port = htons(endpoint_.port());
         to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        require(connect(client, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0, "a client connects");
+        // The fuzzer's own alarm may interrupt it; then it goes on by itself.
+        int problem = connect(client, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0 ? 0 : errno;
+        if (problem == EINTR) {
+            pollfd writable{client, POLLOUT, 0};
+            while (poll(&writable, 1, -1) < 0 && errno == EINTR) {
+            }
+            socklen_t size = sizeof problem;
+            getsockopt(client, SOL_SOCKET, SO_ERROR, &problem, &size);
+        }
+        require(problem == 0, "a client connects");
         return client;
     }
     static void send_all(int client, std::string_view bytes) {
