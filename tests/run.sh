@@ -124,7 +124,7 @@ build_behind() {
 # The tests of a build whose names match, or all. A skipped or disabled test is one that did not pass.
 unit() {
     local report=$logs/unit-$1.xml status=0
-    ctest --test-dir "build/$1" --parallel "$cores" --timeout 120 --output-on-failure --no-tests=error \
+    ctest --test-dir "build/$1" --parallel "$cores" --timeout 300 --output-on-failure --no-tests=error \
         --tests-regex "${2:-.}" --output-junit "$report" || status=$?
     "$python" - "$report" <<'PYTHON' || status=1
 import sys
