@@ -59,10 +59,11 @@ std::vector<address_range> own_ranges(bool networks) {
     return ranges;
 }
 
-/// Reads the fields of one line.
+/// Reads the fields of one line, of which there is at least one.
 class rule_reader {
 public:
-    explicit rule_reader(const std::vector<hba_field>& fields) : fields_(fields) {}
+    explicit rule_reader(const std::vector<hba_field>& fields)
+        : fields_(fields), at_word_(fields.front().front().at) {}
 
     parsed<hba_rule> read() {
         read_kind();
@@ -73,7 +74,7 @@ public:
         while (good() && at_ < fields_.size())
             read_option();
         if (good()) check();
-        if (!good()) return parsed<hba_rule>::failure(std::move(problem_));
+        if (!good()) return parsed<hba_rule>::failure(hba_problem(at_word_, "the rule " + problem_));
         return parsed<hba_rule>::of(std::move(rule_));
     }
 
@@ -83,7 +84,10 @@ private:
         if (good()) problem_ = std::move(text);
     }
     const hba_field* next(const char* what) {
-        if (at_ < fields_.size()) return &fields_[at_++];
+        if (at_ < fields_.size()) {
+            at_word_ = fields_[at_].front().at;
+            return &fields_[at_++];
+        }
         fail(std::string("ends before the ") + what);
         return nullptr;
     }
@@ -107,8 +111,13 @@ private:
             rule_.kind = connection_kind::clear;
         } else if (kind == "hostgssenc") {
             rule_.kind = connection_kind::none;
+        } else if (kind.starts_with("include")) {
+            fail("is of another file (include), which is not supported: put its rules here");
         } else {
-            fail("has an unknown connection type");
+            fail(
+                "has an unknown connection type; allowed: local, host, hostssl, hostnossl, hostgssenc, "
+                "hostnogssenc"
+            );
         }
     }
 
@@ -116,6 +125,8 @@ private:
         const hba_field* field = next("database");
         if (field == nullptr) return;
         for (const hba_word& each : *field) {
+            if (!good()) return;
+            at_word_ = each.at;
             const bool keyword = !each.quoted;
             if (keyword && each.text == "all") {
                 rule_.all_databases = true;
@@ -124,9 +135,10 @@ private:
             } else if (keyword && each.text == "replication") {
                 rule_.replication = true;
             } else if (keyword && (each.text == "samerole" || each.text == "samegroup")) {
-                fail("asks for role membership, which pgmend does not know");
+                fail(std::string(unknown_roles).append(allowed_databases));
             } else if (keyword && (each.text.starts_with('@') || each.text.starts_with('/'))) {
-                fail("has a database that is a file or a pattern, which is not supported");
+                fail(std::string("has a database that is a file (@) or a pattern (/), which is not supported")
+                         .append(allowed_databases));
             } else {
                 rule_.databases.push_back(each.text);
             }
@@ -137,12 +149,15 @@ private:
         const hba_field* field = next("user");
         if (field == nullptr) return;
         for (const hba_word& each : *field) {
+            if (!good()) return;
+            at_word_ = each.at;
             if (!each.quoted && each.text == "all") {
                 rule_.all_users = true;
             } else if (!each.quoted && each.text.starts_with('+')) {
-                fail("asks for role membership, which pgmend does not know");
+                fail(std::string(unknown_roles).append(allowed_users));
             } else if (!each.quoted && (each.text.starts_with('@') || each.text.starts_with('/'))) {
-                fail("has a user that is a file or a pattern, which is not supported");
+                fail(std::string("has a user that is a file (@) or a pattern (/), which is not supported")
+                         .append(allowed_users));
             } else {
                 rule_.users.push_back(each.text);
             }
@@ -152,7 +167,7 @@ private:
     void read_addresses() {
         const hba_field* field = next("address");
         if (field == nullptr) return;
-        if (field->size() != 1) return fail("has several addresses");
+        if (field->size() != 1) return fail("has several addresses: one a rule");
         const hba_word& word = field->front();
         if (!word.quoted && word.text == "all") {
             rule_.all_addresses = true;
@@ -166,7 +181,13 @@ private:
     void read_range(std::string_view text) {
         const std::size_t slash = text.find('/');
         const auto first = parse_address(text.substr(0, slash));
-        if (!first) return fail("has an address that is not numeric: names of hosts are not supported");
+        if (!first) {
+            return fail(
+                "has an address that is not numeric: names of hosts are not supported; allowed: all, "
+                "samehost, "
+                "samenet, 10.0.0.0/8, 10.0.0.0 255.0.0.0, the same of IPv6"
+            );
+        }
         if (slash != text.npos) {
             const auto length = parse_count(text.substr(slash + 1));
             if (!length.value || *length.value > first->bits) return fail("has a mask that is none");
@@ -217,8 +238,13 @@ private:
             fail("asks for a certificate, which only hostssl connections have");
     }
 
+    static constexpr std::string_view unknown_roles = "asks for role membership, which pgmend does not know";
+    static constexpr std::string_view allowed_databases = "; allowed: all, sameuser, replication, names";
+    static constexpr std::string_view allowed_users = "; allowed: all, names";
+
     const std::vector<hba_field>& fields_;
     std::size_t at_ = 0;
+    position at_word_;  ///< that is looked at
     hba_rule rule_;
     std::string problem_;
 };
@@ -301,12 +327,12 @@ parsed<hba_rules> parse_hba(std::string_view text) {
     hba_text lines(text);
     std::vector<hba_field> fields;
     while (lines.next(fields)) {
-        const std::string place = "line " + std::to_string(lines.line()) + " ";
-        if (!lines.problem().empty()) return result::failure(place + lines.problem());
+        if (!lines.problem().empty()) return result::failure(lines.problem());
         if (fields.empty()) continue;
-        if (all.rules.size() == most_rules) return result::failure(place + "is one rule too many");
+        if (all.rules.size() == most_rules)
+            return result::failure(hba_problem(fields[0][0].at, "this is one rule too many"));
         auto rule = rule_reader(fields).read();
-        if (!rule.value) return result::failure(place + rule.problem);
+        if (!rule.value) return result::failure(std::move(rule.problem));
         all.rules.push_back(std::move(*rule.value));
     }
     return result::of(std::move(all));

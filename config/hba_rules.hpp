@@ -83,7 +83,7 @@ struct hba_lines {
     auto operator<=>(const hba_lines&) const = default;
 };
 
-/// The whole text of a pg_hba.conf. The problem begins with the number of the line.
+/// The whole text of a pg_hba.conf. The problem begins with its `line:column: `.
 parsed<hba_rules> parse_hba(std::string_view text);
 
 /// Reads a sequence of lines, or of mappings {type, database, user, address, method, map, ...}.

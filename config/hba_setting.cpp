@@ -87,8 +87,9 @@ bool read_hba(const document_node& node, std::string_view key, hba_lines& into, 
         }
         const auto rule = parse_hba(line);
         if (!rule.value) {
-            const std::size_t place = rule.problem.find(' ', 5);  // behind "line 1"
-            return complain(item.at, element(key, i), rule.problem.substr(place + 1), found);
+            // The place is within the rule; that of the rule says more.
+            const std::size_t place = rule.problem.find(": ");
+            return complain(item.at, element(key, i), rule.problem.substr(place + 2), found);
         }
         if (rule.value->rules.size() != 1)
             return complain(item.at, element(key, i), "must be one rule", found);

@@ -34,15 +34,27 @@ bool take_word(std::string_view& line, hba_word& word) {
 
 }  // namespace
 
+std::string hba_problem(position at, std::string_view text) {
+    return std::to_string(at.line) + ":" + std::to_string(at.column) + ": " + std::string(text);
+}
+
+position hba_text::place_of(std::size_t offset) const noexcept {
+    seam last{0, following_};
+    for (const seam& each : seams_) {
+        if (each.offset <= offset) last = each;
+    }
+    return {last.line, offset - last.offset + 1};
+}
+
 /// With the lines that a backslash at the end joins to it.
 std::string hba_text::take_line() {
-    line_ = following_;
+    seams_.clear();
     std::string whole;
     for (bool more = true; more && !rest_.empty();) {
         const std::size_t end = rest_.find('\n');
         std::string_view line = rest_.substr(0, end);
         rest_.remove_prefix(end == rest_.npos ? rest_.size() : end + 1);
-        ++following_;
+        seams_.push_back({whole.size(), following_++});
         if (line.ends_with('\r')) line.remove_suffix(1);
         more = line.ends_with('\\');
         if (more) line.remove_suffix(1);
@@ -57,7 +69,7 @@ bool hba_text::next(std::vector<hba_field>& fields) {
     if (rest_.empty()) return false;
     const std::string whole = take_line();
     if (whole.size() > longest_line || whole.find('\0') != std::string::npos) {
-        problem_ = "is too long or has a NUL character";
+        problem_ = hba_problem(place_of(0), "the line is too long or has a NUL character");
         return true;
     }
     std::string_view line = whole;
@@ -72,8 +84,9 @@ bool hba_text::next(std::vector<hba_field>& fields) {
             continue;
         }
         hba_word word;
+        word.at = place_of(whole.size() - line.size());
         if (!take_word(line, word)) {
-            problem_ = "has a quote without an end";
+            problem_ = hba_problem(word.at, "the line has a quote without an end");
             return true;
         }
         if (!joined) fields.emplace_back();

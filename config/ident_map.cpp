@@ -53,20 +53,21 @@ parsed<ident_map> parse_ident_map(std::string_view text) {
     hba_text lines(text);
     std::vector<hba_field> fields;
     while (lines.next(fields)) {
-        const std::string place = "line " + std::to_string(lines.line()) + " ";
-        if (!lines.problem().empty()) return result::failure(place + lines.problem());
+        if (!lines.problem().empty()) return result::failure(lines.problem());
         if (fields.empty()) continue;
         bool good = fields.size() == 3;
         for (const hba_field& field : fields)
             good = good && field.size() == 1;
-        if (!good) return result::failure(place + "is not a map, a name and a user");
+        if (!good)
+            return result::failure(hba_problem(fields[0][0].at, "this is not a map, a name and a user"));
         ident_map::entry entry;
         entry.map = fields[0][0].text;
         entry.name = fields[1][0].text;
         entry.user = fields[2][0].text;
         if (entry.name.starts_with('/')) {
             entry.matcher = std::make_shared<const ident_map::pattern>(entry.name.substr(1));
-            if (!entry.matcher->good) return result::failure(place + "has a pattern that is none");
+            if (!entry.matcher->good)
+                return result::failure(hba_problem(fields[1][0].at, "this is a pattern that is none"));
         }
         map.add(std::move(entry));
     }

@@ -69,7 +69,7 @@ access_rules_result read_access_rules(const config::settings& settings) {
         const auto file = config::read_small_file(path);
         if (!file.value) return {nullptr, "auth.hba_file '" + path + "' " + file.problem};
         auto more = config::parse_hba(*file.value);
-        if (!more.value) return {nullptr, "auth.hba_file '" + path + "': " + more.problem};
+        if (!more.value) return {nullptr, "auth.hba_file: " + path + ":" + more.problem};
         std::ranges::move(more.value->rules, std::back_inserter(rules.value->rules));
     }
     config::ident_map idents;
@@ -77,7 +77,7 @@ access_rules_result read_access_rules(const config::settings& settings) {
         const auto file = config::read_small_file(path);
         if (!file.value) return {nullptr, "auth.ident_file '" + path + "' " + file.problem};
         auto map = config::parse_ident_map(*file.value);
-        if (!map.value) return {nullptr, "auth.ident_file '" + path + "': " + map.problem};
+        if (!map.value) return {nullptr, "auth.ident_file: " + path + ":" + map.problem};
         idents = std::move(*map.value);
     }
     return {std::make_shared<access_rules>(settings, std::move(*rules.value), std::move(idents)), {}};

@@ -6,13 +6,14 @@ import hashlib
 import hmac
 import socket
 import struct
+import subprocess
 import threading
 import time
 
 import psycopg
 import wire
 from certificates import Authority, server_side, server_tls
-from harness import PASSWORDS, Failure, check, free_port, poll, same
+from harness import PASSWORDS, Failure, check, clean_environment, poll, same
 from registry import register
 from secure import refused_by_server, tls_context, topology
 
@@ -70,10 +71,29 @@ def hba_words(t):
     # The file changes, and a file that is wrong changes nothing.
     file.write_text(rules + "host all all all peer\n")
     poll(lambda: "file_not_taken" in filed.log.read_text(), "it is said")
-    check("line 5 has a method" in filed.log.read_text(), "where")
+    check(f"{file}:5:18: the rule has a method" in filed.log.read_text(), "where")
     same([refusal(t, on=filed, **each) for each in attempts], wanted)
     file.write_text("host all all all trust\n")
     poll(lambda: fits(t, filed, "anything"), "the new rules are taken")
+
+
+@test("access: a rule that needs what there is not ends the start, with its place and what is allowed", subjects=OURS)
+def hba_refused(t):
+    file = t.directory / "hba.conf"
+    for rule, column, said in (("host all +admins all md5", 10, "role membership, which pgmend does not know; allowed: all, names"),
+                               ("host @databases all all md5", 6, "file (@) or a pattern (/), which is not supported; allowed: all, sameuser"),
+                               ("host all all db.example md5", 14, "names of hosts are not supported; allowed: all, samehost, samenet"),
+                               ("host all all all gss", 18, "not one of trust, reject, password, md5, scram-sha-256, cert"),
+                               ("include more.conf", 1, "another file (include), which is not supported")):
+        file.write_text(f"# first\nlocal all all trust\n{rule}\n")
+        for number, (auth, place) in enumerate((({"hba_file": str(file)}, f"{file}:3:{column}: "),
+                                                ({"hba": [rule]}, "pgmend.yaml:"))):
+            refused = t.run.pgmend(f"refused-{number}", settings={"auth": auth})
+            refused.write_config()
+            process = t.start(refused.binary, "--config", refused.config, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, env=clean_environment())
+            output, _ = process.communicate(timeout=30)
+            check(process.returncode == 1 and place in output and said in output, f"{rule}: {process.returncode} {output}")
 
 
 @test("access: rules as YAML mappings, for TLS and for Unix sockets", subjects=OURS)

@@ -86,21 +86,49 @@ TEST_CASE("hba: certificates are asked for as the options say", "[config]") {
 
 TEST_CASE("hba: lines go on behind a backslash, and errors name the line they began in", "[config]") {
     CHECK(rules_of("host all \\\n all all \\\nmd5\nlocal all all trust").rules.size() == 2);
-    CHECK(problem_of("local all all trust\n\nhost all \\\nall all\n") == "line 3 ends before the method");
-    CHECK(problem_of("host all all all peer").starts_with("line 1 has a method that is not one of"));
-    CHECK(problem_of("host all all db.example md5").starts_with("line 1 has an address that is not numeric"));
-    CHECK(problem_of("host all +admins all md5").starts_with("line 1 asks for role membership"));
-    CHECK(problem_of("host samerole all all md5").starts_with("line 1 asks for role membership"));
-    CHECK(problem_of("host @file all all md5").starts_with("line 1 has a database that is a file"));
-    CHECK(problem_of("host all all 1.2.3.4/33 md5") == "line 1 has a mask that is none");
-    CHECK(problem_of("host all all 1.2.3.4 md5") == "line 1 needs a mask behind its address");
-    CHECK(problem_of("host all all all md5 radius=1").starts_with("line 1 has an option"));
-    CHECK(problem_of("host all all all cert").starts_with("line 1 asks for a certificate"));
-    CHECK(problem_of("hosts all all all md5") == "line 1 has an unknown connection type");
-    CHECK(problem_of("host all \"all all md5") == "line 1 has a quote without an end");
-    CHECK(problem_of(std::string("host all a\0l all md5", 21)).starts_with("line 1 is too long or has a NUL")
+    CHECK(
+        problem_of("local all all trust\n\nhost all \\\nall all\n") == "4:5: the rule ends before the method"
     );
-    CHECK(problem_of(std::string(20'000, 'x')).starts_with("line 1 is too long"));
+    CHECK(problem_of("host all all all peer").starts_with("1:18: the rule has a method that is not one of"));
+    CHECK(problem_of("host all all 1.2.3.4/33 md5") == "1:14: the rule has a mask that is none");
+    CHECK(problem_of("host all all 1.2.3.4 md5") == "1:22: the rule needs a mask behind its address");
+    CHECK(problem_of("host all all all md5 radius=1").starts_with("1:22: the rule has an option"));
+    CHECK(problem_of("host all all all cert").starts_with("1:18: the rule asks for a certificate"));
+    CHECK(problem_of("host all \"all all md5") == "1:10: the line has a quote without an end");
+    CHECK(
+        problem_of(std::string("host all a\0l all md5", 21)).starts_with("1:1: the line is too long or has a")
+    );
+    CHECK(problem_of(std::string(20'000, 'x')).starts_with("1:1: the line is too long"));
+}
+
+TEST_CASE("hba: what is not supported is refused where it stands, with what is", "[config]") {
+    const std::string roles = "the rule asks for role membership, which pgmend does not know; allowed: all, ";
+    CHECK(problem_of("\nhost all bob,+admins all md5") == "2:14: " + roles + "names");
+    CHECK(problem_of("host samerole all all md5") == "1:6: " + roles + "sameuser, replication, names");
+    CHECK(problem_of("host a,samegroup all all md5").starts_with("1:8: the rule asks for role membership"));
+    CHECK(problem_of("host @file all all md5").starts_with("1:6: the rule has a database that is a file (@)")
+    );
+    CHECK(
+        problem_of("host all \\\n  @file all md5").starts_with("2:3: the rule has a user that is a file (@)")
+    );
+    CHECK(problem_of("host /^db all all md5").starts_with("1:6: the rule has a database that is a file (@)"));
+    CHECK(problem_of("host all /^a all md5").starts_with("1:10: the rule has a user that is a file (@)"));
+    for (const std::string name : {"db.example", ".example", "localhost"}) {
+        CHECK(problem_of("host all all " + name + " md5")
+                  .starts_with("1:14: the rule has an address that is not numeric: names of hosts are not "
+                               "supported; allowed: all, samehost, samenet, "));
+    }
+    CHECK(problem_of("hosts all all all md5")
+              .starts_with("1:1: the rule has an unknown connection type; allowed: "
+                           "local, host, "));
+    CHECK(problem_of("include_dir hba.d").starts_with("1:1: the rule is of another file (include)"));
+    for (const std::string method :
+         {"gss", "sspi", "ident", "peer", "pam", "bsd", "ldap", "radius", "scram"}) {
+        CHECK(problem_of("host all all all " + method)
+                  .starts_with("1:18: the rule has a method that is not one of"));
+    }
+    // In quotes these are names, as in PostgreSQL; and what asks the machine itself is supported.
+    CHECK(rules_of("host \"@a\" \"+b\" samehost md5\nhost all \"/c\" samenet md5\n").rules.size() == 2);
 }
 
 TEST_CASE("hba: every prefix of a file is read or refused, and nothing worse", "[config]") {
@@ -133,6 +161,6 @@ TEST_CASE("ident map: names are equal, mapped, or matched", "[config]") {
     CHECK(map.allows("other", "bob", "eve"));
     CHECK_FALSE(map.allows("nowhere", "bob", "bob"));
     CHECK_FALSE(map.allows("", std::string(2000, 'x'), std::string(2000, 'x')));
-    CHECK(parse_ident_map("m a").problem == "line 1 is not a map, a name and a user");
-    CHECK(parse_ident_map("\nm /( b").problem == "line 2 has a pattern that is none");
+    CHECK(parse_ident_map("m a").problem == "1:1: this is not a map, a name and a user");
+    CHECK(parse_ident_map("\nm /( b").problem == "2:3: this is a pattern that is none");
 }
