@@ -11,8 +11,11 @@ namespace pgmend::sim {
 
 namespace {
 
-constexpr std::array<std::string_view, 9> kind_names = {"cut",     "stall", "slow",      "refuse",   "hang",
-                                                        "restart", "crash", "terminate", "read_only"};
+constexpr std::array<std::string_view, 12> kind_names = {"cut",       "stall",     "slow",  "refuse",
+                                                         "hang",      "restart",   "crash", "terminate",
+                                                         "read_only", "half_open", "drain", "deny"};
+/// Kinds that came later are drawn apart, so that a seed goes on to mean the rest of its schedule.
+constexpr std::uint64_t first_kinds = 9;
 
 std::uint32_t draw(prng& dice, std::int64_t first, std::int64_t last) {
     return static_cast<std::uint32_t>(dice.between(first, last));
@@ -35,7 +38,7 @@ fault draw_fault(prng& dice) {
     fault drawn;
     drawn.at_us = draw(dice, 0, 60'000);
     // Connections that break are what pools are made of; the rest is rarer.
-    drawn.kind = dice.chance(1, 2) ? fault_kind::cut : static_cast<fault_kind>(dice.below(kind_names.size()));
+    drawn.kind = dice.chance(1, 2) ? fault_kind::cut : static_cast<fault_kind>(dice.below(first_kinds));
     drawn.group = dice.chance(2, 3) ? link_group::server : link_group::client;
     drawn.pick = draw(dice, 0, 15);
     drawn.toward = dice.chance(1, 2) ? end_side::opener : end_side::acceptor;
@@ -56,12 +59,44 @@ fault draw_fault(prng& dice) {
             drawn.for_us = draw(dice, 1'000, 400'000);
             break;
         case fault_kind::terminate:
+        case fault_kind::half_open:
+        case fault_kind::drain:
+        case fault_kind::deny:
             break;
     }
     return drawn;
 }
 
+/// A fault of a kind that is drawn apart.
+fault draw_later_fault(prng& dice) {
+    fault drawn = draw_fault(dice);
+    drawn.kind = static_cast<fault_kind>(first_kinds + dice.below(kind_names.size() - first_kinds));
+    drawn.bytes = 0;
+    // Keepalive takes seconds to find a connection gone, and what waits for a password half a minute to give
+    // up.
+    const bool takes_long = drawn.kind == fault_kind::half_open || dice.chance(1, 4);
+    drawn.for_us = takes_long ? draw(dice, 400'000, 40'000'000) : draw(dice, 1'000, 400'000);
+    return drawn;
+}
+
+void draw_later_traits(prng& dice, fault_schedule& into) {
+    for (client_plan& plan : into.clients) {
+        if (dice.chance(1, 5)) plan.minor = dice.chance(1, 2) ? 2 : 9;
+        plan.asks_option = dice.chance(1, 12);
+        plan.wrong_password = dice.chance(1, 8);
+    }
+    if (dice.chance(1, 3)) into.settings = draw_settings(dice);
+    if (dice.chance(1, 4)) {
+        const auto changed = draw_reload(dice, draw(dice, 1, 60'000));
+        into.settings.insert(into.settings.end(), changed.begin(), changed.end());
+    }
+    if (into.faults.empty() || !dice.chance(1, 3)) return;
+    into.faults.push_back(draw_later_fault(dice));
+}
+
 }  // namespace
+
+std::string_view to_string(fault_kind which) noexcept { return kind_names[static_cast<std::size_t>(which)]; }
 
 link_traits fault_schedule::traits() const {
     return {std::chrono::microseconds(latency_us), std::chrono::microseconds(jitter_us), buffer, fragment};
@@ -71,6 +106,8 @@ std::uint32_t fault_schedule::healed_us() const noexcept {
     std::uint32_t last = 0;
     for (const auto& one : faults)
         last = std::max(last, one.end_us());
+    for (const auto& one : settings)
+        last = std::max(last, one.at_us);
     return last;
 }
 
@@ -92,6 +129,8 @@ fault_schedule draw_schedule(std::uint64_t seed) {
         for (std::uint32_t left = draw(dice, 1, 5); left > 0; --left)
             drawn.faults.push_back(draw_fault(dice));
     }
+    prng later_dice(seed ^ 0x1a7e4d1ce);
+    draw_later_traits(later_dice, drawn);
     std::sort(drawn.faults.begin(), drawn.faults.end(), [](const fault& one, const fault& two) {
         return one.at_us < two.at_us;
     });
@@ -110,8 +149,13 @@ std::string to_text(const fault_schedule& schedule) {
             << " write_piece=" << plan.write_piece << " read_pause_us=" << plan.read_pause_us
             << " vanish_after=" << plan.vanish_after;
         if (!plan.conversation.empty()) out << " conversation=" << plan.conversation;
+        if (plan.minor > 0) out << " minor=" << plan.minor;
+        if (plan.asks_option) out << " asks_option=1";
+        if (plan.wrong_password) out << " wrong_password=1";
         out << "\n";
     }
+    for (const auto& one : schedule.settings)
+        out << "setting at_us=" << one.at_us << " key=" << one.key << " value=" << one.value << "\n";
     for (const auto& one : schedule.faults) {
         out << "fault at_us=" << one.at_us << " kind=" << kind_names[static_cast<std::size_t>(one.kind)]
             << " links=" << (one.group == link_group::server ? "server" : "client") << " pick=" << one.pick
@@ -177,6 +221,9 @@ void read_client(line_fields& fields, fault_schedule& into) {
     fields.read("write_piece", plan.write_piece);
     fields.read("read_pause_us", plan.read_pause_us);
     fields.read("vanish_after", plan.vanish_after);
+    if (fields.has("minor")) fields.read("minor", plan.minor);
+    if (fields.has("asks_option")) fields.read("asks_option", plan.asks_option);
+    if (fields.has("wrong_password")) fields.read("wrong_password", plan.wrong_password);
     if (fields.has("conversation")) {
         plan.conversation = fields.text("conversation");
         if (!is_conversation(plan.conversation)) fields.fail();
@@ -233,6 +280,12 @@ std::optional<fault_schedule> schedule_from_text(const std::string& text, std::s
             read_run(fields, schedule);
         } else if (first == "client") {
             read_client(fields, schedule);
+        } else if (first == "setting") {
+            setting_change change;
+            fields.read("at_us", change.at_us);
+            change.key = fields.text("key");
+            change.value = fields.text("value");
+            schedule.settings.push_back(change);
         } else if (first == "fault") {
             read_fault(fields, schedule);
         } else {

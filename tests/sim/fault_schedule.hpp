@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/sim/knobs.hpp"
 #include "tests/sim/sim_client.hpp"
 #include "tests/sim/sim_network.hpp"
 
@@ -22,7 +23,12 @@ enum class fault_kind : std::uint8_t {
     crash,      ///< the same without a word
     terminate,  ///< one server session is ended by an administrator
     read_only,  ///< the server's configuration says for a while that transactions only read
+    half_open,  ///< a connection delivers nothing in either direction, and is reset after a while
+    drain,  ///< the subject's process gets SIGTERM, a new one takes new clients; after a while it is killed
+    deny,   ///< the server refuses every login for a while, as with a wrong password
 };
+
+std::string_view to_string(fault_kind which) noexcept;
 
 struct fault {
     std::uint32_t at_us = 0;
@@ -38,9 +44,10 @@ struct fault {
     std::uint32_t nth = 0;
 
     /// From its moment on it can cost somebody a connection, so that errors may be its consequence. A cut
-    /// does so when it comes to it.
+    /// and a half open connection do so when it comes to it.
     bool disrupts() const noexcept {
-        return kind != fault_kind::stall && kind != fault_kind::slow && kind != fault_kind::cut;
+        return kind != fault_kind::stall && kind != fault_kind::slow && kind != fault_kind::cut &&
+               kind != fault_kind::half_open;
     }
     std::uint32_t end_us() const noexcept { return at_us + for_us; }
 };
@@ -55,6 +62,7 @@ struct fault_schedule {
     std::uint32_t server_connections = 4;
     std::vector<client_plan> clients;
     std::vector<fault> faults;
+    std::vector<setting_change> settings;
     /// Of a scenario: marks that its run must reach, or it is no longer about what it was written for.
     std::vector<std::string> expected;
 

@@ -32,9 +32,11 @@ constexpr std::array<std::string_view, planted_bugs_count> names = {
     "stay_down",
     "lose_cancel",
     "roll_dice",
+    "take_any_password",
     "wait_for_rest",
 };
 
+constexpr std::uint32_t authentication_cleartext = 3;
 constexpr std::size_t buffered_max = 65'536;
 /// One message in so many meets a bug that strikes "now and then".
 constexpr std::uint64_t strike_one_in = 20;
@@ -277,6 +279,7 @@ void relayed_client::take_from_client() {
 
 void relayed_client::client_message(const std::string& bytes, char type) {
     if (type == 'H' && owner_.has(planted_bug::lose_flush)) return;
+    if (type == 'p' && owner_.has(planted_bug::take_any_password)) return;
     to_server_ += bytes;
     if (type == 'Q' && owner_.has(planted_bug::write_twice) && bytes.find("UPDATE") == 5) {
         to_server_ += bytes;
@@ -300,6 +303,8 @@ void relayed_client::take_from_server() {
 
 void relayed_client::server_message(std::string bytes, char type) {
     if (type == 'K') key_ = bytes.substr(5);
+    if (type == 'R' && owner_.has(planted_bug::take_any_password))
+        message_builder(to_client_, type).u32(authentication_cleartext).end();
     if (swallow_ready_ > 0 && !key_.empty() && type != 'K') {
         // Of two answers the first is dropped and the second one shown.
         if (type == 'Z') --swallow_ready_;

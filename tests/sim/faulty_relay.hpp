@@ -31,6 +31,7 @@ enum class planted_bug : std::uint8_t {
     stay_down,          ///< after a server connection broke, nobody is served any more
     lose_cancel,        ///< cancels have a wrong key, as if each came too late: no rule forbids that
     roll_dice,          ///< behaves differently in each run of a process
+    take_any_password,  ///< asks for one, and lets everybody in
     wait_for_rest,      ///< of a message that broke off inside its header: for ever
 };
 inline constexpr std::size_t planted_bugs_count = static_cast<std::size_t>(planted_bug::wait_for_rest) + 1;

@@ -20,6 +20,8 @@ std::string_view to_string(oracle which) noexcept {
             return "broken_framing";
         case oracle::lost_connection:
             return "lost_connection";
+        case oracle::admitted:
+            return "admitted";
         case oracle::liveness:
             return "liveness";
         case oracle::budget:

@@ -18,6 +18,7 @@ enum class oracle : std::uint8_t {
     foreign_cancel,    ///< a cancel reached a statement it was not meant for
     broken_framing,    ///< bytes that are no message
     lost_connection,   ///< closed, though nothing had gone wrong
+    admitted,          ///< somebody came in with a wrong password
     liveness,          ///< a client waits although every fault has healed
     budget,            ///< more server connections than allowed
     atomicity,         ///< rows differ from what the clients were told

@@ -6,6 +6,7 @@
 
 #include <deque>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,10 @@ public:
     /// `tag`: this connection's mark in every statement and key of it. `parameters`: its startup packet.
     reply_checker(judge& court, std::string tag, const std::vector<name_value>& parameters);
 
+    /// The minor of protocol 3 that its startup packet asks for.
+    void asks_minor(std::uint32_t minor) noexcept { minor_ = minor; }
+    /// From now on errors with this SQLSTATE are explained by faults, too.
+    void excuse(const std::string& code) { excused_.insert(code); }
     void sent(const message& what);
     /// The client sends a statement that it may cancel: what PostgreSQL answers is decided by the first
     /// reply.
@@ -36,8 +41,8 @@ public:
     /// Every answer that is owed has come.
     bool satisfied() const noexcept;
     /// The connection ended without fault, everything owed having been answered: the notifications must
-    /// agree.
-    void finish();
+    /// agree. `some_may_lack`: one that its server has not been heard of for seconds is not waited for.
+    void finish(bool some_may_lack = false);
     /// A short account of what is still owed, for the report of a client that waits.
     std::string owed() const;
 
@@ -48,6 +53,8 @@ public:
     const std::string& tag() const noexcept { return tag_; }
     /// BackendKeyData as received; empty before.
     const std::string& cancel_key() const noexcept { return cancel_key_; }
+    /// NegotiateProtocolVersion was received.
+    bool negotiated() const noexcept { return negotiated_; }
 
 private:
     struct expected {
@@ -60,6 +67,7 @@ private:
     answer mismatch(const message& what, bool faults_began);
     answer wrong(oracle which, const message& what);
     bool check_parameters(bool faults_began);
+    answer check_negotiation(const message& what);
 
     judge& court_;
     std::string tag_;
@@ -88,6 +96,10 @@ private:
     std::map<std::string, std::string> expected_parameters_;
     std::map<std::string, int> notifications_;  ///< received minus expected
     std::string cancel_key_;
+    std::set<std::string> excused_;
+    std::vector<std::string> options_;  ///< protocol options asked for
+    std::uint32_t minor_ = 0;           ///< asked for, then agreed on
+    bool negotiated_ = false;
 };
 
 }  // namespace pgmend::sim

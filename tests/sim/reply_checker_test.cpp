@@ -53,6 +53,52 @@ struct conversation {
 
 }  // namespace
 
+TEST_CASE(
+    "reply_checker: who asks for a newer protocol is told, once and only when there is a reason", "[sim]"
+) {
+    const auto hear = [](std::uint32_t asked, std::uint32_t told, int times, std::size_t key_size) {
+        judge court;
+        reply_checker checker{court, "c1.1", {{"user", "app"}}};
+        checker.asks_minor(asked);
+        std::string out;
+        for (int more = times; more > 0; --more)
+            message_builder(out, 'v').u32((3U << 16) + told).u32(0).end();
+        message_builder(out, 'K').raw(std::string(key_size, 'k')).end();
+        std::size_t at = 0;
+        while (const auto next = next_message(out, at))
+            checker.received(*next, false);
+        return !court.convicted();
+    };
+    CHECK(hear(0, 0, 0, 8));
+    CHECK(hear(2, 0, 1, 8));
+    CHECK(hear(2, 0, 0, 36));
+    CHECK(hear(9, 2, 1, 36));
+    CHECK_FALSE(hear(0, 0, 0, 36));  // a long key is nothing for an old client
+    CHECK_FALSE(hear(2, 0, 1, 36));
+    CHECK_FALSE(hear(2, 0, 2, 8));
+    CHECK_FALSE(hear(2, 2, 1, 8));
+    CHECK_FALSE(hear(9, 0, 0, 8));
+}
+
+TEST_CASE("reply_checker: protocol options that nobody knows are named, all of them", "[sim]") {
+    const auto hear = [](const std::vector<std::string>& named) {
+        judge court;
+        reply_checker checker{court, "c1.1", {{"user", "app"}, {"_pq_.one", "1"}, {"_pq_.two", "2"}}};
+        std::string out;
+        message_builder negotiation(out, 'v');
+        negotiation.u32(3U << 16).u32(static_cast<std::uint32_t>(named.size()));
+        for (const auto& name : named)
+            negotiation.string(name);
+        negotiation.end();
+        std::size_t at = 0;
+        checker.received(*next_message(out, at), false);
+        return !court.convicted();
+    };
+    CHECK(hear({"_pq_.one", "_pq_.two"}));
+    CHECK_FALSE(hear({"_pq_.one"}));
+    CHECK_FALSE(hear({}));
+}
+
 TEST_CASE("reply_checker: PostgreSQL's own answers are right", "[sim]") {
     conversation talk;
     talk.send(fe::query("SELECT 'c1.1#1'; SET TimeZone TO 'X'; INSERT INTO kv VALUES ('c1.1#k', 'v')"));

@@ -51,6 +51,9 @@ public:
         bool any = change([&](fault_schedule& run) { run.clients[place].exchanges /= 2; });
         any |= change([&](fault_schedule& run) { run.clients[place].write_piece = 0; });
         any |= change([&](fault_schedule& run) { run.clients[place].read_pause_us = 0; });
+        any |= change([&](fault_schedule& run) { run.clients[place].minor = 0; });
+        any |= change([&](fault_schedule& run) { run.clients[place].asks_option = false; });
+        any |= change([&](fault_schedule& run) { run.clients[place].wrong_password = false; });
         any |= change([&](fault_schedule& run) { run.clients[place].vanish_after = 0; });
         return any | change([&](fault_schedule& run) { run.clients[place].start_us = 0; });
     }
@@ -84,6 +87,7 @@ fault_schedule shrink_while(
     for (bool any = true; any && work.may_continue();) {
         any = work.thin_out(&fault_schedule::faults);
         any |= work.thin_out(&fault_schedule::clients);
+        any |= work.thin_out(&fault_schedule::settings);
         any |= work.calm_network();
         for (std::size_t place = 0; place < work.clients(); ++place)
             any |= work.calm_client(place);

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "protocol/bytes.hpp"
+#include "protocol/md5_auth.hpp"
 #include "tests/sim/conversations.hpp"
 
 namespace pgmend::sim {
@@ -10,6 +11,12 @@ namespace pgmend::sim {
 namespace {
 
 constexpr pool::readiness any_event{1, 1};
+const std::string wrong_password_code = "28P01";
+constexpr std::uint32_t authentication_ok = 0;
+constexpr std::uint32_t authentication_cleartext = 3;
+constexpr std::uint32_t authentication_md5 = 5;
+constexpr std::uint32_t authentication_sasl = 10;
+constexpr std::uint32_t authentication_sasl_continue = 11;
 constexpr auto retry_after = std::chrono::milliseconds(50);
 
 }  // namespace
@@ -100,7 +107,11 @@ void sim_client::connect() {
     const bool drawn = plan_.conversation.empty();
     for (auto& more : drawn ? draw_startup(plan_.how, dice_) : conversation_startup(plan_.conversation))
         parameters.push_back(std::move(more));
+    if (plan_.asks_option) parameters.emplace_back("_pq_.of_the_future", "on");
     checkers_.push_back(std::make_unique<reply_checker>(world_.court, tag, parameters));
+    checkers_.back()->asks_minor(plan_.minor);
+    challenged_ = false;
+    const std::string startup = frontend::startup(parameters, (3U << 16) + plan_.minor);
     const std::size_t left = plan_.exchanges > steps_done_ ? plan_.exchanges - steps_done_ : 1;
     script_ = drawn ? write_script(plan_.how, dice_, tag, left) : write_conversation(plan_.conversation, tag);
     step_ = 0;
@@ -111,9 +122,9 @@ void sim_client::connect() {
     const bool asks_for_tls = drawn ? dice_.chance(1, 3) : plan_.conversation == login_conversation;
     output_ = asks_for_tls ? frontend::ssl_request() : "";
     if (output_.empty())
-        output_ = frontend::startup(parameters);
+        output_ = startup;
     else
-        script_.insert(script_.begin(), script_step{{frontend::startup(parameters)}, true, {}, {}});
+        script_.insert(script_.begin(), script_step{{startup}, true, {}, {}});
     phase_ = phase::connecting;
     stream_ = world_.network.connect(world_.server);
     stream_->watch(*this, any_event);
@@ -206,13 +217,15 @@ bool sim_client::read() {
 void sim_client::take(const message& what) {
     say("< " + sim::describe(what));
     world_.env.note_text(std::string_view(what.body).substr(0, 64));
+    if (phase_ == phase::logging_in && authenticate(what)) return;
+    if (world_.env.now() >= world_.first_denial) checkers_.back()->excuse(wrong_password_code);
     const answer meaning = checkers_.back()->received(what, world_.faults_began());
     if (what.type == 'E' && (meaning == answer::excused || meaning == answer::farewell)) {
         world_.told.insert(read_error(what.body).code);
     }
     switch (meaning) {
         case answer::fine:
-            if (what.type == 'Z' && phase_ == phase::logging_in) phase_ = phase::running;
+            if (what.type == 'Z' && phase_ == phase::logging_in) come_in();
             if (phase_ == phase::draining && checkers_.back()->satisfied()) close_and_retry();
             return;
         case answer::excused:
@@ -223,6 +236,63 @@ void sim_client::take(const message& what) {
             return close_and_retry();
         case answer::wrong:
             return;
+    }
+}
+
+void sim_client::come_in() {
+    phase_ = phase::running;
+    if (checkers_.back()->negotiated()) world_.seen.insert("negotiation");
+    if (checkers_.back()->cancel_key().size() > 8) world_.seen.insert("long key");
+    if (challenged_) world_.seen.insert("password taken");
+}
+
+bool sim_client::authenticate(const message& what) {
+    if (what.type == 'E' && challenged_ && has_wrong_password() &&
+        read_error(what.body).code == wrong_password_code) {
+        world_.seen.insert("password refused");
+        close_and_retry();
+        return true;
+    }
+    if (what.type != 'R') return false;
+    protocol::byte_reader reader(protocol::as_bytes(what.body));
+    const std::uint32_t code = reader.u32();
+    const std::string password = has_wrong_password() ? "a guess" : "secret";
+    std::string proof;
+    if (code == authentication_ok) {
+        if (!challenged_ || !has_wrong_password()) return false;
+        world_.court.convict(oracle::admitted, checkers_.back()->tag() + " was let in with a wrong password");
+        return true;
+    }
+    challenged_ = true;
+    if (code == authentication_cleartext) {
+        proof = password;
+    } else if (code == authentication_md5) {
+        protocol::md5_salt salt{};
+        for (auto& byte : salt)
+            byte = static_cast<std::byte>(reader.u8());
+        proof = protocol::md5_response(password, "app", salt);
+    } else {
+        if (code == authentication_sasl)
+            scram_ =
+                std::make_unique<protocol::scram_client>(password, "a-nonce-of-tests", world_.scram_keys);
+        prove_by_scram(code, std::string_view(what.body).substr(4));
+        return true;
+    }
+    message_builder(output_, 'p').string(proof).end();
+    return true;
+}
+
+void sim_client::prove_by_scram(std::uint32_t code, std::string_view data) {
+    if (!scram_) return;
+    if (code == authentication_sasl) {
+        const auto first = scram_->mechanisms(protocol::as_bytes(data));
+        message_builder(output_, 'p').string(scram_->mechanism()).value(first.message).end();
+    } else if (code == authentication_sasl_continue) {
+        message_builder(output_, 'p').raw(scram_->server_first(data).message).end();
+    } else if (scram_->server_final(data).status != protocol::scram_status::done) {
+        world_.court.convict(
+            oracle::wrong_reply, checkers_.back()->tag() + " was not shown that the password is known"
+        );
     }
 }
 
@@ -243,7 +313,7 @@ void sim_client::next_step() {
         waiting_ = step.wait;
         if (waiting_) return;
     }
-    checkers_.back()->finish();
+    checkers_.back()->finish(world_.env.now() >= world_.first_silence);
     phase_ = phase::leaving;
     output_ += frontend::terminate();
 }
@@ -281,7 +351,8 @@ void sim_client::close_and_retry() {
     looking_away_ = false;
     output_.clear();
     phase_ = phase::waiting;
-    timer_.after(retry_after);
+    // Longer each time, so that the connections it may open last as long as the longest outage.
+    timer_.after(retry_after * (1 << checkers_.size() / 8));
 }
 
 std::string sim_client::waiting_for() const {

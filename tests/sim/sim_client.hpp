@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "protocol/scram.hpp"
 #include "tests/sim/client_script.hpp"
 #include "tests/sim/reply_checker.hpp"
 #include "tests/sim/sim_network.hpp"
@@ -20,6 +21,9 @@ struct client_plan {
     habit how = habit::simple;
     std::uint64_t seed = 0;
     std::uint32_t exchanges = 5;
+    std::uint32_t minor = 0;        ///< it asks for protocol 3.<minor>
+    bool asks_option = false;       ///< and for a protocol option that nobody knows
+    bool wrong_password = false;    ///< which it notices when it is refused, and has the right one then
     std::string conversation = {};  ///< a fixed one, whose name this is, in place of drawn exchanges
     std::uint32_t start_us = 0;
     std::uint32_t write_piece = 0;    ///< bytes it sends at a time; 0: all there is
@@ -39,6 +43,13 @@ struct client_world {
     bool verbose = false;
     /// SQLSTATEs that clients were told because of a fault.
     std::set<std::string> told = {};
+    /// What clients have seen that not every one sees.
+    std::set<std::string> seen = {};
+    /// From then on the server may have refused a login of the subject's.
+    time_point first_denial = time_point::max();
+    /// From then on a server connection may have been silent for longer than anybody waits for notifications.
+    time_point first_silence = time_point::max();
+    protocol::scram_key_cache scram_keys{16};
 
     bool faults_began() const noexcept { return env.now() >= first_fault; }
 };
@@ -77,6 +88,11 @@ private:
     bool read();
     bool write();
     void take(const message& what);
+    /// What comes before AuthenticationOk. True when it was about that and is dealt with.
+    bool authenticate(const message& what);
+    void prove_by_scram(std::uint32_t code, std::string_view data);
+    bool has_wrong_password() const noexcept { return plan_.wrong_password && checkers_.size() == 1; }
+    void come_in();
     void next_step();
     void send_step(const script_step& step);
     void lost(const std::string& how);
@@ -100,6 +116,8 @@ private:
     bool waiting_ = true;  ///< the last step wants its answers before the next one
     bool looking_away_ = false;
     bool paused_ = false;
+    bool challenged_ = false;  ///< it was asked for its password on this connection
+    std::unique_ptr<protocol::scram_client> scram_;
     std::unique_ptr<canceller> canceller_;
     world_timer timer_;
     world_timer look_;

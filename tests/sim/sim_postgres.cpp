@@ -169,6 +169,8 @@ void sim_server_connection::start_session(protocol::byte_reader body, std::uint3
         refused = fatal_message("57P03", "the database system is starting up");
     } else if (server_.connections() >= server_.options_.max_connections) {
         refused = fatal_message("53300", "sorry, too many clients already");
+    } else if (server_.env_.now() < server_.denied_until_) {
+        refused = fatal_message("28P01", "password authentication failed for user");
     }
     if (!refused.empty()) {
         greeting_ += refused;
@@ -181,7 +183,7 @@ void sim_server_connection::start_session(protocol::byte_reader body, std::uint3
     backend_.emplace(server_.database_, server_.new_pid(), key, std::move(defaults));
     if ((version & 0xffff) != 0 || !unsupported.empty()) {
         message_builder builder(backend_->out, protocol::backend_message::negotiate_protocol_version);
-        builder.u32(0).u32(static_cast<std::uint32_t>(unsupported.size()));
+        builder.u32(3U << 16).u32(static_cast<std::uint32_t>(unsupported.size()));
         for (const auto& name : unsupported)
             builder.string(name);
         builder.end();

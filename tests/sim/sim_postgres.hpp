@@ -70,6 +70,8 @@ public:
 
     /// All sessions end with 57P01 (`orderly`) or without a word; nobody gets in until `until`.
     void restart(bool orderly, time_point until);
+    /// Until then every login fails, as with a wrong password.
+    void deny_logins(time_point until) noexcept { denied_until_ = std::max(denied_until_, until); }
     /// Ends the session of one connection, counted among the living ones.
     void terminate_one(std::size_t pick);
     /// The same by pid; says whether there was such a session.
@@ -103,6 +105,7 @@ private:
     std::uint64_t cancels_ = 0;
     std::uint32_t pids_ = 1000;
     time_point starting_until_{};
+    time_point denied_until_{};
     world_timer stirred_;
 };
 

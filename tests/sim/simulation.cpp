@@ -1,6 +1,7 @@
 #include "tests/sim/simulation.hpp"
 
 #include <algorithm>
+#include <cctype>
 
 #include "tests/sim/sim_postgres.hpp"
 
@@ -20,10 +21,14 @@ public:
 
 private:
     void set_faults();
+    void set_reloads();
     void strike(const fault& one);
     void strike_link(const fault& one);
     void break_link(sim_link& link, link_group group, const fault& one);
     void turn_read_only(const fault& one);
+    void leave_half_open(const fault& one);
+    /// All that are set by then.
+    std::vector<name_value> settings_until(std::uint32_t at_us) const;
     void play();
     void tidy_up();
     void check_rows();
@@ -45,6 +50,7 @@ private:
     std::vector<std::unique_ptr<sim_client>> clients_;
     std::vector<std::unique_ptr<world_timer>> fault_timers_;
     time_point read_only_until_{};
+    std::set<std::string> struck_;
 };
 
 world::world(const fault_schedule& schedule, const subject_factory& make, bool verbose)
@@ -53,9 +59,10 @@ world::world(const fault_schedule& schedule, const subject_factory& make, bool v
       start_(env_.now()),
       network_(env_),
       server_(env_, network_, schedule.traits(), {{"db1", 5432}, 100, verbose}),
-      subject_(
-          make({env_, network_, server_.at(), schedule.traits(), schedule.server_connections, schedule.seed})
-      ),
+      subject_(make(
+          {env_, network_, server_.at(), schedule.traits(), schedule.server_connections, schedule.seed,
+           settings_until(0)}
+      )),
       shared_{env_, network_, subject_->client_endpoint(), court_, time_point::max(), verbose, {}} {
     network_.shuffle_readiness(schedule.shuffle);
     for (const auto& one : schedule.faults) {
@@ -66,6 +73,7 @@ world::world(const fault_schedule& schedule, const subject_factory& make, bool v
         clients_.back()->start();
     }
     set_faults();
+    set_reloads();
 }
 
 void world::set_faults() {
@@ -81,7 +89,30 @@ void world::set_faults() {
     }
 }
 
+void world::set_reloads() {
+    std::set<std::uint32_t> moments;
+    for (const auto& change : schedule_.settings) {
+        if (change.at_us > 0) moments.insert(change.at_us);
+    }
+    for (const std::uint32_t moment : moments) {
+        fault_timers_.push_back(std::make_unique<world_timer>(env_, [this, moment] {
+            struck_.insert("reload");
+            subject_->reload(settings_until(moment));
+        }));
+        fault_timers_.back()->at(at(moment));
+    }
+}
+
+std::vector<name_value> world::settings_until(std::uint32_t at_us) const {
+    std::map<std::string, std::string> set;
+    for (const auto& change : schedule_.settings) {
+        if (change.at_us <= at_us) set[change.key] = change.value;
+    }
+    return {set.begin(), set.end()};
+}
+
 void world::strike(const fault& one) {
+    struck_.insert(std::string(to_string(one.kind)));
     env_.note(0xfa017 + static_cast<std::uint64_t>(one.kind));
     switch (one.kind) {
         case fault_kind::cut:
@@ -100,6 +131,13 @@ void world::strike(const fault& one) {
             return server_.terminate_one(one.pick);
         case fault_kind::read_only:
             return turn_read_only(one);
+        case fault_kind::half_open:
+            return leave_half_open(one);
+        case fault_kind::drain:
+            return subject_->hand_over(std::chrono::microseconds(one.for_us));
+        case fault_kind::deny:
+            shared_.first_denial = std::min(shared_.first_denial, env_.now());
+            return server_.deny_logins(at(one.end_us()));
     }
 }
 
@@ -108,6 +146,24 @@ void world::turn_read_only(const fault& one) {
     read_only_until_ = std::max(read_only_until_, at(one.end_us()));
     fault_timers_.push_back(std::make_unique<world_timer>(env_, [this] {
         if (env_.now() >= read_only_until_) server_.database().set_read_only(false);
+    }));
+    fault_timers_.back()->at(at(one.end_us()));
+}
+
+/// Nothing arrives any more, until whoever looks after such connections resets it.
+void world::leave_half_open(const fault& one) {
+    const auto links = network_.living(one.group);
+    if (links.empty()) return;
+    const auto link = links[one.pick % links.size()];
+    link->toward(end_side::opener).stall(at(one.end_us()));
+    link->toward(end_side::acceptor).stall(at(one.end_us()));
+    if (one.group == link_group::server) {
+        shared_.first_fault = std::min(shared_.first_fault, env_.now());
+        shared_.first_silence = std::min(shared_.first_silence, env_.now());
+    }
+    std::weak_ptr<sim_link> weak = link;
+    fault_timers_.push_back(std::make_unique<world_timer>(env_, [weak] {
+        if (const auto still = weak.lock()) still->cut(cut_kind::reset);
     }));
     fault_timers_.back()->at(at(one.end_us()));
 }
@@ -232,6 +288,14 @@ run_report world::run() {
     report.server_connections_peak = server_.connections_peak();
     for (const auto& client : clients_)
         report.connections += client->connections().size();
+    for (const auto& sight : shared_.seen)
+        report.marks.insert("seen " + sight);
+    for (const auto& change : schedule_.settings) {
+        if (std::isalpha(static_cast<unsigned char>(change.value.front())) != 0)
+            report.marks.insert("set " + change.key + " " + change.value);
+    }
+    for (const auto& what : struck_)
+        report.marks.insert("struck " + what);
     report.client_links = network_.carried(link_group::client);
     report.server_links = network_.carried(link_group::server);
     for (auto& mark : subject_->marks())

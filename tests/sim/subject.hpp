@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tests/sim/sim_network.hpp"
+#include "tests/sim/wire.hpp"
 
 namespace pgmend::sim {
 
@@ -16,9 +17,10 @@ struct subject_setup {
     sim_environment& env;
     sim_network& network;
     pool::endpoint server;
-    link_traits client_links;        ///< for the listener of the subject
-    std::size_t server_connections;  ///< how many it may open
-    std::uint64_t seed;              ///< for settings it draws within their ranges
+    link_traits client_links;               ///< for the listener of the subject
+    std::size_t server_connections;         ///< how many it may open
+    std::uint64_t seed;                     ///< for what it draws by itself
+    std::vector<name_value> settings = {};  ///< of the configuration, besides the number of connections
 };
 
 class subject {
@@ -34,6 +36,11 @@ public:
     virtual bool keeps_budget() const { return true; }
     /// Connections it may have besides: pgmend's that listens for all clients.
     virtual std::size_t beyond_budget() const { return 0; }
+    /// The configuration was written anew: `settings` are all that are set by now.
+    virtual void reload(const std::vector<name_value>&) {}
+    /// Its process gets SIGTERM, and another one takes the clients that come; it has so long for those it
+    /// has.
+    virtual void hand_over(duration) {}
     /// All clients have left. Begins to stop: afterwards no stream and no timer of it may be left.
     virtual void stop() = 0;
     /// After `stop`: leases, sessions and whatever else it still counts, a line each. Empty when all is well.

@@ -1,6 +1,8 @@
 // The proxy as a subject: production's worker_core, with everything below it, on the simulated environment
-// and network.
+// and network; one for each process, where one hands over to the next.
 
+#include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <cstdlib>
 
@@ -15,7 +17,16 @@ namespace {
 
 constexpr auto stop_bound = std::chrono::seconds(60);
 
-std::shared_ptr<const config::settings> settings_for(const subject_setup& setup) {
+std::string environment_name(const std::string& key) {
+    std::string name = "PGMEND_" + key;
+    for (char& letter : name)
+        letter = letter == '.' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(letter)));
+    return name;
+}
+
+std::shared_ptr<const config::settings> settings_for(
+    const subject_setup& setup, const std::vector<name_value>& more
+) {
     config::load_sources sources;
     sources.os_user = "app";
     sources.environment = {
@@ -25,6 +36,8 @@ std::shared_ptr<const config::settings> settings_for(const subject_setup& setup)
         {"PGMEND_LISTEN_MAX_CHANNELS", "1000"},
         {"PGMEND_POOL_SIZE", std::to_string(setup.server_connections)},
     };
+    for (const auto& [key, value] : more)
+        sources.environment[environment_name(key)] = value;
     const auto loaded = config::load(sources);
     for (const auto& error : loaded.errors)
         std::fprintf(stderr, "settings of the subject: %s\n", error.c_str());
@@ -32,56 +45,80 @@ std::shared_ptr<const config::settings> settings_for(const subject_setup& setup)
     return loaded.value;
 }
 
+/// Server connections of one pool with these settings, and the one that listens for all clients.
+std::size_t connections_with(const config::settings& settings) {
+    return settings.pool.size() + settings.pool.reserve_size() + 1;
+}
+
 class pgmend_subject final : public subject {
 public:
-    explicit pgmend_subject(const subject_setup& setup) : env_(setup.env), network_(setup.network) {
-        proxy::worker_options options;
-        options.settings = settings_for(setup);
-        proxy::read_live_facts(*options.settings, options.live);
-        options.process_secret = "a secret of the simulation";
-        core_ = std::make_unique<proxy::worker_core>(env_, network_, metrics_, std::move(options));
-        network_.listen(
+    explicit pgmend_subject(const subject_setup& setup)
+        : setup_(setup), settings_(settings_for(setup, setup.settings)), most_(connections_with(*settings_)) {
+        cores_.push_back(make_core());
+        setup_.network.listen(
             at_, link_group::client, setup.client_links,
             [this](std::unique_ptr<pool::stream> client) {
-                core_->accept(std::move(client), "simulated", false);
+                cores_.back()->accept(std::move(client), "simulated", false);
             }
         );
     }
 
     ~pgmend_subject() override {
         stop();
-        env_.run([this] { return core_->quiet(); }, env_.now() + stop_bound);
+        setup_.env.run([this] { return quiet(); }, setup_.env.now() + stop_bound);
         // A run that failed may leave a core that never becomes quiet and so must not be destroyed.
-        if (!core_->quiet()) [[maybe_unused]]
-            auto* abandoned = core_.release();
+        for (auto& core : cores_) {
+            if (!core->quiet()) [[maybe_unused]]
+                auto* abandoned = core.release();
+        }
     }
 
     pool::endpoint client_endpoint() const override { return at_; }
-    std::size_t beyond_budget() const override { return 1; }
+    std::size_t beyond_budget() const override { return cores_.size() * most_ - setup_.server_connections; }
+
+    void reload(const std::vector<name_value>& settings) override {
+        settings_ = settings_for(setup_, settings);
+        most_ = std::max(most_, connections_with(*settings_));
+        for (const auto& core : cores_)
+            core->reconfigure(settings_, facts());
+    }
+
+    void hand_over(duration patience) override {
+        proxy::worker_core* const leaving = cores_.back().get();
+        cores_.push_back(make_core());
+        leaving->drain();
+        kills_.push_back(std::make_unique<world_timer>(setup_.env, [leaving] { end(*leaving); }));
+        kills_.back()->after(patience);
+    }
 
     void stop() override {
-        network_.stop_listening(at_);
-        core_->drain();
-        core_->kill_all();
-        core_->close_pools();
+        setup_.network.stop_listening(at_);
+        for (const auto& core : cores_) {
+            core->drain();
+            end(*core);
+        }
     }
 
     std::vector<std::string> leftovers() const override {
         std::vector<std::string> found = clients_remaining();
-        if (const auto servers = core_->server_connections(); servers > 0) {
-            found.push_back(std::to_string(servers) + " server connections");
+        for (const auto& core : cores_) {
+            if (const auto servers = core->server_connections(); servers > 0) {
+                found.push_back(std::to_string(servers) + " server connections");
+            }
+            if (const auto leased = core->buffers().leased_blocks(); leased > 0) {
+                found.push_back(std::to_string(leased) + " leased buffers");
+            }
         }
-        if (const auto leased = core_->buffers().leased_blocks(); leased > 0) {
-            found.push_back(std::to_string(leased) + " leased buffers");
-        }
-        if (!core_->quiet()) found.push_back("something under way");
+        if (!quiet()) found.push_back("something under way");
         return found;
     }
 
     std::vector<std::string> clients_remaining() const override {
         std::vector<std::string> found;
-        if (const auto sessions = core_->sessions(); sessions > 0) {
-            found.push_back(std::to_string(sessions) + " client sessions");
+        for (const auto& core : cores_) {
+            if (const auto sessions = core->sessions(); sessions > 0) {
+                found.push_back(std::to_string(sessions) + " client sessions");
+            }
         }
         return found;
     }
@@ -106,11 +143,36 @@ private:
         return std::string(name);
     }
 
-    sim_environment& env_;
-    sim_network& network_;
+    proxy::live_facts facts() const {
+        proxy::live_facts read;
+        proxy::read_live_facts(*settings_, read);
+        return read;
+    }
+
+    std::unique_ptr<proxy::worker_core> make_core() {
+        proxy::worker_options options;
+        options.settings = settings_;
+        options.live = facts();
+        options.process_secret = "a secret of the simulation";
+        return std::make_unique<proxy::worker_core>(setup_.env, setup_.network, metrics_, std::move(options));
+    }
+
+    static void end(proxy::worker_core& core) {
+        core.kill_all();
+        core.close_pools();
+    }
+
+    bool quiet() const {
+        return std::all_of(cores_.begin(), cores_.end(), [](const auto& core) { return core->quiet(); });
+    }
+
+    const subject_setup setup_;
     pool::endpoint at_{"pgmend", 6432};
     config::metrics::cells metrics_;
-    std::unique_ptr<proxy::worker_core> core_;
+    std::shared_ptr<const config::settings> settings_;
+    std::size_t most_;  ///< server connections that one process may have had
+    std::vector<std::unique_ptr<proxy::worker_core>> cores_;  ///< one a process; the last takes new clients
+    std::vector<std::unique_ptr<world_timer>> kills_;
 };
 
 }  // namespace
