@@ -68,8 +68,12 @@ bool client_session::same_encoding() const {
 void client_session::handing_over_goes_on() {
     phase_ = session_phase::active;
     const auto& heard = listening_->heard;
-    if (own_failed_ ||
-        heard.size() + listening_->channels.size() > worker_.settings().listen.max_channels()) {
+    // Once the mark is sent there is no way back, whatever the limit is by then: from it on the shared
+    // connection tells of the channels, and a server that was kept would tell of them once more.
+    const bool too_many =
+        listening_->handing_over == step::names &&
+        heard.size() + listening_->channels.size() > worker_.settings().listen.max_channels();
+    if (own_failed_ || too_many) {
         listening_->refused = true;
         return;
     }
