@@ -1,5 +1,5 @@
-// pg_hba.conf and pg_ident.conf: rules or a complaint with its line; the first rule that fits decides,
-// whatever stands behind it.
+// pg_hba.conf and pg_ident.conf: rules or a complaint with its line and column; the first rule that fits
+// decides, whatever stands behind it.
 
 #include "config/hba_rules.hpp"
 #include "config/ident_map.hpp"
@@ -14,7 +14,15 @@ using namespace config;
 template <class Value>
 void rules_or_a_complaint(const parsed<Value>& read) {
     require(read.value.has_value() == read.problem.empty(), "rules or a complaint");
-    require(read.value.has_value() || read.problem.starts_with("line "), "a complaint names the line");
+    if (read.value.has_value()) return;
+    // line:column: what is wrong
+    const std::size_t line = read.problem.find_first_not_of("0123456789");
+    require(
+        line != 0 && line != read.problem.npos && read.problem[line] == ':', "a complaint names the line"
+    );
+    const std::size_t column = read.problem.find_first_not_of("0123456789", line + 1);
+    require(column > line + 1 && column != read.problem.npos, "a complaint names the column");
+    require(read.problem.compare(column, 2, ": ") == 0, "what is wrong stands behind the place");
 }
 
 struct question_words {
