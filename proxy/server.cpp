@@ -103,7 +103,9 @@ std::string server::open() {
     if (predecessor_ < 0 && !inherited.clients.empty()) {
         manager_.forget(descriptor_name::clients_own);
         manager_.forget(descriptor_name::clients_file);
-        manager_.settle();
+        if (!manager_.settle()) {
+            log::warning("manager_deaf", {{"hint", "it may keep addresses that were listened on before"}});
+        }
     }
     for (const auto& problem : problems)
         log::warning("inherited_descriptor", {{"problem", problem}});
@@ -236,7 +238,7 @@ void server::wait_for_first_look() {
             return node.condition == health::node_condition::unknown;
         });
     };
-    while (!asked() && std::chrono::steady_clock::now() < until) {
+    while (stage_ == stage::serving && !asked() && std::chrono::steady_clock::now() < until) {
         control_.run_one_until(until);
     }
 }
@@ -292,6 +294,7 @@ void server::on_signal(int signal) {
     const auto patience = settings_->shutdown.linger();
     if (signal == SIGTERM && stage_ == stage::serving && patience.count() > 0) {
         manager_.stopping();
+        takeover_.end_successor();
         if (listener_.kept_open()) {
             for (const auto& worker : workers_)
                 worker->stop_accepting();
@@ -307,6 +310,7 @@ void server::on_signal(int signal) {
 }
 
 void server::stop_accepting() {
+    takeover_.end_successor();
     if (stage_ > stage::lingering) return;
     stage_ = stage::deaf;
     for (const auto& worker : workers_)
@@ -362,8 +366,10 @@ void server::wait_until_quiet() {
     close_when_deaf();
     const bool quiet =
         std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->was_quiet(); });
-    // Those that were left behind end as well, and the service with the last of them.
-    if (quiet && stage_ != stage::deaf && (stage_ == stage::ending || kin_.alone())) {
+    // Those that were left behind end as well, and the service with the last of them; so does one that is on
+    // its way to follow this one.
+    const bool last = kin_.alone() && !takeover_.under_way();
+    if (quiet && stage_ != stage::deaf && (stage_ == stage::ending || last)) {
         control_.stop();
         return;
     }

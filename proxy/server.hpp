@@ -22,6 +22,7 @@
 #include "proxy/process/http_endpoint.hpp"
 #include "proxy/process/kinship.hpp"
 #include "proxy/process/listener.hpp"
+#include "proxy/process/liveness.hpp"
 #include "proxy/process/memory_guard.hpp"
 #include "proxy/process/service_notify.hpp"
 #include "proxy/process/takeover.hpp"
@@ -69,8 +70,9 @@ private:
     void take_over();
     void hand_over(const takeover::outcome& outcome);
     void leave();
+    bool hand_to_manager();
     void leave_when_deaf();
-    void heed_follower();
+    void heed_follower(bool kept);
     std::vector<std::string> set(const std::string& key, const std::string& value);
     std::vector<std::string> take_settings(config::reload_result result);
     void end();
@@ -99,8 +101,9 @@ private:
     takeover takeover_;
     kinship kin_;
     boost::asio::steady_timer leaving_{control_};
-    bool leave_next_ = false;  ///< asked to leave while a successor was on its way
-    int predecessor_ = -1;     ///< a pipe to the process whose sockets we inherited, until we serve
+    bool leave_next_ = false;     ///< asked to leave while a successor was on its way
+    bool follower_kept_ = false;  ///< the manager has what a successor was given to know this process by
+    int predecessor_ = -1;        ///< a pipe to the process whose sockets we inherited, until we serve
     std::shared_ptr<life_signs> life_;
     std::unique_ptr<health::health_monitor> monitor_;
     std::vector<std::unique_ptr<worker>> workers_;
@@ -108,8 +111,7 @@ private:
     health::check_history checks_;
     http_api api_;
     bool started_ = false;  ///< clients are let in
-    std::vector<std::uint64_t> turns_seen_;
-    std::chrono::steady_clock::time_point turns_at_{};
+    liveness liveness_{std::chrono::seconds{5}};
     std::uint64_t descriptor_limit_ = 0;
     stage stage_ = stage::serving;
 };

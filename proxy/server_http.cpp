@@ -1,18 +1,9 @@
 // What the server tells over HTTP, and where it takes it from.
 
-#include <algorithm>
-#include <functional>
-
 #include "proxy/process/real_clock.hpp"
 #include "proxy/server.hpp"
 
 namespace pgmend::proxy {
-
-namespace {
-
-constexpr auto live_within = std::chrono::seconds{5};  // a loop ticks once a second even when idle
-
-}  // namespace
 
 http_providers server::providers() {
     http_providers all;
@@ -56,18 +47,11 @@ api_sources server::sources_of_api() {
 }
 
 health_answer server::live() {
-    const auto now = steady_now();
     std::vector<std::uint64_t> turns;
     for (const auto& worker : workers_) {
         turns.push_back(worker->turns());
     }
-    const bool moved = turns_seen_.size() != turns.size() ||
-                       std::equal(turns.begin(), turns.end(), turns_seen_.begin(), std::greater<>{});
-    if (moved) {
-        turns_seen_ = std::move(turns);
-        turns_at_ = now;
-    }
-    if (now - turns_at_ > live_within) return {false, "a worker does not answer\n"};
+    if (!liveness_.alive(std::move(turns), steady_now())) return {false, "a worker does not answer\n"};
     return {true, "live\n"};
 }
 

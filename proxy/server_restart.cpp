@@ -62,6 +62,11 @@ void server::take_over() {
     if (bound >= 0) sockets.push_back({bound, descriptor_name::left_behind});
     const bool begun =
         bound >= 0 && takeover_.start(sockets, [this](const auto& outcome) { hand_over(outcome); });
+    if (begun && kin_.attended()) {
+        // Should the successor crash, this process is known to the one that is started then.
+        manager_.store(bound, descriptor_name::left_behind);
+        follower_kept_ = manager_.settle();
+    }
     if (bound >= 0) ::close(bound);
     if (begun) {
         log::info("takeover_begun", {});
@@ -80,17 +85,38 @@ void server::hand_over(const takeover::outcome& outcome) {
     if (leave_next_) ::kill(outcome.successor, SIGUSR1);
     log::info("taken_over", {{"by", static_cast<std::int64_t>(outcome.successor)}});
     if (kin_.attended()) {
-        kin_.tell_attendant(outcome.successor);
+        kin_.tell_attendant({outcome.successor, leave_next_ || outcome.told});
         manager_.fall_silent();
     } else {
         manager_.hand_over(outcome.successor);
     }
-    heed_follower();
+    heed_follower(follower_kept_);
     http_.stop();
     for (const auto& worker : workers_)
         worker->stop_accepting();
     listener_.keep_file();
     if (stage_ == stage::serving) linger(settings_->shutdown.takeover_linger());
+}
+
+/// What the next process needs, and what it tells this one by that it is to end. False: the manager has not
+/// taken it, and clients that stayed here could not be told when the service is stopped.
+bool server::hand_to_manager() {
+    if (!manager_.listening()) return false;
+    const int bound = kin_.bind_follower();
+    if (bound < 0) return false;
+    manager_.store(bound, descriptor_name::left_behind);
+    ::close(bound);
+    // The store has those that a manager started; one that was taken over from is known to us alone.
+    for (const int each : kin_.left_behind())
+        manager_.store(each, descriptor_name::left_behind);
+    // Clients that come now wait for the next one.
+    if (!listener_.kept_open()) {
+        for (const auto& socket : listener_.heritage())
+            manager_.store(socket.descriptor, socket.name);
+        listener_.keep_file();
+    }
+    // The next one may be started as soon as the attendant has ended.
+    return manager_.settle() && kin_.followed();
 }
 
 /// The service goes to a process that the manager starts when the attendant has ended. Clients stay here; of
@@ -107,23 +133,16 @@ void server::leave() {
         return;
     }
     log::info("leaving", {{"clients_stay_ms", settings_->shutdown.takeover_linger().count()}});
-    if (const int bound = kin_.bind_follower(); bound >= 0) {
-        manager_.store(bound, descriptor_name::left_behind);
-        ::close(bound);
+    if (!hand_to_manager()) {
+        log::error(
+            "leaving_failed",
+            {{"hint", "the service manager keeps no sockets for this process, so it ends in order instead"}}
+        );
+        drain();
+        return;
     }
-    // The store has those that a manager started; one that was taken over from is known to us alone.
-    for (const int each : kin_.left_behind())
-        manager_.store(each, descriptor_name::left_behind);
-    // Clients that come now wait for the next one.
-    if (!listener_.kept_open()) {
-        for (const auto& socket : listener_.heritage())
-            manager_.store(socket.descriptor, socket.name);
-        listener_.keep_file();
-    }
-    // The next one may be started as soon as the attendant has ended.
-    manager_.settle();
     manager_.fall_silent();
-    heed_follower();
+    heed_follower(true);
     http_.stop();
     for (const auto& worker : workers_)
         worker->stop_accepting();
@@ -134,7 +153,7 @@ void server::leave() {
 void server::leave_when_deaf() {
     if (close_when_deaf()) {
         log::info("left", {});
-        kin_.tell_attendant(service_left);
+        kin_.tell_attendant({});
         return;
     }
     leaving_.expires_after(deaf_poll);
@@ -143,10 +162,13 @@ void server::leave_when_deaf() {
     });
 }
 
-void server::heed_follower() {
-    kin_.heed_follower([this] {
-        if (stage_ < stage::draining) drain();
-    });
+void server::heed_follower(bool kept) {
+    kin_.heed_follower(
+        [this] {
+            if (stage_ < stage::draining) drain();
+        },
+        kept
+    );
 }
 
 }  // namespace pgmend::proxy

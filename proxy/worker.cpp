@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -48,6 +49,7 @@ worker::~worker() {
 
 void worker::start() {
     thread_ = std::thread{[this] {
+        ::prctl(PR_SET_NAME, "pgmend-worker", 0, 0, 0);
         core_.users().prepare();
         loop_.run();
     }};

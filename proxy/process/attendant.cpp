@@ -27,7 +27,6 @@ namespace pgmend::proxy {
 namespace {
 
 constexpr int first_descriptor = 3;
-constexpr int beside = 512;  ///< above every number that is handed over
 constexpr std::array handed_on{SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGABRT};
 
 std::string variable(const char* name) {
@@ -40,8 +39,8 @@ void rename_process(const char* name, pid_t from) {
     if (variable(name) == std::to_string(from)) ::setenv(name, std::to_string(::getpid()).c_str(), 1);
 }
 
-/// The link becomes the last of the inherited descriptors.
-void inherit(int link, pid_t parent) {
+/// The link becomes the last of the inherited descriptors. False where there is no room for it.
+bool inherit(int link, pid_t parent) {
     rename_process("WATCHDOG_PID", parent);
     long count = 0;
     std::string names;
@@ -54,13 +53,15 @@ void inherit(int link, pid_t parent) {
         }
         if (count > 0) names += ':';
     }
-    const int copy = ::fcntl(link, F_DUPFD, beside);
-    ::close(link);
-    ::dup2(copy, first_descriptor + static_cast<int>(count));
-    ::close(copy);
+    const int last = first_descriptor + static_cast<int>(count);
+    if (link != last) {
+        if (::dup2(link, last) < 0) return false;
+        ::close(link);
+    }
     ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
     ::setenv("LISTEN_FDS", std::to_string(count + 1).c_str(), 1);
     ::setenv("LISTEN_FDNAMES", names.append(descriptor_name::attendant).c_str(), 1);
+    return true;
 }
 
 bool is_attended() {
@@ -69,12 +70,18 @@ bool is_attended() {
                std::string::npos;
 }
 
-/// The status of this process's own end when the service's process has ended.
-std::optional<int> reap(pid_t service) {
+/// The status of this process's own end. Who was told to end before it could do so in order has not failed.
+int status_of(int status, int asked) {
+    if (WIFEXITED(status)) return WEXITSTATUS(status);
+    return WTERMSIG(status) == asked ? 0 : 128 + WTERMSIG(status);
+}
+
+/// The same when the service's process has ended.
+std::optional<int> reap(pid_t service, int asked) {
     int status = 0;
     std::optional<int> result;
     for (pid_t ended = ::waitpid(-1, &status, WNOHANG); ended > 0; ended = ::waitpid(-1, &status, WNOHANG)) {
-        if (ended == service) result = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+        if (ended == service) result = status_of(status, asked);
     }
     return result;
 }
@@ -90,7 +97,10 @@ void keep_open_only(int link, int signals) {
 /// Between the end of the service's process and its status.
 constexpr int reaping_ms = 3000;
 
+bool is_farewell(int signal) { return signal == SIGTERM || signal == SIGINT || signal == SIGUSR1; }
+
 int watch(int link, int signals, pid_t service) {
+    int asked = 0;  // the last signal after which the service is to be over
     std::array<pollfd, 2> both{pollfd{link, POLLIN, 0}, pollfd{signals, POLLIN, 0}};
     int patience = -1;
     for (;;) {
@@ -99,11 +109,12 @@ int watch(int link, int signals, pid_t service) {
         // A process that was started by one of its own kind is reaped by that one, and we are not told how it
         // ended.
         if (ready == 0) return 1;
-        pid_t next = 0;
+        attended_service next;
         ssize_t length = 0;
         while ((length = ::recv(link, &next, sizeof next, MSG_DONTWAIT)) == sizeof next) {
-            if (next == service_left) return 0;
-            service = next;
+            if (next.pid == 0) return 0;
+            service = next.pid;
+            if (asked != 0 && next.told == 0) ::kill(service, asked);
         }
         if (length == 0) {
             both[0].fd = -1;  // nobody writes any more; how it ended follows
@@ -111,9 +122,12 @@ int watch(int link, int signals, pid_t service) {
         }
         signalfd_siginfo signal{};
         while (::read(signals, &signal, sizeof signal) == sizeof signal) {
-            if (signal.ssi_signo != SIGCHLD) ::kill(service, static_cast<int>(signal.ssi_signo));
+            const int number = static_cast<int>(signal.ssi_signo);
+            if (number == SIGCHLD) continue;
+            if (is_farewell(number)) asked = number;
+            ::kill(service, number);
         }
-        if (const auto status = reap(service)) return *status;
+        if (const auto status = reap(service, asked)) return *status;
     }
 }
 
@@ -147,8 +161,9 @@ int attend() {
     ::close(link[0]);
     ::close(signals);
     ::sigprocmask(SIG_SETMASK, &before, nullptr);
-    inherit(link[1], parent);
-    return -1;
+    if (inherit(link[1], parent)) return -1;
+    std::fprintf(stderr, "pgmend: cannot be attended: %s\n", std::strerror(errno));
+    return 1;
 }
 
 }  // namespace pgmend::proxy

@@ -6,6 +6,8 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
+
 namespace pgmend::proxy {
 
 /// In the attendant: runs until its child ends or leaves; the exit status. In the child, or where an
@@ -13,7 +15,12 @@ namespace pgmend::proxy {
 /// (`descriptor_name::attendant`).
 int attend();
 
-/// What pgmend writes on the link: which process is the service from now on, or that none is.
-inline constexpr pid_t service_left = 0;
+/// What pgmend writes on the link: which process is the service from now on.
+struct attended_service {
+    pid_t pid = 0;  ///< 0: none
+    /// It has been told of the signals that came before this. If not, it is the attendant's to tell: one that
+    /// ends the service may have come while the service was on its way from one process to the next.
+    std::int32_t told = 0;
+};
 
 }  // namespace pgmend::proxy

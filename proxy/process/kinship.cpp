@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/error.hpp>
 
 namespace pgmend::proxy {
 
@@ -45,7 +46,7 @@ void kinship::wait_for_attendant() {
     );
 }
 
-void kinship::tell_attendant(pid_t service) {
+void kinship::tell_attendant(const attended_service& service) {
     [[maybe_unused]] const auto told =
         ::send(attendant_.native_handle(), &service, sizeof service, MSG_NOSIGNAL);
     attendant_.close();
@@ -59,18 +60,23 @@ int kinship::bind_follower() {
     return pair[1];
 }
 
-void kinship::heed_follower(std::function<void()> asked_to_end) {
+bool kinship::followed() { return follower_.is_open() && !closed_by_peer(follower_.native_handle()); }
+
+void kinship::heed_follower(std::function<void()> asked_to_end, bool kept) {
     asked_to_end_ = std::move(asked_to_end);
+    kept_ = kept;
     close_left_behind();
     if (follower_.is_open()) wait_for_follower();
 }
 
-/// A follower that is gone without a word has crashed, which is no reason to end.
+/// A follower that is gone without a word has crashed, which is no reason to end: another one may be started,
+/// and gets the descriptor from the manager. When that has closed it too, none will be.
 void kinship::wait_for_follower() {
     follower_.async_read_some(
         boost::asio::buffer(&byte_, 1),
         [this](const boost::system::error_code& error, std::size_t length) {
-            if (!error && length == 1) asked_to_end_();
+            const bool stopped = kept_ && error == boost::asio::error::eof;
+            if (stopped || (!error && length == 1)) asked_to_end_();
         }
     );
 }

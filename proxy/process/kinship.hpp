@@ -9,6 +9,7 @@
 #include <functional>
 #include <vector>
 
+#include "proxy/process/attendant.hpp"
 #include "proxy/process/inherited_sockets.hpp"
 
 namespace pgmend::proxy {
@@ -25,14 +26,17 @@ public:
 
     bool attended() const noexcept { return attendant_.is_open(); }
     /// Which process is the service from now on; to be called once, as the link is closed.
-    void tell_attendant(pid_t service);
+    void tell_attendant(const attended_service& service);
 
     /// A descriptor for who follows, to be closed by the caller when it has been handed over; -1 when there
     /// is none to be had.
     int bind_follower();
+    /// Whether anybody has that descriptor.
+    bool followed();
     /// Somebody follows. Calls `asked_to_end` when that one, or one that follows it, asks; those that were
-    /// left behind are its business from now on.
-    void heed_follower(std::function<void()> asked_to_end);
+    /// left behind are its business from now on. `kept`: the service manager has the follower's descriptor
+    /// too, until the service is stopped, and so that it is closed says the same.
+    void heed_follower(std::function<void()> asked_to_end, bool kept);
 
     /// What a successor is to inherit with the sockets. The descriptors stay ours.
     std::vector<inherited_socket> heritage();
@@ -50,6 +54,7 @@ private:
     boost::asio::posix::stream_descriptor follower_;
     std::function<void()> orphaned_;
     std::function<void()> asked_to_end_;
+    bool kept_ = false;
     char byte_ = 0;
     std::vector<int> left_behind_;
 };

@@ -99,8 +99,17 @@ bool takeover::start(const std::vector<inherited_socket>& sockets, std::function
     const bool copied =
         std::none_of(descriptors.begin(), descriptors.end(), [](int each) { return each < 0; });
     errno = copied ? 0 : EMFILE;
+    // Until it is another program, a signal to the child would be one to this process: they share the pipe
+    // that signals are written to.
+    sigset_t every;
+    sigset_t before;
+    ::sigfillset(&every);
+    ::pthread_sigmask(SIG_SETMASK, &every, &before);
     const pid_t child = copied ? ::fork() : -1;
     if (child == 0) {
+        for (const int each : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2})
+            ::signal(each, SIG_DFL);
+        ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
         int at = first_descriptor;
         for (const int descriptor : descriptors)
             ::dup2(descriptor, at++);
@@ -111,6 +120,7 @@ bool takeover::start(const std::vector<inherited_socket>& sockets, std::function
         ::_exit(127);
     }
     const int error_number = errno;
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
     for (const int descriptor : descriptors)
         ::close(descriptor);
     answer_.assign(pipe[0]);
@@ -119,6 +129,7 @@ bool takeover::start(const std::vector<inherited_socket>& sockets, std::function
         return true;
     }
     successor_ = child;
+    told_ = false;
     deadline_.expires_after(successor_within);
     deadline_.async_wait([this](const boost::system::error_code& error) {
         if (!error) answer_.cancel();
@@ -132,10 +143,16 @@ bool takeover::start(const std::vector<inherited_socket>& sockets, std::function
     return true;
 }
 
+void takeover::end_successor() noexcept {
+    if (successor_ <= 0 || told_) return;
+    told_ = true;
+    ::kill(successor_, SIGTERM);
+}
+
 void takeover::finish(std::string problem) {
     deadline_.cancel();
     answer_.close();
-    const outcome result{successor_, std::move(problem)};
+    const outcome result{successor_, std::move(problem), told_};
     if (!result.problem.empty() && successor_ > 0) {
         ::kill(successor_, SIGKILL);
         ::waitpid(successor_, nullptr, 0);

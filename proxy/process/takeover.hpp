@@ -21,6 +21,7 @@ public:
     struct outcome {
         pid_t successor = 0;
         std::string problem;  ///< empty when the successor serves
+        bool told = false;    ///< by end_successor
     };
 
     /// Remembers where the program is: by the time it is asked, an upgrade may have replaced the file.
@@ -33,6 +34,9 @@ public:
     bool start(const std::vector<inherited_socket>& sockets, std::function<void(const outcome&)> done);
 
     bool under_way() const noexcept { return successor_ != 0; }
+    /// Who asks this process to end means the one that is on its way, too: it gets one SIGTERM, and ends
+    /// before it serves, or in order if it does already. `done` follows as ever.
+    void end_successor() noexcept;
 
 private:
     void finish(std::string problem);
@@ -41,6 +45,7 @@ private:
     boost::asio::posix::stream_descriptor answer_;
     char byte_ = 0;
     pid_t successor_ = 0;
+    bool told_ = false;
     std::string program_;
     std::function<void(const outcome&)> done_;
 };

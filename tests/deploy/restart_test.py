@@ -6,6 +6,8 @@ import contextlib
 import ctypes
 import os
 import pathlib
+import re
+import shutil
 import signal
 import socket
 import sys
@@ -41,23 +43,37 @@ class Stayer(threading.Thread):
 
 
 @contextlib.contextmanager
-def service(here, settings=None, listening=None, environment=None):
+def service(here, settings=None, listening=None, environment=None, descriptors=None):
     # Those that are left behind are children of an attendant that has ended; this process inherits them.
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
     subject = here.pgmend({"pool": {"size": 4}, "listen": {"backlog": 1024}, **(settings or {})},
                           **({"environment": environment} if environment else {}))
     if listening is not None:
         subject.port = listening.getsockname()[1]
-    made = Service(subject, here.directory(), listening)
+    made = Service(subject, here.directory(), listening, descriptors)
     try:
         yield made.start()
     finally:
         made.end()
 
 
+def processes(subject):
+    """Of the service: those that never said anything too."""
+    mark, found = str(subject.subject.config).encode(), []
+    for each in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark in (each / "cmdline").read_bytes().split(b"\0") and alive(int(each.name)):
+                found.append(int(each.name))
+    return found
+
+
 def nothing_left(subject):
     """A process closes what it has, by which others know of its end, a moment before it is gone."""
-    poll(lambda: not any(map(alive, subject.pids())), "nothing is left of the service", timeout=60)
+    poll(lambda: not processes(subject), "nothing is left of the service", timeout=60)
+
+
+def told_to_go(client):
+    same(wire.error_fields(client.until("E")[-1][1])["C"], "57P01", "who is idle is told")
 
 
 def sockets_of(pid):
@@ -180,8 +196,145 @@ def test_successor_that_crashes_is_noticed(here):
         os.kill(subject.pids()[1], signal.SIGSEGV)
         check(subject.main.wait(60) != 0, "the manager sees a failure and restarts")
         same(first.value("SELECT 1"), "1", "who was there before stays")
-        first.close()
-        poll(lambda: not alive(subject.pids()[0]), "and ends with its last client", timeout=60)
+        subject.start()
+        same(log_in(subject.subject.port).value("SELECT 2"), "2")
+        same(first.value("SELECT 3"), "3", "beside the next one")
+        subject.stop()
+        told_to_go(first)
+        nothing_left(subject)
+
+
+class Silent:
+    """A server that lets itself be connected to and says nothing: who asks it first is busy until health.timeout."""
+
+    def __init__(self, subject):
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.listening.settimeout(60)
+        before, _, rest = subject.settings["upstream"]["url"].partition("@")
+        place, _, database = rest.partition("/")
+        subject.settings["upstream"]["url"] = f"{before}@{place},127.0.0.1:{self.listening.getsockname()[1]}/{database}"
+        subject.settings["health"] = {"timeout": "20s"}
+        subject.write_config()
+
+
+def test_stop_during_a_takeover_ends_the_successor_too(here):
+    """It waits for its first look at the servers when SIGTERM comes to the one that started it."""
+    with service(here) as subject:
+        silent = Silent(subject.subject)
+        client = log_in(subject.subject.port)
+        client.query("BEGIN")
+        subject.main.send_signal(signal.SIGUSR2)
+        silent.listening.accept()
+        same(len(processes(subject)), 3, "the attendant, its child and the successor")
+        subject.main.send_signal(signal.SIGTERM)
+        poll(lambda: "draining" in subject.subject.log.read_text(), "it drains", timeout=60)
+        same(client.value("SELECT 7"), "7", "a transaction is finished")
+        client.query("COMMIT")
+        same(subject.main.wait(60), 0, "the main process's status")
+        nothing_left(subject)
+
+
+def test_stop_during_a_takeover_that_gets_nowhere(here):
+    with service(here) as subject:
+        program = here.directory() / "pgmend"
+        shutil.copy(here.binary, program)
+        subject.stop()
+        subject.subject.binary = program
+        subject.start()
+        client = log_in(subject.subject.port)
+        # An upgrade that was not thought through.
+        program.unlink()
+        program.write_text("#!/bin/sh\nwhile :; do sleep 0.1; done\n")
+        program.chmod(0o755)
+        subject.main.send_signal(signal.SIGUSR2)
+        poll(lambda: len(processes(subject)) == 3, "a successor", timeout=60)
+        subject.main.send_signal(signal.SIGTERM)
+        told_to_go(client)
+        same(subject.main.wait(60), 0, "the main process's status")
+        nothing_left(subject)
+
+
+def test_stop_that_meets_a_takeover_half_way(here):
+    """The one that is replaced hears of SIGTERM and of the successor at one time, whichever it looks at first."""
+    with service(here) as subject:
+        client = log_in(subject.subject.port)
+        subject.main.send_signal(signal.SIGUSR2)
+        poll(lambda: "takeover_begun" in subject.subject.log.read_text(), "it has begun", timeout=60)
+        old = subject.pids()[0]
+        os.kill(old, signal.SIGSTOP)
+        poll(lambda: len(subject.pids()) == 2, "a successor serves", timeout=60)
+        subject.main.send_signal(signal.SIGTERM)
+        pending = pathlib.Path(f"/proc/{old}/status")
+        poll(lambda: int(re.search(r"ShdPnd:\s+(\S+)", pending.read_text()).group(1), 16) >> signal.SIGTERM - 1 & 1,
+             "SIGTERM waits for it", timeout=60)
+        os.kill(old, signal.SIGCONT)
+        told_to_go(client)
+        same(subject.main.wait(60), 0, "the main process's status")
+        nothing_left(subject)
+
+
+def test_stop_after_a_restart_that_failed(here):
+    """Those with clients have no main process then. They hear of the stop by what the manager closes."""
+    with service(here) as subject:
+        first = log_in(subject.subject.port)
+        subject.subject.settings["pool"]["size"] = 0
+        subject.end_main(subject.unit["RestartKillSignal"])
+        subject.begin()
+        same(subject.main.wait(60), 1, "it cannot start")
+        subject.begin()
+        same(subject.main.wait(60), 1, "again and again")
+        same(first.value("SELECT 1"), "1", "who was there before stays")
+        subject.subject.settings["pool"]["size"] = 4
+        subject.start()
+        same((first.value("SELECT 2"), log_in(subject.subject.port).value("SELECT 3")), ("2", "3"), "mended")
+        subject.subject.settings["pool"]["size"] = 0
+        subject.end_main(subject.unit["RestartKillSignal"])
+        subject.begin()
+        same(subject.main.wait(60), 1, "it cannot start")
+        subject.release()
+        told_to_go(first)
+        nothing_left(subject)
+
+
+def test_restart_by_a_manager_that_keeps_nothing(here):
+    """FileDescriptorStoreMax=0, or messages that are not taken: who stayed could not be stopped, so nobody does."""
+    with service(here) as subject:
+        subject.keeps = False
+        idle, busy = log_in(subject.subject.port), log_in(subject.subject.port)
+        busy.query("BEGIN")
+        subject.main.send_signal(signal.SIGUSR1)
+        told_to_go(idle)
+        same(busy.value("SELECT 1"), "1")
+        busy.query("COMMIT")
+        same(subject.main.wait(60), 0, "the main process's status")
+        nothing_left(subject)
+        same(log_in(subject.start().subject.port).value("SELECT 2"), "2", "the next one serves")
+        subject.stop()
+
+
+def test_restart_by_a_manager_that_cannot_be_told(here):
+    subject = here.pgmend()
+    subject.write_config()
+    subject.spawn([here.binary, "--attended", "--config", subject.config])
+    try:
+        poll(lambda: subject.says(200, "/ready"), "it serves", timeout=60)
+        client = log_in(subject.port)
+        subject.process.send_signal(signal.SIGUSR1)
+        told_to_go(client)
+        same(subject.process.wait(60), 0)
+    finally:
+        subject.stop()
+
+
+def test_few_descriptors_are_enough(here):
+    with service(here, descriptors=256) as subject:
+        first = log_in(subject.subject.port)
+        subject.restart()
+        same((first.value("SELECT 1"), log_in(subject.subject.port).value("SELECT 2")), ("1", "2"))
+        check("inherited_descriptor" not in subject.subject.log.read_text(), "a descriptor got lost")
+        subject.stop()
+        told_to_go(first)
+        nothing_left(subject)
 
 
 def test_watchdog_is_fed_by_the_newest(here):
@@ -285,7 +438,6 @@ def test_systemd_itself(here):
         manager.systemctl("start", "pgmend.service")
 
         def restart():
-            manager.systemctl("reset-failed", "pgmend.service")  # systemd starts nothing more than five times in ten seconds
             manager.systemctl("restart", "pgmend.service")
 
         said = restarts_under_load(subject.port, restart, 10)
@@ -295,6 +447,16 @@ def test_systemd_itself(here):
         same(stayer.value("SELECT 1"), "1")
         group = manager.group / "system.slice/pgmend.service/cgroup.procs"
         poll(lambda: len(group.read_text().split()) == 3, "an attendant, its child and the one with a client", timeout=60)
+        settings = pathlib.Path(f"/proc/{manager.first}/root/run/files/pgmend.yaml")
+        good = settings.read_text()
+        settings.write_text(good + "\nnonsense: 1\n")
+        check(manager.run("systemctl", "restart", "pgmend.service").returncode != 0, "a restart with wrong settings")
+        same(stayer.value("SELECT 2"), "2", "who was there before stays")
+        settings.write_text(good)
+        poll(lambda: manager.run("systemctl", "is-active", "pgmend.service").returncode == 0, "it comes by itself", timeout=60)
+        same((stayer.value("SELECT 3"), log_in(subject.port).value("SELECT 4")), ("3", "4"))
+        settings.write_text(good + "\nnonsense: 1\n")
+        check(manager.run("systemctl", "restart", "pgmend.service").returncode != 0, "a restart with wrong settings")
         manager.systemctl("stop", "pgmend.service")
         same(wire.error_fields(stayer.until("E")[-1][1])["C"], "57P01")
         poll(lambda: not group.exists() or not group.read_text(), "nothing is left of the service", timeout=60)

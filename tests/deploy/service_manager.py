@@ -6,6 +6,7 @@ import array
 import os
 import pathlib
 import re
+import resource
 import select
 import signal
 import socket
@@ -24,13 +25,14 @@ def unit_settings(text=None):
 
 
 class Service:
-    def __init__(self, subject, folder, listening=None):
-        """`subject`: a harness.Pgmend, for its settings and its log. `listening`: what a socket unit holds."""
-        self.subject, self.listening = subject, listening
+    def __init__(self, subject, folder, listening=None, descriptors=None):
+        """`subject`: a harness.Pgmend, for its settings and its log. `listening`: what a socket unit holds.
+        `descriptors`: how many it may have open."""
+        self.subject, self.listening, self.descriptors = subject, listening, descriptors
         self.unit = unit_settings()
         same((self.unit["KillMode"], self.unit["NotifyAccess"]), ("process", "all"), "what this manager does")
         self.store, self.ready, self.fed, self.main = [], threading.Event(), {}, None
-        self.address = folder / "notify"
+        self.address, self.keeps = folder / "notify", True
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self.socket.bind(str(self.address))
@@ -55,7 +57,7 @@ class Service:
 
     def take(self, words, descriptors, sender):
         check("MAINPID" not in words, "the main process is the attendant, and stays it")
-        if "FDSTORE" in words:
+        if "FDSTORE" in words and self.keeps:
             self.keep(words["FDNAME"], descriptors)
             return
         if "FDSTOREREMOVE" in words:
@@ -87,9 +89,9 @@ class Service:
         for each in over:
             os.close(each)
 
-    def start(self):
+    def begin(self):
+        """The next main process, however far it gets."""
         self.let_go()
-        known = len(self.pids())
         subject, store = self.subject, list(self.store)
         names = (["clients"] if self.listening else []) + [name for name, _ in store]
         given = ([self.listening.fileno()] if self.listening else []) + [each for _, each in store]
@@ -110,14 +112,20 @@ class Service:
                 environment.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(given)), LISTEN_FDNAMES=":".join(names))
             if "WATCHDOG_USEC" in environment:
                 environment["WATCHDOG_PID"] = str(os.getpid())
+            if self.descriptors:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (self.descriptors, self.descriptors))
             os.execve(command[0], command, environment)
 
         self.ready.clear()
         with open(subject.log, "ab") as log:
             self.main = subprocess.Popen(["/bin/false"], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                                          cwd=subject.directory, preexec_fn=become, close_fds=False)
+
+    def start(self):
+        known = len(self.pids())
+        self.begin()
         poll(lambda: self.ready.is_set() or self.main.poll() is not None, "READY=1", timeout=60)
-        check(self.main.poll() is None, f"it ended: {subject.log.read_text()[-2000:]}")
+        check(self.main.poll() is None, f"it ended: {self.subject.log.read_text()[-2000:]}")
         poll(lambda: len(self.pids()) > known, "its log says so too", timeout=60)
         return self
 
@@ -132,6 +140,10 @@ class Service:
     def stop(self):
         """What is kept for the service is kept until it is stopped."""
         self.end_main(self.unit.get("KillSignal", "SIGTERM"))
+        self.release()
+
+    def release(self):
+        """What a stop does where no main process is there: it is all that those without one hear of it."""
         for _, each in self.store:
             os.close(each)
         self.store = []

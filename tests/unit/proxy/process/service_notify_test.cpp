@@ -1,5 +1,6 @@
 // What the service manager hears, and when it hears nothing.
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -7,6 +8,7 @@
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 
 #include "proxy/process/service_notify.hpp"
 
@@ -35,6 +37,28 @@ public:
         ::close(socket_);
         ::unsetenv("NOTIFY_SOCKET");
         ::unsetenv("WATCHDOG_USEC");
+    }
+
+    /// Nothing more goes in until somebody listens.
+    void fill() const {
+        const int other = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        sockaddr_un address{};
+        socklen_t length = sizeof address;
+        REQUIRE(::getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &length) == 0);
+        while (::sendto(other, "X", 1, 0, reinterpret_cast<const sockaddr*>(&address), length) == 1) {
+        }
+        ::close(other);
+    }
+
+    /// All that comes up to this, which has to come soon.
+    std::vector<std::string> heard_until(const std::string& last) const {
+        std::vector<std::string> all;
+        pollfd readable{socket_, POLLIN, 0};
+        while ((all.empty() || all.back() != last) && ::poll(&readable, 1, 30'000) == 1) {
+            for (auto& each : heard())
+                all.push_back(std::move(each));
+        }
+        return all;
     }
 
     /// All that has come; empty when nothing has.
@@ -90,4 +114,56 @@ TEST_CASE("service_notify: a watchdog of another process is not fed") {
     control.run_for(100ms);
     ::unsetenv("WATCHDOG_PID");
     REQUIRE(other.heard() == std::vector<std::string>{"READY=1\n"});
+}
+
+TEST_CASE("service_notify: a manager that is busy is waited for, and gets everything") {
+    const manager other;
+    boost::asio::io_context control;
+    proxy::service_notify notify{control, 30s};
+    other.fill();
+    std::vector<std::string> heard;
+    std::thread listens{[&other, &heard] {
+        ::poll(nullptr, 0, 50);  // how busy it is
+        heard = other.heard_until("BARRIER=1\n");
+    }};
+    notify.store(STDIN_FILENO, "left_behind");
+    notify.forget("clients_own");
+    const bool settled = notify.settle();
+    listens.join();
+    CHECK(settled);
+    REQUIRE(heard.size() > 3);
+    CHECK(heard[heard.size() - 3] == "FDSTORE=1\nFDNAME=left_behind\n");
+    CHECK(heard[heard.size() - 2] == "FDSTOREREMOVE=1\nFDNAME=clients_own\n");
+}
+
+TEST_CASE("service_notify: what a deaf manager has missed is known, until it hears again") {
+    const manager other;
+    boost::asio::io_context control;
+    proxy::service_notify notify{control, 20ms};
+    other.fill();
+    notify.store(STDIN_FILENO, "left_behind");
+    CHECK_FALSE(notify.settle());
+    (void)other.heard();
+    // It has room again, and does not get to the barrier.
+    CHECK_FALSE(notify.settle());
+    REQUIRE(other.heard() == std::vector<std::string>{"BARRIER=1\n"});
+}
+
+TEST_CASE("service_notify: a message that got lost is not made good by those that follow") {
+    const manager other;
+    boost::asio::io_context control;
+    proxy::service_notify notify{control, 20ms};
+    other.fill();
+    notify.store(STDIN_FILENO, "left_behind");
+    (void)other.heard();
+    notify.store(STDIN_FILENO, "clients_own");
+    CHECK_FALSE(notify.settle());
+    REQUIRE(other.heard().front() == "FDSTORE=1\nFDNAME=clients_own\n");
+}
+
+TEST_CASE("service_notify: without a manager nothing settles") {
+    boost::asio::io_context control;
+    proxy::service_notify notify{control};
+    CHECK_FALSE(notify.listening());
+    CHECK_FALSE(notify.settle());
 }
