@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """How pgmend lives and dies beside an application: signals in the order Kubernetes and systemd send them, sockets
-that outlive a process, limits of a cgroup (from files of the test's own: this machine's groups may have no memory
-controller), and the service manager's protocol (to a socket of the test's own: process 1 may be no systemd)."""
+that outlive a process, limits of a cgroup (from files of the test's own, and by the kernel where it lets a test), and the
+service manager's protocol (to a socket of the test's own: process 1 may be no systemd)."""
 
 import contextlib
 import ctypes
@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import resource
+import select
 import signal
 import socket
 import statistics
@@ -19,14 +20,15 @@ import time
 import urllib.error
 import urllib.request
 
+import control_group
+import one_thread
 import running
 from running import Naive, harness, log_in, wire
 from harness import check, poll, same
 
 HERE = pathlib.Path(__file__).resolve().parent
 
-NOT_HERE = ("a cluster: the kubelet's signals are sent in its order by these tests",
-            "a memory controller in our control group: limits come from files of the test's own")
+NOT_HERE = ("a cluster: the kubelet's signals are sent in its order by these tests",)
 
 
 def logged(subject, event):
@@ -150,6 +152,30 @@ def test_health_check_needs_no_shell(here):
         same(subprocess.run(command, stderr=subprocess.DEVNULL).returncode, 0, "while it runs")
 
 
+def test_worker_that_stands_still_is_seen(here):
+    """One of two threads is held as a deadlock would hold it: /live, the image's health check and the watchdog tell of it
+    while the other thread serves, and of its end."""
+    if reason := one_thread.why_not():
+        return f"not here: {reason}"
+    folder = here.directory()
+    manager = Manager(folder)
+    environment = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "400000"}
+    with running.running(here.pgmend({"workers": 2}, environment=environment)) as subject:
+        asks = [here.binary, "--config", subject.config, "--health-check"]
+        workers = poll(lambda: len(found := one_thread.threads(subject.process.pid, "pgmend-worker")) == 2 and found, "two workers")
+        same(subject.http("/live")[0], 200)
+        with one_thread.standing_still(workers[0]):
+            poll(lambda: subject.http("/live")[0] == 503, "it is seen", timeout=60)
+            check("a worker does not answer" in subject.http("/live")[1], "it says why")
+            same(subprocess.run(asks, stderr=subprocess.DEVNULL).returncode, 1, "the health check")
+            manager.forget()
+            same(manager.words_within(1.2), [], "three times the watchdog's patience")
+        poll(lambda: subject.http("/live")[0] == 200, "it goes on", timeout=60)
+        same(manager.next(), "WATCHDOG=1")
+        same(subprocess.run(asks, stderr=subprocess.DEVNULL).returncode, 0, "the health check")
+        same(log_in(subject.port).value("SELECT 1"), "1")
+
+
 # ---- systemd ----------------------------------------------------------------------------------------------
 
 
@@ -160,10 +186,22 @@ class Manager:
         self.path = folder / "notify"
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(str(self.path))
-        self.socket.settimeout(10)
+        self.socket.settimeout(60)
 
     def next(self):
         return self.socket.recv(4096).decode().split("\n")[0]
+
+    def forget(self):
+        """What has come so far."""
+        while select.select([self.socket], [], [], 0)[0]:
+            self.next()
+
+    def words_within(self, seconds):
+        heard, until = [], time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if select.select([self.socket], [], [], left)[0]:
+                heard.append(self.next())
+        return heard
 
     def wait_for(self, word):
         seen = []
@@ -448,6 +486,63 @@ def test_busy_clients_within_64_mib_of_data(here):
         for client in idle:
             client.drop()
     return f"{served} statements beside 2,000 idle clients, {data // 1024} MiB of data"
+
+
+def test_limit_that_the_kernel_enforces(here):
+    """64 MiB for a control group: 2,000 clients, 50 more that work, and nobody is killed. Then less, until some have to be
+    refused before the kernel's limit is met."""
+    if reason := control_group.why_not():
+        return f"not here: {reason}"
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
+
+    def confined(limit, then):
+        with control_group.limited(limit, here.directory()) as group:
+            settings = {"auth": {"method": "trust"}, "pool": {"size": 10}, "machine": {"cgroup_root": str(group.root)}}
+            subject = control_group.Confined(here.postgres, here.directory(), here.binary, settings=settings)
+            subject.group = group
+            with running.running(subject):
+                started = poll(lambda: logged(subject, "started"), "it says how it started")[0]
+                check(f"memory_limit={limit}" in started, f"it knows its limit: {started}")
+                ready = resident(subject)
+                inside, refused = crowd_of(subject, 2000)
+                result = then(subject, ready, inside, refused)
+                peaks.append(group.peak())
+                same((group.killed(), subject.alive()), ("0", True), "nobody was killed")
+                for client in inside:
+                    client.drop()
+                return result
+
+    def roomy(subject, ready, inside, refused):
+        same(refused, {}, "at 64 MiB")
+        full = resident(subject)
+        crowd = [Naive(subject.port, statements=20, pause=0.002) for _ in range(50)]
+        for each in crowd:
+            each.start()
+        poll(lambda: all(each.served > 20 or each.errors for each in crowd), "they all work", timeout=120)
+        errors, served = Naive.finish(crowd)
+        same(errors, [])
+        for client in inside[::100]:
+            same(client.value("SELECT 1"), "1", "who was idle meanwhile")
+        return ready, full, served
+
+    def tight(subject, ready, inside, refused):
+        check(set(refused) <= {"53200"}, f"refused with {refused}")
+        for client in inside[:1]:
+            same(client.value("SELECT 1"), "1", "who is in goes on")
+        return len(inside), refused.get("53200", 0)
+
+    peaks = []
+    ready, full, served = confined(64 * MIB, roomy)
+    # As above: what a process has before its first client differs from start to start.
+    for part in (0.75, 0.5, 0.25, 0, -0.25, -0.5):
+        limit = int(ready + (full - ready) * part) * 10 // 9 // 4096 * 4096
+        inside, refused = confined(limit, tight)
+        if refused:
+            break
+    check(refused, f"{inside} in and nobody refused at {limit} bytes")
+    return f"64 MiB: the group's peak was {peaks[0] / MIB:.1f} with 2,000 clients and {served} statements; {limit / MIB:.1f} MiB: " \
+           f"{peaks[-1] / MIB:.1f}, {inside} in, {refused} refused; nobody killed"
 
 
 # ---- networks ---------------------------------------------------------------------------------------------
