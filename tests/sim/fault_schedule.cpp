@@ -11,9 +11,9 @@ namespace pgmend::sim {
 
 namespace {
 
-constexpr std::array<std::string_view, 12> kind_names = {"cut",       "stall",     "slow",  "refuse",
-                                                         "hang",      "restart",   "crash", "terminate",
-                                                         "read_only", "half_open", "drain", "deny"};
+constexpr std::array<std::string_view, 13> kind_names = {
+    "cut",       "stall",     "slow",      "refuse", "hang",    "restart", "crash",
+    "terminate", "read_only", "half_open", "drain",  "promote", "deny"};
 /// Kinds that came later are drawn apart, so that a seed goes on to mean the rest of its schedule.
 constexpr std::uint64_t first_kinds = 9;
 
@@ -61,6 +61,7 @@ fault draw_fault(prng& dice) {
         case fault_kind::terminate:
         case fault_kind::half_open:
         case fault_kind::drain:
+        case fault_kind::promote:
         case fault_kind::deny:
             break;
     }
@@ -70,7 +71,9 @@ fault draw_fault(prng& dice) {
 /// A fault of a kind that is drawn apart.
 fault draw_later_fault(prng& dice) {
     fault drawn = draw_fault(dice);
-    drawn.kind = static_cast<fault_kind>(first_kinds + dice.below(kind_names.size() - first_kinds));
+    do {
+        drawn.kind = static_cast<fault_kind>(first_kinds + dice.below(kind_names.size() - first_kinds));
+    } while (drawn.kind == fault_kind::promote);
     drawn.bytes = 0;
     // Keepalive takes seconds to find a connection gone, and what waits for a password half a minute to give
     // up.
@@ -90,8 +93,16 @@ void draw_later_traits(prng& dice, fault_schedule& into) {
         const auto changed = draw_reload(dice, draw(dice, 1, 60'000));
         into.settings.insert(into.settings.end(), changed.begin(), changed.end());
     }
-    if (into.faults.empty() || !dice.chance(1, 3)) return;
-    into.faults.push_back(draw_later_fault(dice));
+    if (into.faults.empty()) return;
+    if (dice.chance(1, 3)) into.faults.push_back(draw_later_fault(dice));
+    into.standby = dice.chance(1, 5);
+    if (!into.standby || dice.chance(1, 4)) return;
+    fault change;
+    change.kind = fault_kind::promote;
+    change.at_us = draw(dice, 0, 60'000);
+    change.bytes = draw(dice, 1'000, 200'000);
+    change.for_us = change.bytes + draw(dice, 1'000, 400'000);
+    into.faults.push_back(change);
 }
 
 }  // namespace
@@ -142,7 +153,9 @@ std::string to_text(const fault_schedule& schedule) {
     out << "run seed=" << schedule.seed << " latency_us=" << schedule.latency_us
         << " jitter_us=" << schedule.jitter_us << " buffer=" << schedule.buffer
         << " fragment=" << schedule.fragment << " shuffle=" << schedule.shuffle
-        << " server_connections=" << schedule.server_connections << "\n";
+        << " server_connections=" << schedule.server_connections;
+    if (schedule.standby) out << " standby=1";
+    out << "\n";
     for (const auto& plan : schedule.clients) {
         out << "client number=" << plan.number << " habit=" << to_string(plan.how) << " seed=" << plan.seed
             << " exchanges=" << plan.exchanges << " start_us=" << plan.start_us
@@ -258,6 +271,7 @@ void read_run(line_fields& fields, fault_schedule& into) {
     fields.read("fragment", into.fragment);
     fields.read("shuffle", into.shuffle);
     fields.read("server_connections", into.server_connections);
+    if (fields.has("standby")) fields.read("standby", into.standby);
 }
 
 }  // namespace

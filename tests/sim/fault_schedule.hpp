@@ -24,8 +24,9 @@ enum class fault_kind : std::uint8_t {
     terminate,  ///< one server session is ended by an administrator
     read_only,  ///< the server's configuration says for a while that transactions only read
     half_open,  ///< a connection delivers nothing in either direction, and is reset after a while
-    drain,  ///< the subject's process gets SIGTERM, a new one takes new clients; after a while it is killed
-    deny,   ///< the server refuses every login for a while, as with a wrong password
+    drain,    ///< the subject's process gets SIGTERM, a new one takes new clients; after a while it is killed
+    promote,  ///< the primary dies, its standby takes over, and after `bytes` microseconds that is known
+    deny,     ///< the server refuses every login for a while, as with a wrong password
 };
 
 std::string_view to_string(fault_kind which) noexcept;
@@ -60,6 +61,7 @@ struct fault_schedule {
     std::uint32_t fragment = 0;
     bool shuffle = false;
     std::uint32_t server_connections = 4;
+    bool standby = false;  ///< there is a second server, which can be promoted
     std::vector<client_plan> clients;
     std::vector<fault> faults;
     std::vector<setting_change> settings;

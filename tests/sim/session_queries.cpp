@@ -348,7 +348,9 @@ outcome session_model::about_commits(const statement& what) {
     rows.is_fixed = true;
     const std::string start = std::to_string(database_.starts());
     const std::string where = "0/" + start;
-    row columns{"1", start, "00000001", where, where};
+    std::string timeline = std::to_string(database_.timeline());
+    timeline.insert(0, 8 - timeline.size(), '0');
+    row columns{"1", start, timeline, where, where};
     if (what.what == verb::life) {
         columns.emplace_back("t");
     } else if (what.what == verb::fate) {

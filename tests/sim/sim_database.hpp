@@ -44,6 +44,9 @@ public:
     /// The server begins anew.
     void recover();
     std::uint64_t starts() const noexcept { return starts_; }
+    /// Another server goes on with it: a new timeline begins.
+    void promote() noexcept { ++timeline_; }
+    std::uint32_t timeline() const noexcept { return timeline_; }
 
     /// True when the lock is held by `owner` now; locks are counted.
     bool try_lock(std::int64_t lock, session_id owner);
@@ -82,6 +85,7 @@ private:
     std::uint64_t last_number_ = 700;
     std::uint64_t last_durable_ = 700;
     std::uint64_t starts_ = 1;
+    std::uint32_t timeline_ = 1;
     std::map<std::int64_t, held_lock> locks_;
     std::map<session_id, listener> listeners_;
     std::function<void()> wake_;

@@ -13,6 +13,8 @@ constexpr std::uint32_t ssl_request_code = 80877103;
 constexpr std::uint32_t gss_request_code = 80877104;
 constexpr std::uint32_t cancel_request_code = 80877102;
 constexpr std::uint32_t first_packet_max = 10'000;
+/// Sessions of both servers of a pair have numbers of their own.
+constexpr std::uint32_t standby_pids = 1'000'000;
 constexpr pool::readiness any_event{1, 1};
 
 /// Continues to write `bytes` from `sent`; `ok` when all of it went.
@@ -164,6 +166,10 @@ void sim_server_connection::start_session(protocol::byte_reader body, std::uint3
                 defaults[*canonical] = *accepted;
         }
     }
+    if (server_.standby_) {
+        defaults["in_hot_standby"] = "on";
+        defaults["default_transaction_read_only"] = "on";
+    }
     if (version >> 16 != 3) refused = fatal_message("0A000", "unsupported frontend protocol");
     if (server_.env_.now() < server_.starting_until_) {
         refused = fatal_message("57P03", "the database system is starting up");
@@ -244,9 +250,22 @@ void sim_server_connection::proceed() {
 // ---- the server
 
 sim_postgres::sim_postgres(sim_environment& env, sim_network& network, const link_traits& traits, options how)
-    : env_(env), network_(network), options_(std::move(how)), stirred_(env, [this] { stir_now(); }) {
-    database_.on_unlock([this] { stir(); });
-    database_.on_end_session([this](session_id pid) { return terminate_pid(pid); });
+    : env_(env),
+      network_(network),
+      options_(std::move(how)),
+      database_(options_.primary != nullptr ? options_.primary->database_ : own_database_),
+      peer_(options_.primary),
+      standby_(options_.primary != nullptr),
+      stirred_(env, [this] { stir_now(); }) {
+    if (peer_ != nullptr) {
+        peer_->peer_ = this;
+        pids_ += standby_pids;
+    } else {
+        database_.on_unlock([this] { stir_all(); });
+        database_.on_end_session([this](session_id pid) {
+            return terminate_pid(pid) || (peer_ != nullptr && peer_->terminate_pid(pid));
+        });
+    }
     network_.listen(options_.at, link_group::server, traits, [this](std::unique_ptr<pool::stream> stream) {
         accept(std::move(stream));
     });
@@ -255,9 +274,15 @@ sim_postgres::sim_postgres(sim_environment& env, sim_network& network, const lin
 // Sessions free their locks in the shared tables when they go; nobody is to be woken by that any more.
 sim_postgres::~sim_postgres() {
     network_.stop_listening(options_.at);
+    if (peer_ != nullptr) peer_->peer_ = nullptr;
     database_.on_unlock(nullptr);
     database_.on_end_session(nullptr);
     connections_.clear();
+}
+
+void sim_postgres::stir_all() {
+    stir();
+    if (peer_ != nullptr) peer_->stir();
 }
 
 void sim_postgres::accept(std::unique_ptr<pool::stream> stream) {
@@ -307,6 +332,13 @@ void sim_postgres::restart(bool orderly, time_point until) {
         }
     }
     database_.recover();
+}
+
+void sim_postgres::fail_over(time_point until) {
+    restart(false, until);
+    standby_ = true;
+    peer_->standby_ = false;
+    database_.promote();
 }
 
 void sim_postgres::terminate_one(std::size_t pick) {

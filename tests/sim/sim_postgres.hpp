@@ -64,12 +64,19 @@ public:
         pool::endpoint at{"db1", 5432};
         std::size_t max_connections = 100;
         bool verbose = false;  ///< print each message that arrives
+        /// This server is the standby of that one, which outlives it. It replays at once: both have one
+        /// database.
+        sim_postgres* primary = nullptr;
     };
     sim_postgres(sim_environment& env, sim_network& network, const link_traits& traits, options how);
     ~sim_postgres();
 
     /// All sessions end with 57P01 (`orderly`) or without a word; nobody gets in until `until`.
     void restart(bool orderly, time_point until);
+    /// Its standby takes over: this server dies, and is a standby of the other one when it is back, `until`.
+    void fail_over(time_point until);
+    bool is_starting() const noexcept { return env_.now() < starting_until_; }
+    bool is_standby() const noexcept { return standby_; }
     /// Until then every login fails, as with a wrong password.
     void deny_logins(time_point until) noexcept { denied_until_ = std::max(denied_until_, until); }
     /// Ends the session of one connection, counted among the living ones.
@@ -94,12 +101,16 @@ private:
     std::uint32_t new_pid() noexcept { return pids_ += 1 + static_cast<std::uint32_t>(env_.dice().below(7)); }
     /// Something changed that concerns others: a lock is free, a notification came, a connection is over.
     void stir() { stirred_.at(env_.now()); }
+    void stir_all();
     void stir_now();
 
     sim_environment& env_;
     sim_network& network_;
     options options_;
-    sim_database database_;
+    sim_database own_database_;
+    sim_database& database_;
+    sim_postgres* peer_ = nullptr;
+    bool standby_ = false;
     std::vector<std::unique_ptr<sim_server_connection>> connections_;
     std::size_t peak_ = 0;
     std::uint64_t cancels_ = 0;

@@ -27,6 +27,13 @@ private:
     void break_link(sim_link& link, link_group group, const fault& one);
     void turn_read_only(const fault& one);
     void leave_half_open(const fault& one);
+    std::unique_ptr<sim_postgres> make_standby(bool verbose);
+    void promote(const fault& one);
+    /// Health checks look at the servers.
+    void look_at_servers_at(time_point moment);
+    void look_at_servers();
+    std::size_t connections() const;
+    std::vector<std::string> traces() const;
     /// All that are set by then.
     std::vector<name_value> settings_until(std::uint32_t at_us) const;
     void play();
@@ -45,6 +52,8 @@ private:
     sim_network network_;
     judge court_;
     sim_postgres server_;
+    std::unique_ptr<sim_postgres> standby_;
+    sim_postgres* primary_ = &server_;
     std::unique_ptr<subject> subject_;
     client_world shared_;
     std::vector<std::unique_ptr<sim_client>> clients_;
@@ -59,9 +68,10 @@ world::world(const fault_schedule& schedule, const subject_factory& make, bool v
       start_(env_.now()),
       network_(env_),
       server_(env_, network_, schedule.traits(), {{"db1", 5432}, 100, verbose}),
+      standby_(make_standby(verbose)),
       subject_(make(
           {env_, network_, server_.at(), schedule.traits(), schedule.server_connections, schedule.seed,
-           settings_until(0)}
+           standby_ ? std::optional(standby_->at()) : std::nullopt, settings_until(0)}
       )),
       shared_{env_, network_, subject_->client_endpoint(), court_, time_point::max(), verbose, {}} {
     network_.shuffle_readiness(schedule.shuffle);
@@ -74,6 +84,7 @@ world::world(const fault_schedule& schedule, const subject_factory& make, bool v
     }
     set_faults();
     set_reloads();
+    look_at_servers();
 }
 
 void world::set_faults() {
@@ -124,11 +135,11 @@ void world::strike(const fault& one) {
         case fault_kind::hang:
             return network_.hang_servers(at(one.end_us()));
         case fault_kind::restart:
-            return server_.restart(true, at(one.end_us()));
+            return primary_->restart(true, at(one.end_us()));
         case fault_kind::crash:
-            return server_.restart(false, at(one.end_us()));
+            return primary_->restart(false, at(one.end_us()));
         case fault_kind::terminate:
-            return server_.terminate_one(one.pick);
+            return primary_->terminate_one(one.pick);
         case fault_kind::read_only:
             return turn_read_only(one);
         case fault_kind::half_open:
@@ -137,8 +148,52 @@ void world::strike(const fault& one) {
             return subject_->hand_over(std::chrono::microseconds(one.for_us));
         case fault_kind::deny:
             shared_.first_denial = std::min(shared_.first_denial, env_.now());
-            return server_.deny_logins(at(one.end_us()));
+            return primary_->deny_logins(at(one.end_us()));
+        case fault_kind::promote:
+            return promote(one);
     }
+}
+
+std::unique_ptr<sim_postgres> world::make_standby(bool verbose) {
+    if (!schedule_.standby) return nullptr;
+    sim_postgres::options how{{"db2", 5432}, 100, verbose};
+    how.primary = &server_;
+    return std::make_unique<sim_postgres>(env_, network_, schedule_.traits(), how);
+}
+
+/// The primary is gone at once; that it is, and who has taken its place, is known later.
+void world::promote(const fault& one) {
+    if (!standby_ || !subject_->follows_primary()) return primary_->restart(false, at(one.end_us()));
+    if (primary_ == standby_.get()) return;
+    primary_->fail_over(at(one.end_us()));
+    primary_ = standby_.get();
+    look_at_servers_at(env_.now() + std::chrono::microseconds(one.bytes));
+    look_at_servers_at(at(one.end_us()));
+}
+
+void world::look_at_servers_at(time_point moment) {
+    fault_timers_.push_back(std::make_unique<world_timer>(env_, [this] { look_at_servers(); }));
+    fault_timers_.back()->at(moment);
+}
+
+void world::look_at_servers() {
+    if (!standby_) return;
+    std::vector<seen_server> seen;
+    for (const sim_postgres* each : {&server_, standby_.get()})
+        seen.push_back({each->is_starting(), !each->is_standby()});
+    subject_->servers_seen(seen, server_.database().timeline());
+}
+
+std::size_t world::connections() const {
+    return server_.connections() + (standby_ ? standby_->connections() : 0);
+}
+
+std::vector<std::string> world::traces() const {
+    auto found = server_.traces();
+    if (!standby_) return found;
+    for (auto& trace : standby_->traces())
+        found.push_back(std::move(trace));
+    return found;
 }
 
 void world::turn_read_only(const fault& one) {
@@ -222,25 +277,28 @@ void world::play() {
 void world::tidy_up() {
     // Sessions that slept when their client vanished, or whose stream was cut when some bytes more had come,
     // end late.
-    const auto clean = [this] { return server_.traces().empty() && subject_->clients_remaining().empty(); };
+    const auto clean = [this] { return traces().empty() && subject_->clients_remaining().empty(); };
     auto how = env_.run(clean, later(tidy_bound));
     std::string remains;
-    for (const auto& trace : server_.traces())
+    for (const auto& trace : traces())
         remains += trace + "; ";
     for (const auto& trace : subject_->clients_remaining())
         remains += trace + "; ";
     if (!ended_well(how, oracle::leftover, "after the clients left: " + remains)) return;
     const std::size_t allowed = schedule_.server_connections + subject_->beyond_budget();
-    if (subject_->keeps_budget() && server_.connections_peak() > allowed) {
+    // What is allowed is allowed at each server.
+    const std::size_t most =
+        std::max(server_.connections_peak(), standby_ ? standby_->connections_peak() : std::size_t{0});
+    if (subject_->keeps_budget() && most > allowed) {
         court_.convict(
-            oracle::budget, std::to_string(server_.connections_peak()) + " server connections where " +
-                                std::to_string(allowed) + " are allowed"
+            oracle::budget,
+            std::to_string(most) + " server connections where " + std::to_string(allowed) + " are allowed"
         );
     }
     subject_->stop();
     const auto gone = [this] {
         return network_.open_links(link_group::client) == 0 && network_.open_links(link_group::server) == 0 &&
-               server_.connections() == 0 && subject_->leftovers().empty() && env_.subject_timers() == 0;
+               connections() == 0 && subject_->leftovers().empty() && env_.subject_timers() == 0;
     };
     how = env_.run(gone, later(tidy_bound));
     remains = std::to_string(network_.open_links(link_group::client)) + " client and " +

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,10 +18,17 @@ struct subject_setup {
     sim_environment& env;
     sim_network& network;
     pool::endpoint server;
-    link_traits client_links;               ///< for the listener of the subject
-    std::size_t server_connections;         ///< how many it may open
-    std::uint64_t seed;                     ///< for what it draws by itself
+    link_traits client_links;        ///< for the listener of the subject
+    std::size_t server_connections;  ///< how many it may open
+    std::uint64_t seed;              ///< for what it draws by itself
+    std::optional<pool::endpoint> standby = {};
     std::vector<name_value> settings = {};  ///< of the configuration, besides the number of connections
+};
+
+/// One server of several, as health checks have it.
+struct seen_server {
+    bool down = false;
+    bool primary = false;
 };
 
 class subject {
@@ -41,6 +49,10 @@ public:
     /// Its process gets SIGTERM, and another one takes the clients that come; it has so long for those it
     /// has.
     virtual void hand_over(duration) {}
+    /// Health checks have come to know this of the servers, in the order of the setup.
+    virtual void servers_seen(const std::vector<seen_server>&, std::uint32_t) {}
+    /// It goes to the primary of several servers.
+    virtual bool follows_primary() const { return false; }
     /// All clients have left. Begins to stop: afterwards no stream and no timer of it may be left.
     virtual void stop() = 0;
     /// After `stop`: leases, sessions and whatever else it still counts, a line each. Empty when all is well.

@@ -27,10 +27,12 @@ std::string environment_name(const std::string& key) {
 std::shared_ptr<const config::settings> settings_for(
     const subject_setup& setup, const std::vector<name_value>& more
 ) {
+    const std::string servers =
+        setup.server.to_string() + (setup.standby ? "," + setup.standby->to_string() : "");
     config::load_sources sources;
     sources.os_user = "app";
     sources.environment = {
-        {"DATABASE_URL", "postgres://app:secret@" + setup.server.to_string() + "/app?sslmode=disable"},
+        {"DATABASE_URL", "postgres://app:secret@" + servers + "/app?sslmode=disable"},
         {"PGMEND_AUTH_METHOD", "trust"},
         {"PGMEND_GUARD_COMMIT_OUTCOME", "on"},
         {"PGMEND_LISTEN_MAX_CHANNELS", "1000"},
@@ -81,6 +83,26 @@ public:
         most_ = std::max(most_, connections_with(*settings_));
         for (const auto& core : cores_)
             core->reconfigure(settings_, facts());
+    }
+
+    bool follows_primary() const override { return true; }
+
+    void servers_seen(const std::vector<seen_server>& servers, std::uint32_t timeline) override {
+        auto picture = std::make_shared<health::topology>();
+        picture->generation = ++pictures_;
+        picture->memory.system_identifier = 1;
+        picture->memory.timeline = timeline;
+        for (const seen_server& each : servers) {
+            health::node_view view;
+            view.condition = each.down ? health::node_condition::down : health::node_condition::up;
+            view.role = each.primary ? health::node_role::primary : health::node_role::standby;
+            view.timeline = timeline;
+            if (each.primary) picture->memory.primary = picture->nodes.size();
+            picture->nodes.push_back(view);
+        }
+        picture_ = std::move(picture);
+        for (const auto& core : cores_)
+            core->update(picture_);
     }
 
     void hand_over(duration patience) override {
@@ -154,7 +176,10 @@ private:
         options.settings = settings_;
         options.live = facts();
         options.process_secret = "a secret of the simulation";
-        return std::make_unique<proxy::worker_core>(setup_.env, setup_.network, metrics_, std::move(options));
+        auto core =
+            std::make_unique<proxy::worker_core>(setup_.env, setup_.network, metrics_, std::move(options));
+        if (picture_) core->update(picture_);
+        return core;
     }
 
     static void end(proxy::worker_core& core) {
@@ -170,6 +195,8 @@ private:
     pool::endpoint at_{"pgmend", 6432};
     config::metrics::cells metrics_;
     std::shared_ptr<const config::settings> settings_;
+    health::topology_snapshot picture_;
+    std::uint64_t pictures_ = 0;
     std::size_t most_;  ///< server connections that one process may have had
     std::vector<std::unique_ptr<proxy::worker_core>> cores_;  ///< one a process; the last takes new clients
     std::vector<std::unique_ptr<world_timer>> kills_;
