@@ -72,7 +72,9 @@ void client_session::show() {
 
 void client_session::prove(pool::gather& flight) {
     replay_attempt& attempt = *mishap_->replay;
-    if (attempt.differs) return flight.clear();
+    // While it is asked what became of a COMMIT, nothing is run again that could prove anything; without
+    // replay.mode nothing was shown either, and that would be proven by no answer at all.
+    if (attempt.differs || resolving()) return flight.clear();
     std::size_t proven = 0;
     for (const iovec& piece : flight.pieces()) {
         const std::size_t taken = server_->shown.take(
