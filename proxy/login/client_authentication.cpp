@@ -163,7 +163,8 @@ pool::task<bool> client_login::check_password() {
     std::vector<std::byte> frame;
     protocol::message_writer{frame}.authentication(auth_cleartext);
     send(frame);
-    if (co_await read_message() != got::message) co_return refuse_unread();
+    const got answer = co_await read_message();
+    if (answer != got::message) co_return refuse_unread(answer);
     std::string_view given = protocol::as_text(message_);
     if (!given.empty() && given.back() == '\0') given.remove_suffix(1);
     if (worker_.users().check_password(user_, given)) co_return true;
@@ -177,7 +178,8 @@ pool::task<bool> client_login::check_md5() {
     std::vector<std::byte> frame;
     protocol::message_writer{frame}.authentication(auth_md5, salt);
     send(frame);
-    if (co_await read_message() != got::message) co_return refuse_unread();
+    const got answer = co_await read_message();
+    if (answer != got::message) co_return refuse_unread(answer);
     std::string_view given = protocol::as_text(message_);
     if (!given.empty() && given.back() == '\0') given.remove_suffix(1);
     if (worker_.users().check_md5(user_, salt, given)) co_return true;
@@ -197,7 +199,8 @@ pool::task<bool> client_login::check_scram() {
     auto verifier = worker_.users().verifier(user_);
     protocol::scram_server scram{std::move(verifier), user_, protocol::scram_nonce(nonce), end_point};
     for (bool first = true;; first = false) {
-        if (co_await read_message() != got::message) co_return refuse_unread();
+        const got answer = co_await read_message();
+        if (answer != got::message) co_return refuse_unread(answer);
         protocol::scram_step step{protocol::scram_status::refused, {}, {}};
         if (first) {
             const auto initial = protocol::parse_sasl_initial_response(message_);
@@ -226,8 +229,14 @@ pool::task<bool> client_login::check_scram() {
     }
 }
 
-/// The client sent nothing fit, or went away.
-bool client_login::refuse_unread() {
+/// The client sent nothing fit, or went away, or has to go.
+bool client_login::refuse_unread(got instead) {
+    if (instead == got::gone) {
+        return refuse(
+            protocol::sqlstate::admin_shutdown, "terminating connection due to administrator command",
+            login_result::vanished
+        );
+    }
     return refuse(
         protocol::sqlstate::protocol_violation, "expected password response", login_result::protocol
     );

@@ -102,7 +102,7 @@ private:
     bool refuse(const protocol::auth_error& error, login_result result) {
         return refuse(error.sqlstate, error.message, result, error.detail);
     }
-    bool refuse_unread();
+    bool refuse_unread(got instead);
     bool may_enter();
     void leave_the_line() noexcept { pool::intrusive_list<client_login>::remove(*this); }
     void remember(const protocol::startup_message& startup);
