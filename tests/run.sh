@@ -82,6 +82,8 @@ finish() {
     results+=("$(printf '| %s | %d | %d | %d | %s | %s | %s |' "$name" "$part_passed" "$part_failed" \
         "$(<"$logs/$name.seconds")" "$(date -u +%Y-%m-%d)" "$commit" "$note")")
     echo "$line"
+    # What this machine cannot do of the real thing.
+    grep -a '^not here: ' "$logs/$name.log" | sort -u | sed 's/^/    /' || true
     if ((part_failed > 0)); then
         echo "======== $name failed (exit status $status); the end of $logs/$name.log:"
         tail -n 60 "$logs/$name.log"
@@ -250,7 +252,9 @@ if [[ $mode != --quick ]]; then
     run manifests "$python" tests/deploy/manifests_test.py
     run monitoring "$python" tests/deploy/monitoring_test.py
     run package "$python" tests/deploy/package_test.py
-    run image "$python" tests/deploy/image_test.py ${mode:+"$mode"}
+    run image "$python" tests/deploy/image_test.py
+    run clean-tree "$python" tests/deploy/clean_tree_test.py ${mode:+"$mode"}
+    run not-here "$python" tests/deploy/not_here_test.py
 fi
 if [[ $mode != --quick ]]; then
     finish build-fuzz

@@ -18,6 +18,10 @@ target_compile_options(pgmend_compiler INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-Wconversion -Wshadow -Wnon-virtual-dtor -Wswitch -Wold-style-cast>
     $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict>
     $<$<BOOL:${PGMEND_WERROR}>:-Werror>)
+if(NOT PGMEND_TESTS)
+    # What is shipped does not say where it was compiled: the same sources give the same program in every folder.
+    target_compile_options(pgmend_compiler INTERFACE -ffile-prefix-map=${PROJECT_SOURCE_DIR}=.)
+endif()
 if(PGMEND_SANITIZE)
     string(REPLACE ";" "," sanitizers "${PGMEND_SANITIZE}")
     target_compile_options(pgmend_compiler INTERFACE -fsanitize=${sanitizers} -fno-omit-frame-pointer -fno-sanitize-recover=all)

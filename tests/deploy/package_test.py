@@ -3,6 +3,7 @@
 pages and systemd units. Process 1 is no systemd here, so the units are checked by systemd-analyze, and the service's
 command line is what the installed program is started with."""
 
+import json
 import os
 import pathlib
 import re
@@ -48,6 +49,27 @@ def test_package_is_built(here):
     for library in ("libpq5", "libssl3", "libyaml-cpp0.7", "libpg-query", "adduser"):
         check(library in depends, f"{library} is not in: {depends}")
     return f"{deb.stat().st_size // 1024} KiB, {field(deb, 'Installed-Size')} KiB installed"
+
+
+def test_program_does_not_say_where_it_was_compiled(here):
+    """As it is shipped (PGMEND_TESTS=OFF): a source compiled in two folders gives one object. The whole program is compared by
+    clean_tree_test.py."""
+    objects = []
+    for name in ("one", "another/one"):
+        folder = here.directory() / name
+        for part in ("CMakeLists.txt", "CMakePresets.json", "deploy/cmake", "deploy/config.example.yaml", "config", "protocol", "health",
+                     "pool", "proxy"):
+            (folder / part).parent.mkdir(parents=True, exist_ok=True)
+            (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, folder / part)
+        environment = harness.clean_environment(CCACHE_DISABLE="1")
+        running.said(["cmake", "--preset", "release", "-DPGMEND_TESTS=OFF"], cwd=folder, env=environment)
+        target = "config/CMakeFiles/pgmend_config.dir/cgroup_limits.cpp.o"
+        running.said(["ninja", "-C", folder / "build/release", target], env=environment)
+        objects.append((folder / "build/release" / target).read_bytes())
+        every = json.loads((folder / "build/release/compile_commands.json").read_text())
+        same([each["file"] for each in every if f"-ffile-prefix-map={folder}=." not in each["command"]], [], "all are compiled so")
+        check(str(folder).encode() not in objects[-1], "the folder's name is in it")
+    same(objects[0] == objects[1], True, "the objects are the same")
 
 
 def test_package_is_installed_upgraded_and_removed(here):

@@ -105,7 +105,10 @@ def attempt(test, here):
     except Exception:
         print(f"FAIL  {test.__name__}\n{traceback.format_exc()}", flush=True)
         return False
-    print(f"ok    {test.__name__} ({time.monotonic() - began:.1f} s)" + (f": {said}" if said else ""), flush=True)
+    absent = said is not None and said.startswith("not here: ")
+    print(f"ok    {test.__name__} ({time.monotonic() - began:.1f} s)" + (f": {said}" if said and not absent else ""), flush=True)
+    if absent:
+        print(said, flush=True)
     return True
 
 
