@@ -265,6 +265,20 @@ inline constexpr std::array<words, 13> outcome_reason_words{
 constexpr const auto& label_words(outcome_reason) { return outcome_reason_words; }
 static_assert(label_word(outcome_reason::not_answered) == "not_answered");
 
+/// Why it could not have been found out what became of a commit, had its answer been lost.
+enum class evidence_gap : std::uint8_t {
+    session_state,  ///< the transaction has changed its session, or may have: that is lost with the server
+    old_server,     ///< before PostgreSQL 13 a server cannot be asked
+    refused,        ///< the server has refused to tell
+    life_unknown,   ///< nor what shows that it has not recovered since: privileges are missing
+    not_alone,      ///< sent together with what it commits, with another one, or AND CHAIN
+    no_number,      ///< the transaction had none, and may get one with the commit (NOTIFY)
+};
+inline constexpr std::array<words, 6> evidence_gap_words{"session_state", "old_server", "refused",
+                                                         "life_unknown",  "not_alone",  "no_number"};
+constexpr const auto& label_words(evidence_gap) { return evidence_gap_words; }
+static_assert(label_word(evidence_gap::no_number) == "no_number");
+
 /// Why what a client was in the middle of could not be run again. The hazards hold from their statement on,
 /// for the rest of the request.
 enum class replay_hindrance : std::uint8_t {
@@ -409,6 +423,7 @@ struct alignas(64) cells : metric_set {
     counter_by<replay_hindrance> unprotected{this, "pgmend_replays_refused_total", "reason", "Transactions lost with their server that could not be run again, by the first reason."};
     counter_by<outcome_reason> commit_outcomes{this, "pgmend_commit_outcomes_total", "reason", "Commits whose answer was lost, by how it was known what became of them, or why it was not."};
     counter evidence_asked{this, "pgmend_commit_evidence_total", "Transactions that wrote, whose number was asked for ahead of their COMMIT."};
+    counter_by<evidence_gap> commits_unguarded{this, "pgmend_commits_unguarded_total", "reason", "Where guard.commit_outcome is on: commits of what may have been written that were sent while it could not be found out what becomes of them, by why."};
     counter_by<replay_hindrance> uncovered{this, "pgmend_uncovered_requests_total", "reason", "Transactions that could not have been run again if their server had been lost just before their end, by the first reason."};
     histogram retry_pause_seconds{this, "pgmend_retry_pause_seconds", "Pauses before a request whose server was lost was sent again, the first time excepted."};
     histogram recovery_seconds{this, "pgmend_recovery_seconds", "Time from the loss of a server until the request sent again was answered."};

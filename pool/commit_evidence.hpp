@@ -60,11 +60,14 @@ public:
         asked = false;
         new_block();
     }
-    /// A statement that begins or ends transactions was sent.
-    void new_block() noexcept {
-        ++block_;
-        due = waits_ = other_ = sealed_ = none_yet = false;
-        xid.clear();
+    /// A statement that begins or ends transactions is sent, in group `number` of the queue.
+    void new_block(std::uint32_t number) noexcept {
+        opened_in_ = number;
+        new_block();
+    }
+    /// Whether that was answered, where group `front` is the next to be.
+    bool begun(std::uint32_t front) const noexcept {
+        return static_cast<std::int32_t>(front - opened_in_) > 0;
     }
     /// What was answered was not about an open transaction.
     void answer_is_void() noexcept {
@@ -97,8 +100,15 @@ public:
     bool nothing_written() const noexcept { return none_yet && !due && !other_ && xid.empty(); }
 
 private:
+    void new_block() noexcept {
+        ++block_;
+        due = waits_ = other_ = sealed_ = none_yet = false;
+        xid.clear();
+    }
+
     std::uint32_t block_ = 0;
     std::uint32_t asked_in_ = 0;
+    std::uint32_t opened_in_ = 0;
     bool waits_ = false;
     bool other_ = false;
     bool sealed_ = false;

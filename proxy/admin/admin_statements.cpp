@@ -47,7 +47,7 @@ std::string_view meaning_of(replay_hindrance why) {
         case replay_hindrance::pinned:
             return "its client keeps a server for older state: see SHOW PINS";
         case replay_hindrance::commit_sent:
-            return "its COMMIT is under way";
+            return "what becomes of its COMMIT cannot be found out: see pgmend_commits_unguarded_total";
         case replay_hindrance::wrote_outside:
             return "a write outside a block commits by itself: use BEGIN";
         case replay_hindrance::outside_effects:

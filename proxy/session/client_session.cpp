@@ -100,6 +100,8 @@ bool client_session::progress(pool::event_mask bits) {
 bool client_session::unusual_progress(pool::event_mask& bits) {
     if ((bits & server_refused) != 0 && !request_refused()) return false;
     if ((bits & retry_due) != 0 && phase_ == session_phase::pausing) phase_ = session_phase::idle;
+    const bool asks_again = phase_ == session_phase::resolving && server_ != nullptr && server_->owed.empty();
+    if ((bits & retry_due) != 0 && asks_again) outcome_asked();
     if ((bits & server_granted) != 0 && server_ != nullptr && phase_ == session_phase::waiting)
         take_server(*server_);
     if ((bits & server_writable) != 0 && server_ != nullptr && !server_->out.drain(*server_->io)) {

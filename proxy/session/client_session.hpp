@@ -16,6 +16,7 @@
 #include "proxy/login/client_login.hpp"
 #include "proxy/session/commit_outcome.hpp"
 #include "proxy/session/notification_hub.hpp"
+#include "proxy/session/old_backend.hpp"
 #include "proxy/session/recovery_plan.hpp"
 #include "proxy/session/request_relay.hpp"
 #include "proxy/session/session_facts.hpp"
@@ -143,13 +144,6 @@ private:
         bool keeps_client = false;  ///< only this request fails
     };
 
-    /// The backend of a server that was lost, which may live on.
-    struct old_backend {
-        std::string where;
-        std::uint32_t pid = 0;
-        config::time_point logged_in_at{};
-    };
-
     /// A request that is run again, until all that was shown of it has come out the same
     /// (session_replay.cpp).
     struct replay_attempt {
@@ -186,6 +180,7 @@ private:
         std::string shape;                          ///< of the request
         config::time_point began{};                 ///< the request: its transaction had no number yet
         config::time_point since{};
+        health::backoff pauses{{std::chrono::milliseconds{50}, std::chrono::seconds{1}}};
         outcome_reason why = outcome_reason::not_answered;
     };
 
@@ -231,6 +226,7 @@ private:
     bool want_server();
     bool take_server(pool::server_connection& server);
     bool prepare_server();
+    void restore();
     void survey();
     bool survey_over();
     void tell_of_leak();
@@ -337,8 +333,12 @@ private:
     bool replay_progress();
     void replay_read(std::size_t bytes, bool sent);
     static refusal lost_words();
+    static refusal cancelled_words();
     refusal changed_words() const;
     bool give_up_replay(config::metrics::replay_outcome outcome, const refusal& why);
+    bool may_haunt(const old_backend& old) const;
+    bool asks_of_lost() const;
+    const protocol::parameter_set* wanted_settings() const;
     bool evict_old_backend();
     bool old_backend_evicted();
     void begin_record(pool::server_connection& server);
@@ -354,7 +354,9 @@ private:
     bool only_evidence_owed() const noexcept;
     bool ask_outcome(const loss& facts);
     void outcome_asked();
+    bool ask_outcome_later();
     bool outcome_answered();
+    bool take_back_message();
     bool tell_committed(bool waits_for_standbys);
     bool waits_for_old_backend();
     void note_outcome(outcome_reason why);

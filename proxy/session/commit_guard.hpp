@@ -1,24 +1,41 @@
 #pragma once
 // What all sessions of one worker share to know what became of a lost COMMIT: the statement that asks for a
-// transaction's number, with the messages that run it. One thread.
+// transaction's number, with the messages that run it, and which servers refuse to answer. One thread.
 
+#include <map>
+#include <string>
 #include <vector>
 
 #include "config/environment.hpp"
 #include "config/metrics.hpp"
+#include "pool/server_connection.hpp"
 #include "protocol/message_writer.hpp"
 #include "protocol/statement_store.hpp"
 
 namespace pgmend::proxy {
 
-struct commit_guard {
+class commit_guard {
+public:
     commit_guard(protocol::statement_store& statements, config::environment& environment);
 
     config::environment& env;
     protocol::statement_ref ask;
     std::vector<std::byte> run;  ///< Bind to Sync: statement and portal have names of ours
-    /// A server has refused it in the middle of a client's block: nobody is asked any more.
-    bool refused = false;
+
+    /// The server has refused to tell, and would do so again: it lacks the privileges, or a function. Whoever
+    /// is logged in to its database there as the same user asks no more for a while. True: that is news.
+    bool refused(const pool::server_connection& server);
+    bool refuses(const pool::server_connection& server) {
+        return !refused_until_.empty() && still_refuses(server);
+    }
+
+private:
+    bool still_refuses(const pool::server_connection& server);
+
+    std::map<std::string, config::time_point> refused_until_;  ///< by server, database and user
 };
+
+/// Before PostgreSQL 13 a server does not know the functions that are asked.
+bool knows_transaction_numbers(const pool::server_connection& server) noexcept;
 
 }  // namespace pgmend::proxy

@@ -4,7 +4,7 @@
 #include <array>
 #include <utility>
 
-#include "protocol/parameter_set.hpp"
+#include "proxy/session/old_backend.hpp"
 
 namespace pgmend::proxy {
 
@@ -86,8 +86,11 @@ outcome_reason decide_outcome(const outcome_facts& facts) {
 }
 
 std::string_view life_query() noexcept {
+    // In the client's role, which is to ask for the number, and with nothing else of its session.
     static const std::string text =
-        "SELECT " + std::string{life_columns} +
+        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;SET LOCAL statement_timeout=0;"
+        "SET LOCAL search_path=pg_catalog;SELECT " +
+        std::string{life_columns} +
         ",pg_catalog.pg_current_xact_id_if_assigned() IS NULL AND (SELECT "
         "pg_catalog.bool_and(pg_catalog.has_function_privilege(oid,'EXECUTE')) FROM pg_catalog.pg_proc WHERE "
         "proname IN ('pg_logical_emit_message','pg_xact_status'))" +
@@ -97,7 +100,7 @@ std::string_view life_query() noexcept {
 
 std::string outcome_query(std::string_view xid) {
     const std::string number = '\'' + std::string{xid} + "'::pg_catalog.xid8";
-    return std::string{protocol::unlimited} + "SELECT CASE WHEN " + number +
+    return std::string{as_ourselves} + "SELECT CASE WHEN " + number +
            ">=pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()) THEN '" +
            std::string{not_assigned} + "' ELSE pg_catalog.pg_xact_status(" + number + ") END," +
            std::string{life_columns} + ",pg_catalog.current_setting('synchronous_standby_names')<>''" +

@@ -3,9 +3,7 @@
 // same flight, and COMMIT waits for it.
 
 #include <algorithm>
-#include <array>
 #include <chrono>
-#include <cstdlib>
 
 #include "protocol/frame.hpp"
 #include "protocol/message_writer.hpp"
@@ -25,8 +23,6 @@ namespace {
 
 /// How old what is known of a server's life may be: each checkpoint in between costs certainty.
 constexpr config::duration life_lasts = std::chrono::seconds{30};
-/// Never the name of a client's portal that is open at the same time.
-constexpr std::string_view portal_name = "pgmend_0";
 
 protocol::byte_view piece(std::string_view text) noexcept { return protocol::as_bytes(text); }
 
@@ -45,9 +41,12 @@ bool numbers_its_writes(const protocol::statement_traits& traits, std::string_vi
 }
 
 /// Whether the server may be asked right behind it: it has taken a snapshot, so that the question does not
-/// take one for the transaction, and the server does not read copy data next.
+/// take one for the transaction, the server does not read copy data next, and nothing that it may have done
+/// unseen is in the way of the question.
 bool leaves_room(const protocol::statement_traits& traits) noexcept {
-    if (traits.multiple || has(traits.effects, session_effect::copy | session_effect::unknown)) return false;
+    constexpr session_effect in_the_way =
+        session_effect::copy | session_effect::unknown | session_effect::unknown_function;
+    if (traits.multiple || has(traits.effects, in_the_way)) return false;
     switch (traits.kind) {
         case statement_kind::insert:
         case statement_kind::update:
@@ -65,23 +64,6 @@ bool leaves_room(const protocol::statement_traits& traits) noexcept {
 }
 
 }  // namespace
-
-commit_guard::commit_guard(protocol::statement_store& statements, config::environment& environment)
-    : env(environment) {
-    constexpr std::array<std::byte, 2> no_types{};
-    const protocol::parse_conditions nobody_else{0, ~std::uint64_t{0}};
-    ask = statements.intern(evidence_query(), no_types, nobody_else, [](std::string_view) {
-        return protocol::statement_traits{};
-    });
-    constexpr std::string_view end{"\0", 1};
-    constexpr std::string_view nothing{"\0\0\0\0\0\0", 6};  // no formats, no parameters, text
-    constexpr std::string_view all_rows{"\0\0\0\0", 4};
-    protocol::message_writer writer{run};
-    writer.frame('B', {piece(portal_name), piece(end), piece(ask->server_name), piece(end), piece(nothing)});
-    writer.frame('E', {piece(portal_name), piece(end), piece(all_rows)});
-    writer.frame('C', {piece("P"), piece(portal_name), piece(end)});
-    writer.sync();
-}
 
 void request_relay::note_commit(const protocol::statement_traits& traits) noexcept {
     const bool commits = has(traits.control, transaction_control::commit);
@@ -109,6 +91,8 @@ void request_relay::note_written(const protocol::statement_traits& traits, std::
 }
 
 void request_relay::note_control(const protocol::statement_traits& traits) noexcept {
+    if (context_.guard != nullptr && has(traits.control, transaction_control::commit)) note_gap();
+    if (!server_->evidence) return;
     pool::commit_evidence& evidence = *server_->evidence;
     if (commits_sent_ == 1 && traits.kind == statement_kind::commit) {
         evidence.seal();
@@ -118,7 +102,7 @@ void request_relay::note_control(const protocol::statement_traits& traits) noexc
     if (traits.control == transaction_control::savepoint) return;
     const bool again = traits.control == transaction_control::begin && !traits.multiple;
     if (again && evidence.under_way() && !evidence.asked_life) return;
-    evidence.new_block();
+    evidence.new_block(server_->owed.group());
     // What stands beside it in the same text may have written.
     if (traits.multiple || has(traits.control, transaction_control::hidden))
         evidence.written(false, true, false);
@@ -130,14 +114,13 @@ void request_relay::prepare_evidence() {
     commit_guard& guard = *context_.guard;
     const bool between = server_->status == protocol::transaction_status::idle && server_->owed.empty() &&
                          !server_->owed.group_open();
-    if (guard.refused || !between || !facts_.pins.empty()) return;
+    if (!between || !facts_.pins.empty()) return;
     const auto now = guard.env.now();
     if (server_->evidence && now - server_->evidence->life_read < life_lasts) return;
     if (!server_->evidence) server_->evidence = std::make_unique<pool::commit_evidence>();
     server_->evidence->life_read = now;
-    const std::string* version = server_->reported->find("server_version");
-    if (version == nullptr || std::atoi(version->c_str()) < 13) return;  // it has no pg_xact_status
     server_->evidence->life_known = false;
+    if (!knows_transaction_numbers(*server_) || guard.refuses(*server_)) return;
     server_->evidence->ask(server_->owed.group(), true);
     std::vector<std::byte> frames;
     protocol::message_writer{frames}.query(life_query());
@@ -146,16 +129,26 @@ void request_relay::prepare_evidence() {
     inject(frames);
 }
 
+/// Whether the server has said that the client's block is open, and the client has not ended it since. Behind
+/// a BEGIN that is not answered nobody is asked: where its first statement is refused, for its plan or as the
+/// server takes no writes, all is sent again if nothing of ours is owed behind it.
+bool request_relay::block_is_known() const noexcept {
+    if (server_->status != protocol::transaction_status::in_block) return false;
+    return server_->owed.empty() || (block_open_ && server_->evidence->begun(server_->owed.front().group));
+}
+
 /// The server is asked for the number of the open transaction, in a group of its own behind what was sent.
 void request_relay::ask_evidence() {
     pool::commit_evidence& evidence = *server_->evidence;
     const bool settled = server_->owed.empty();
-    const bool in_block = settled ? server_->status == protocol::transaction_status::in_block : block_open_;
-    if (!in_block || context_.guard == nullptr || context_.guard->refused || !facts_.pins.empty() ||
-        server_->owed.copying_in() || server_->owed.group_open() ||
-        server_->status == protocol::transaction_status::failed || !evidence.may_ask(settled)) {
+    if (context_.guard == nullptr || !block_is_known() || !facts_.pins.empty() ||
+        server_->owed.copying_in() || server_->owed.group_open() || !evidence.may_ask(settled) ||
+        context_.guard->refuses(*server_)) {
         return;
     }
+    // What the request may have done unseen forbids to go on without its server, whatever the answer, and may
+    // be in the way of the question, which would cost the client its block.
+    if (hazard_ != no_hazard && facts_.unverified()) return;
     // What such a server refuses may be sent to another one, as long as nothing is asked behind it.
     if (server_->reports_on("default_transaction_read_only")) return;
     const protocol::statement_ref& statement = context_.guard->ask;
@@ -196,6 +189,36 @@ bool request_relay::controls_wait(const protocol::statement_traits& traits) {
     pool::commit_evidence& evidence = *server_->evidence;
     if (!evidence.asked && evidence.due && server_->owed.empty()) ask_evidence();
     return evidence.asked && !evidence.asked_life && evidence.still_meant() && evidence_is_next();
+}
+
+/// Why it could not be found out what becomes of the COMMIT that is sent now; nothing: it could, or there is
+/// nothing that could be lost.
+std::optional<config::metrics::evidence_gap> request_relay::evidence_gap_now() const {
+    using config::metrics::evidence_gap;
+    const pool::commit_evidence* evidence = server_->evidence.get();
+    const bool settled = server_->owed.empty() || server_->owed.front().group == server_->owed.group();
+    const bool failed = settled && server_->status == protocol::transaction_status::failed;
+    if (!may_have_written_ || failed) return std::nullopt;
+    if (evidence != nullptr && evidence->nothing_written() && hazard_ == no_hazard) return std::nullopt;
+    if (facts_.unverified()) return evidence_gap::session_state;
+    if (!knows_transaction_numbers(*server_)) return evidence_gap::old_server;
+    if (context_.guard->refuses(*server_)) return evidence_gap::refused;
+    if (evidence == nullptr || commits_sent_ != 1 || wrote_outside_) return evidence_gap::not_alone;
+    if (!evidence->xid.empty()) return std::nullopt;
+    const bool under_way = evidence->asked && !evidence->asked_life && evidence->still_meant();
+    if (under_way) return std::nullopt;
+    if (!evidence->asked && !evidence->life_known) return evidence_gap::life_unknown;
+    return evidence->none_yet ? evidence_gap::no_number : evidence_gap::not_alone;
+}
+
+/// A COMMIT is sent: if its answer is lost, what became of it may be unknown for good.
+void request_relay::note_gap() {
+    const auto gap = evidence_gap_now();
+    if (!gap) return;
+    context_.metrics.commits_unguarded.add(*gap);
+    if (unprotected() || commit_unguarded_) return;  // it has been counted
+    commit_unguarded_ = true;
+    blame(replay_hindrance::commit_sent);
 }
 
 bool request_relay::lone_commit(pool::server_connection& server) const noexcept {

@@ -408,7 +408,7 @@ void request_relay::note(
     if (traits.control != protocol::transaction_control::none) {
         note_blocks(traits);
         note_commit(traits);
-        if (server_->evidence) note_control(traits);
+        if (context_.guard != nullptr || server_->evidence) note_control(traits);
     }
     if (survives_errors(traits)) may_survive_ = true;
     if (has(traits.effects, session_effect::outside_effects)) outside_effects_ = true;

@@ -156,7 +156,7 @@ public:
     void request_over() noexcept {
         may_have_written_ = may_survive_ = outside_effects_ = false;
         commits_sent_ = 0;
-        wrote_outside_ = went_back_ = block_open_ = false;
+        wrote_outside_ = went_back_ = block_open_ = commit_unguarded_ = false;
         ends_ = protocol::transaction_end::unknown;
         statements_sent_ = 0;
         hazard_ = no_hazard;
@@ -173,6 +173,8 @@ public:
     }
     /// Where the statement is counted that the client waits for first; 0 when it waits for none.
     statement_tallies::place awaited_tally(pool::server_connection& server) const;
+    /// A COMMIT of it was sent whose outcome could not be found out, and that was counted.
+    bool commit_unguarded() const noexcept { return commit_unguarded_; }
     /// Whether something that was sent of the request may keep it from being run again.
     bool unprotected() const noexcept { return hazard_ != no_hazard || wrote_outside_; }
     /// Statements of the request, as far as it was sent.
@@ -210,9 +212,10 @@ public:
     /// nothing but errors, and ReadyForQuery says so.
     enum class lost_block : std::uint8_t {
         none,
-        untold,          ///< and the client does not know yet that it has failed
-        changed_untold,  ///< the same; it was run again, and an answer came out otherwise
-        failed_untold,   ///< it knows that it has failed, but not that no savepoint is left
+        untold,            ///< and the client does not know yet that it has failed
+        changed_untold,    ///< the same; it was run again, and an answer came out otherwise
+        cancelled_untold,  ///< the same; the client has cancelled it while it waited for us
+        failed_untold,     ///< it knows that it has failed, but not that no savepoint is left
         told,
     };
     lost_block block() const noexcept { return lost_block_; }
@@ -344,12 +347,16 @@ private:
     bool wrote_outside_ = false;
     bool went_back_ = false;
     bool block_open_ = false;  ///< by what was sent, while something is owed
+    bool commit_unguarded_ = false;
     void note_blocks(const protocol::statement_traits& traits) noexcept;
     // request_evidence.cpp
     void note_commit(const protocol::statement_traits& traits) noexcept;
     void note_written(const protocol::statement_traits& traits, std::string_view text) noexcept;
     void note_control(const protocol::statement_traits& traits) noexcept;
     void prepare_evidence();
+    bool block_is_known() const noexcept;
+    std::optional<config::metrics::evidence_gap> evidence_gap_now() const;
+    void note_gap();
     void ask_evidence();
     bool controls_wait(const protocol::statement_traits& traits);
     /// Whether the statement that comes next is not to be sent yet.

@@ -16,9 +16,6 @@ using protocol::transaction_status;
 
 namespace {
 
-/// Until it is tried again at a server that has refused to tell of its life: it notes each refusal in its
-/// log.
-constexpr config::duration refused_for = std::chrono::minutes{10};
 constexpr std::uint8_t most_timeouts =
     20;  // of the client's own limit, which is lifted by the first statement
 
@@ -66,21 +63,16 @@ bool client_session::evidence_failed(std::string_view code) {
     pool::commit_evidence* evidence = server_->evidence.get();
     if (evidence == nullptr || !evidence->asked || server_->owed.front().group != evidence->group)
         return false;
-    if (evidence->asked_life) {
-        log::debug(
-            "commit_evidence_unavailable", {{"server", server_->where.to_string()}, {"sqlstate", code}}
-        );
-        return true;
-    }
-    if (code == sqlstate::in_failed_transaction) {
+    if (!evidence->asked_life && code == sqlstate::in_failed_transaction) {
         evidence->due = true;  // it may be gone back to a savepoint, and go on
         return true;
     }
-    // The client's block has failed, and not by its own doing: it is lost, as it would be with its server.
     commit_guard* const guard = worker_.relay().guard;  // none any more, when it was switched off meanwhile
-    if (guard != nullptr && !by_chance(code) && !std::exchange(guard->refused, true)) {
+    if (guard != nullptr && !by_chance(code) && guard->refused(*server_)) {
         log::warning("commit_evidence_refused", {{"server", server_->where.to_string()}, {"sqlstate", code}});
     }
+    if (evidence->asked_life) return true;
+    // The client's block has failed, and not by its own doing: it is lost, as it would be with its server.
     if (!mishap_) mishap_ = std::make_unique<mishap>();
     mishap_->leaving = true;
     return true;
@@ -101,12 +93,32 @@ bool client_session::evidence_answered() {
     return true;
 }
 
-/// The client waits for nothing.
+/// The server owes nothing of the client's.
 bool client_session::only_evidence_owed() const noexcept {
     if (server_ == nullptr || !server_->evidence || !server_->evidence->asked || server_->owed.empty())
         return false;
     const std::uint32_t group = server_->evidence->group;
     return server_->owed.front().group == group && server_->owed.at(server_->owed.size() - 1).group == group;
+}
+
+/// A cancel, while the client's next message waits for the evidence: nothing of that message is done. It gets
+/// its error, and its block has failed. False where no message waits.
+bool client_session::take_back_message() {
+    if (!too_many_owed_ || requests_.materialized() || loss_facts().pinned) return false;
+    pool_->cancel(*server_);
+    if (listening_) listening_->sent_unlistens.clear();
+    give_back(false);
+    facts_.failed();
+    facts_.rewound();
+    requests_.request_over();
+    mishap_.reset();
+    forget_answers();
+    request_failed_ = taken_for_request_ = false;
+    since = {};
+    phase_ = session_phase::idle;
+    requests_.set_block(request_relay::lost_block::cancelled_untold);
+    gate_.set(client_readable);
+    return true;
 }
 
 /// False when the session is over.
@@ -134,6 +146,16 @@ void client_session::outcome_asked() {
     own_query(outcome_query(mishap_->commit->evidence.xid), session_phase::resolving);
 }
 
+/// The old backend has not ended, and nothing is known before it has. False when it is waited for no longer.
+bool client_session::ask_outcome_later() {
+    lost_commit& commit = *mishap_->commit;
+    if (!waits_for_old_backend()) return false;
+    mishap_->timer = std::make_unique<pool::gate_timer>(worker_.env(), gate_, retry_due);
+    mishap_->timer->after(commit.pauses.next(worker_.env().random()));
+    phase_ = session_phase::resolving;
+    return true;
+}
+
 /// False when the session is over.
 bool client_session::outcome_answered() {
     lost_commit& commit = *mishap_->commit;
@@ -154,6 +176,7 @@ bool client_session::outcome_answered() {
     commit.why = decide_outcome(facts);
     switch (outcome_of(commit.why)) {
         case commit_outcome::unknown:
+            if (commit.why == outcome_reason::still_running && ask_outcome_later()) return true;
             return give_up_replay(replay_outcome::given_up, lost_words());
         case commit_outcome::committed:
             note_outcome(commit.why);

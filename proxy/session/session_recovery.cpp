@@ -388,7 +388,9 @@ bool client_session::must_tell_lost_block() {
 bool client_session::tell_lost_block() {
     // A COMMIT that has failed ends the block.
     const bool over = requests_.kind_in_front(in_.bytes()) == protocol::statement_kind::commit;
-    const refusal why = requests_.block() == lost_block::changed_untold ? changed_words() : lost_words();
+    refusal why = lost_words();
+    if (requests_.block() == lost_block::changed_untold) why = changed_words();
+    if (requests_.block() == lost_block::cancelled_untold) why = cancelled_words();
     requests_.set_block(over ? lost_block::none : lost_block::told);
     std::vector<std::byte> frames;
     protocol::message_writer writer{frames};

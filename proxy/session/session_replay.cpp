@@ -19,9 +19,6 @@ using protocol::transaction_status;
 
 namespace {
 
-/// From the start of a backend until we are logged in: what began earlier is somebody else's, behind an
-/// address that has moved.
-constexpr std::chrono::milliseconds longest_login = std::chrono::minutes{5};
 constexpr std::uint8_t most_evictions = 20;  // of one old backend, each waits for a second at most
 
 /// The bytes of the whole messages at the front.
@@ -241,6 +238,13 @@ client_session::refusal client_session::lost_words() {
     return why;
 }
 
+client_session::refusal client_session::cancelled_words() {
+    refusal why;
+    why.sqlstate = sqlstate::query_canceled;
+    why.message = "canceling statement due to user request";
+    return why;
+}
+
 client_session::refusal client_session::changed_words() const {
     refusal why;
     why.sqlstate = sqlstate::serialization_failure;
@@ -295,33 +299,32 @@ bool client_session::give_up_replay(replay_outcome outcome, const refusal& reaso
     return consume_requests();
 }
 
-/// Before anything is run again, the backend that ran it must be gone, with its locks. It is known by its pid
-/// and by having been there when we logged in: whoever was given the same pid since then began later.
+/// Whether the backend that was lost may live on where the session's server is.
+bool client_session::may_haunt(const old_backend& old) const {
+    return old.pid != 0 && old.where == server_->where.to_string();
+}
+
+/// Whether the session's server is asked of a lost one before it is set up for the client.
+bool client_session::asks_of_lost() const {
+    return mishap_ && (mishap_->commit || (mishap_->ghost && may_haunt(*mishap_->ghost)));
+}
+
+/// What the session's server is to be set to next. Before it is asked of a lost one: to nothing, as the
+/// settings of whoever had it last are not to be in the way.
+const protocol::parameter_set* client_session::wanted_settings() const {
+    return asks_of_lost() ? worker_.parameters().empty() : facts_.settings;
+}
+
+/// Before anything is run again, the backend that ran it must be gone, with its locks.
 bool client_session::evict_old_backend() {
     const old_backend& old = *mishap_->ghost;
-    if (old.pid == 0 || old.where != server_->where.to_string()) {
+    if (!may_haunt(old)) {
         mishap_->ghost.reset();
         return true;
     }
-    const auto age =
-        std::chrono::duration_cast<std::chrono::milliseconds>(worker_.env().now() - old.logged_in_at);
     const std::string* version = server_->reported->find("server_version");
-    const bool waits = version != nullptr && std::atoi(version->c_str()) >= 14;  // it can wait for the end
-    std::string query{protocol::unlimited};
-    // One that waits for a standby would commit by that; of one that we may not look at nothing is known.
-    query += "SELECT CASE WHEN backend_start IS NULL OR wait_event='SyncRep' THEN ";
-    query += resolving() ? "pg_catalog.pg_sleep(0.1) IS NULL" : "false";
-    query +=
-        " ELSE "
-        "pg_catalog.pg_terminate_backend(pid";
-    query += waits ? ",1000" : "";
-    query +=
-        ") END FROM pg_catalog.pg_stat_get_activity(" + std::to_string(old.pid) +
-        ") WHERE (backend_start IS NULL OR backend_start BETWEEN pg_catalog.clock_timestamp()-interval '" +
-        std::to_string((age + longest_login).count()) + " milliseconds' AND " +
-        "pg_catalog.clock_timestamp()-interval '" + std::to_string(age.count()) +
-        " milliseconds') AND pid<>pg_catalog.pg_backend_pid()";
-    own_query(query, session_phase::evicting);
+    const std::string_view known = version != nullptr ? std::string_view{*version} : std::string_view{};
+    own_query(eviction_query(old, worker_.env().now(), known, resolving()), session_phase::evicting);
     return false;
 }
 

@@ -135,7 +135,11 @@ std::optional<std::string_view> client_session::lost_by_failover() const {
     loss facts = loss_facts();
     facts.may_retry = true;
     const recovery_step step = plan_recovery(facts);
-    if (step.what == recovery::send_again || step.what == recovery::replay) return std::nullopt;
+    // Of a commit that is under way it would be found out what became of it.
+    if (step.what == recovery::send_again || step.what == recovery::replay ||
+        step.what == recovery::ask_outcome) {
+        return std::nullopt;
+    }
     if (facts.hindrance && asks_for_replay(facts)) return label_word(*facts.hindrance);
     return label_word(step.why);
 }

@@ -79,6 +79,10 @@ void client_session::begin_record(pool::server_connection& server) {
 /// settings hold before they run. False while something is asked.
 bool client_session::prepare_server() {
     if (mishap_) {
+        if (asks_of_lost() && server_->settings != wanted_settings()) {
+            restore();
+            return false;
+        }
         if (mishap_->ghost && !evict_old_backend()) return false;
         if (resolving()) {
             outcome_asked();
@@ -102,11 +106,15 @@ bool client_session::prepare_server() {
     if (server_->settings != facts_.settings) {
         worker_.metrics().restores.add();
         setting_up_ = true;
-        own_query(protocol::restore_script(*server_->settings, *facts_.settings), session_phase::restoring);
+        restore();
         return phase_ == session_phase::active;
     }
     tell_parameters();
     return enter_lost_block();
+}
+
+void client_session::restore() {
+    own_query(protocol::restore_script(*server_->settings, *wanted_settings()), session_phase::restoring);
 }
 
 void client_session::survey() {
@@ -178,7 +186,10 @@ void client_session::count_uncovered(replay_hindrance why) noexcept {
 /// A request is over that was long, or is not to be run again: counts it where nothing in it was to blame
 /// before (`request_relay::blame`). The end itself, which is told to be unknown or found out, is left out.
 void client_session::look_closer() noexcept {
-    if (requests_.statements_sent() == 0 || requests_.unprotected() || !counted_pins_.empty()) return;
+    if (requests_.statements_sent() == 0 || requests_.unprotected() || requests_.commit_unguarded() ||
+        !counted_pins_.empty()) {
+        return;
+    }
     // A plain read is sent again, whatever replay.mode says.
     if (requests_.statements_sent() == 1 && !requests_.may_have_written()) return;
     replay_facts facts = replay_facts_now();
@@ -213,7 +224,7 @@ bool client_session::request_done() {
     }
     if (!facts_.pins.empty() && server_->settings != facts_.settings) {
         // A reset went to the server's defaults, which are not all this client's.
-        own_query(protocol::restore_script(*server_->settings, *facts_.settings), session_phase::restoring);
+        restore();
         return true;
     }
     if (listening_ && listening_->lost) return end_listening();
@@ -247,7 +258,7 @@ bool client_session::ask_again() {
     ++own_repeats_;
     own_query(
         phase_ == session_phase::reviewing ? facts_.review_query(pool_->login().user)
-                                           : protocol::restore_script(*server_->settings, *facts_.settings),
+                                           : protocol::restore_script(*server_->settings, *wanted_settings()),
         phase_
     );
     return true;
@@ -269,6 +280,8 @@ bool client_session::own_query_over() {
     }
     if (ask_again()) return true;
     if (phase_ == session_phase::restoring) {
+        if (own_failed_ && resolving())
+            return give_up_replay(metrics::replay_outcome::given_up, lost_words());
         if (own_failed_) {
             // What the server is set to now is not known, and the client must not run under somebody else's
             // settings.
@@ -277,7 +290,12 @@ bool client_session::own_query_over() {
                 refusal_ ? refusal_->message : std::string{}
             );
         }
-        server_->settings = facts_.settings;
+        server_->settings = wanted_settings();
+        if (asks_of_lost()) {
+            phase_ = session_phase::active;
+            prepare_server();
+            return true;
+        }
         if (setting_up_) worker_.metrics().restore_seconds.record(worker_.env().now() - request_began_);
         phase_ = session_phase::active;
         setting_up_ = false;
@@ -434,8 +452,9 @@ void client_session::cancel() {
         return;
     }
     // What is asked of a lost COMMIT is ours to ask, and so is the number of a transaction.
-    const bool nothing_asked = replaying() && mishap_->replay->asks_nothing(in_.size());
-    if (nothing_asked || resolving() || only_evidence_owed()) {
+    if (!replaying() && only_evidence_owed() && take_back_message()) return;
+    const bool nothing_asked = replaying() ? mishap_->replay->asks_nothing(in_.size()) : only_evidence_owed();
+    if (nothing_asked || resolving()) {
         worker_.metrics().cancels.add(metrics::cancel_result::idle);
         return;  // the client waits for no answer: what is run again is ours to finish
     }
@@ -449,8 +468,9 @@ void client_session::cancel() {
         return;
     }
     // What a lost block is set up for fails in a moment by itself.
-    const bool set_up = (phase_ == session_phase::surveying && !prepared_) || setting_up_ ||
-                        phase_ == session_phase::evicting || phase_ == session_phase::sourcing;
+    const bool first = phase_ == session_phase::surveying || phase_ == session_phase::restoring;
+    const bool set_up = (first && !prepared_) || setting_up_ || phase_ == session_phase::evicting ||
+                        phase_ == session_phase::sourcing;
     const bool before_request = phase_ == session_phase::waiting || phase_ == session_phase::pausing ||
                                 (set_up && requests_.block() == request_relay::lost_block::none);
     if (before_request) {

@@ -1,5 +1,6 @@
 """COMMITs whose answer is lost: what became of them is found out, and nobody is lied to."""
 
+import contextlib
 import random
 
 import wire
@@ -8,6 +9,7 @@ from harness import PASSWORDS, check, poll, same, tail
 from registry import register
 from replay import Block, Transfers, counted, table
 from tcp_gate import TcpGate
+from writes import held, turn
 
 TESTS = []
 test = register(TESTS)
@@ -256,6 +258,138 @@ def leaves_alone(t):
     same(wire.tags(client.ready()), ["COPY 1"])
     same(wire.tags(client.query("COMMIT")), ["COMMIT"])
     same(t.admin("SELECT count(*) FROM alone_commit"), [(2,)])
+
+
+def block_of(*statements):
+    """All of them in one flight of the extended protocol."""
+    return b"".join(wire.parse("", sql) + wire.bind("", "") + wire.execute() for sql in statements) + wire.SYNC
+
+
+@test("commit: a block whose first flight the server takes no writes of waits for a server that does, as without it",
+      subjects=PGMEND, seconds=60)
+def first_flight_refused(t):
+    cluster = quiet_server(t)
+    cluster.sql("SET ROLE app; CREATE TABLE first_flight (id int)")
+    subject = t.own("refusedfirst", url=cluster.url(), pool_size=1, settings=WATCHED)
+    client = t.wire(on=subject, timeout=60)
+    for sql in ("BEGIN", "INSERT INTO first_flight VALUES (0)", "COMMIT"):
+        same(wire.sqlstates(client.query(sql)), [])  # what is to be known ahead of a block is known
+    turn(cluster, "on")
+    client.send(block_of("BEGIN", "INSERT INTO first_flight VALUES (1)"))
+    poll(lambda: held(subject) == 1, f"it waits\n{tail(subject.log)}", 30)
+    turn(cluster, "off")
+    told = client.ready()
+    same((wire.tags(told), wire.statuses(told)), (["BEGIN", "INSERT 0 1"], "T"), tail(subject.log))
+    same(wire.tags(client.query("COMMIT")), ["COMMIT"])
+    same(cluster.sql("SELECT count(*) FROM first_flight"), [(2,)])
+
+
+@test("commit: what the last client of a connection has set is not in the way of asking there what became of it",
+      subjects=PGMEND, seconds=90)
+def asked_by_nobody_else(t):
+    cluster = quiet_server(t)
+    cluster.sql("SET ROLE app; CREATE TABLE asked_there (id int); CREATE TABLE elsewhere (id int)")
+    cluster.sql("SET ROLE app; CREATE SCHEMA evil; CREATE FUNCTION evil.ge(xid8, xid8) RETURNS bool LANGUAGE sql IMMUTABLE "
+                "AS 'SELECT true'; CREATE OPERATOR evil.>= (LEFTARG = xid8, RIGHTARG = xid8, FUNCTION = evil.ge)")
+    waits = ("SET default_transaction_isolation = serializable", "SET default_transaction_read_only = on",
+             "SET default_transaction_deferrable = on")
+    writer = t.wire(host=cluster.primary.host, port=cluster.primary.port)  # for which a snapshot that is safe would wait
+    for sql in ("BEGIN ISOLATION LEVEL SERIALIZABLE", "INSERT INTO elsewhere VALUES (1)"):
+        same(wire.sqlstates(writer.query(sql)), [])
+    for number, settings in enumerate((("SET search_path = evil, pg_catalog",), waits)):
+        gate, subject = gated(t, f"asker{number}", cluster.primary, pool={"size": 2})
+        last, client = t.wire(on=subject), t.wire(on=subject, timeout=30)
+        client.query("BEGIN")
+        client.query(f"INSERT INTO asked_there VALUES ({number})")
+        for sql in settings:
+            same(wire.sqlstates(last.query(sql)), [], sql)
+        gate.call(lambda: setattr(gate, "at_commit", once("answering")))
+        same(wire.tags(client.query("COMMIT")), ["COMMIT"], f"{settings}\n{tail(subject.log)}")
+        same(outcomes(subject, "status_committed"), 1)
+        client.close()
+        last.close()
+    writer.close()
+
+
+@test("commit: who cancels a COMMIT that waits for our question alone gets PostgreSQL's error, and nothing is committed",
+      subjects=PGMEND, seconds=60)
+def cancelled_while_asked(t):
+    cluster = quiet_server(t)
+    cluster.sql("SET ROLE app; CREATE TABLE waited_for (id int)")
+    subject = t.own("cancelled", url=cluster.url(), pool_size=2, settings=WATCHED)
+    writer = t.wire(host=cluster.primary.host, port=cluster.primary.port)
+    for sql in ("BEGIN ISOLATION LEVEL SERIALIZABLE", "INSERT INTO waited_for VALUES (1)"):
+        same(wire.sqlstates(writer.query(sql)), [])
+    client = t.wire(on=subject, timeout=30)
+    client.query("BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE")
+    client.query("LOCK TABLE waited_for IN ACCESS SHARE MODE")
+    client.send(wire.query("COMMIT"))
+    poll(lambda: cluster.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SafeSnapshot'"), "the question waits", 30)
+    with contextlib.closing(wire.Wire(subject.host, subject.port).socket) as canceller:
+        canceller.sendall(wire.cancel(client.pid, client.key))
+    told = client.ready()
+    same((wire.sqlstates(told), wire.statuses(told)), (["57014"], "I"), tail(subject.log))
+    same(client.rows("SELECT 5"), [["5"]])
+    writer.close()
+
+
+@test("commit: an old backend that is not found and has not ended is waited for, and then its COMMIT is answered",
+      subjects=PGMEND, seconds=90)
+def asked_again(t):
+    cluster = quiet_server(t)
+    cluster.sql("SET ROLE app; CREATE TABLE asked_again (id int)")
+    cluster.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    cluster.sql("SELECT pg_reload_conf()")
+    poll(lambda: cluster.sql("SHOW synchronous_standby_names") == [("nobody",)], "it is loaded")
+    gate, subject = gated(t, "hiding", cluster.primary, hold={"timeout": "60s"})
+    gate.call(lambda: setattr(gate, "hides_pids", True))
+    client = t.wire(on=subject, timeout=60)
+    client.query("BEGIN")
+    client.query("INSERT INTO asked_again VALUES (1)")
+    client.send(wire.query("COMMIT"))
+    poll(lambda: cluster.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"), "it waits for its standby")
+    for link in list(gate.links):
+        gate.call(link.reset)
+    asked = set()
+
+    def often():
+        asked.update(cluster.sql("SELECT pid, query_start FROM pg_stat_activity WHERE query LIKE '%pg_xact_status%' "
+                                 "AND usename = 'app'"))
+        return len(asked) > 1
+
+    poll(often, f"it is asked more than once\n{tail(subject.log)}", 30)
+    cluster.sql("ALTER SYSTEM RESET synchronous_standby_names")
+    cluster.sql("SELECT pg_reload_conf()")
+    same(wire.tags(client.ready()), ["COMMIT"], tail(subject.log))
+    same(cluster.sql("SELECT count(*) FROM asked_again"), [(1,)])
+    same(outcomes(subject, "status_committed"), 1)
+
+
+@test("commit: a server that refuses to tell costs nobody a transaction, and SHOW COVERAGE says what is not covered",
+      subjects=PGMEND, seconds=60)
+def refused_to_tell(t):
+    cluster = quiet_server(t)
+    cluster.sql("SET ROLE app; CREATE TABLE not_told (id int)")
+    subject = t.own("nottold", url=cluster.url(), pool_size=2, settings=WATCHED)
+    client = t.wire(on=subject)
+
+    def moves(count):
+        for _ in range(count):
+            same([wire.tags(client.query(sql)) for sql in ("BEGIN", "INSERT INTO not_told VALUES (1)", "COMMIT")],
+                 [["BEGIN"], ["INSERT 0 1"], ["COMMIT"]], tail(subject.log))
+
+    def unguarded(reason):
+        return counted(subject, "pgmend_commits_unguarded_total", f'reason="{reason}"')
+
+    moves(2)
+    same((unguarded("refused"), unguarded("not_alone")), (0, 0))
+    cluster.sql("REVOKE EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text) FROM PUBLIC")
+    moves(3)
+    same(unguarded("refused"), 3)
+    same(cluster.sql("SELECT count(*) FROM not_told"), [(5,)])
+    with contextlib.closing(t.wire(on=subject, user="app", database="pgmend")) as console:
+        found = {row[1]: row[4] for row in console.rows("SHOW COVERAGE") if row[0] == "app"}
+    same((found["commit_sent"], found["covered"]), ("3", "2"))
 
 
 def transfers(t, cluster, subject, strike, clients=6):

@@ -31,6 +31,7 @@ class TcpGate:
         self.target, self.port, self.links = target, port, set()
         self.delay = 0.0  # seconds, each way
         self.at_commit = lambda: None  # of each COMMIT: "asking" (it never arrives), "answering", or None
+        self.hides_pids = False  # BackendKeyData names a backend that there is not
         self.loop = asyncio.new_event_loop()
         self.passable = asyncio.Event()
         self.passable.set()
@@ -139,6 +140,8 @@ class TcpGate:
                     self.meets_commit(link, data)
                 elif link.ends_at_answer:
                     raise ConnectionResetError
+                if answers and self.hides_pids and (at_key := data.find(b"K\0\0\0\x0c")) >= 0:
+                    data = data[:at_key + 5] + b"\x3f\xff\xff\xff" + data[at_key + 9:]
                 if answers and link.left is not None:
                     data, link.left = data[:link.left], link.left - len(data)
                 writer.write(data)

@@ -178,7 +178,7 @@ RULES = (
          "proxy/session/session_server.cpp", "mishap_->ghost && !evict_old_backend()", "false && !evict_old_backend()",
          "commit: one that waits for a synchronous standby"),
     Rule("one that waits for a standby is not ended",
-         "proxy/session/session_replay.cpp", " OR wait_event='SyncRep' THEN ", " THEN ",
+         "proxy/session/old_backend.cpp", " OR wait_event='SyncRep' THEN ", " THEN ",
          "commit: one that waits for a synchronous standby"),
     Rule("COMMIT waits for the evidence",
          "proxy/session/request_evidence.cpp",

@@ -454,9 +454,17 @@ statement statement_parser::parse() {
     return out;
 }
 
+/// The length of what pgmend sets for a question of its own.
+std::size_t settings_in_front(std::string_view text) {
+    constexpr std::string_view isolation = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;";
+    if (!text.starts_with(isolation)) return 0;
+    const std::size_t question = text.find(";SELECT ");
+    return question == std::string_view::npos ? 0 : question + 1;
+}
+
 /// What pgmend asks because of lost COMMITs.
 std::optional<statement> about_commits(std::string_view text) {
-    constexpr std::string_view fate = "SET LOCAL statement_timeout=0;SELECT CASE WHEN '";
+    constexpr std::string_view fate = "SELECT CASE WHEN '";
     statement out;
     out.tag = "SELECT";
     out.text = text;
@@ -492,10 +500,11 @@ std::vector<statement> parse_sql(std::string_view text) {
         source.text = text;
         return {std::move(source)};
     }
+    const std::string_view whole = text;
+    text.remove_prefix(settings_in_front(text));
     constexpr std::string_view of_backend = "pg_stat_get_activity(";
     if (const auto at = text.find(of_backend);
-        text.starts_with("SET LOCAL statement_timeout=0;SELECT CASE WHEN backend_start IS NULL") &&
-        at != text.npos) {
+        text.starts_with("SELECT CASE WHEN backend_start IS NULL") && at != text.npos) {
         statement evict;
         evict.what = verb::evict;
         evict.tag = "SELECT";
@@ -504,6 +513,7 @@ std::vector<statement> parse_sql(std::string_view text) {
         return {std::move(evict)};
     }
     if (auto about = about_commits(text)) return {std::move(*about)};
+    text = whole;
     const auto tokens = tokenize(text);
     token_cursor cursor(tokens, 0);
     std::vector<statement> statements;

@@ -3,6 +3,8 @@
 #include <catch2/catch.hpp>
 #include <vector>
 
+#include "proxy/session/old_backend.hpp"
+
 using namespace pgmend::proxy;
 using pgmend::pool::server_life;
 using why = outcome_reason;
@@ -102,6 +104,12 @@ TEST_CASE("commit outcome: every reason stands for one outcome") {
     CHECK(outcome_of(why::recovery_between) == commit_outcome::unknown);
     CHECK(outcome_of(why::status_committed) == commit_outcome::committed);
     CHECK(outcome_of(why::not_assigned) == commit_outcome::not_committed);
+}
+
+TEST_CASE("commit outcome: the server is asked with nothing in the way of whoever had the connection before"
+) {
+    CHECK(outcome_query("773").starts_with(as_ourselves));
+    CHECK(life_query().starts_with("SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"));
 }
 
 TEST_CASE("commit outcome: a row is read whole or not at all") {

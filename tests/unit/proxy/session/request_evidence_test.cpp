@@ -143,6 +143,148 @@ TEST_CASE("evidence: where the server must not be asked right behind a statement
     CHECK(c.client.sent() == query("commit"));
 }
 
+TEST_CASE("evidence: nobody is asked behind a BEGIN that is not answered") {
+    guarded_client c;
+    const bool extended = GENERATE(true, false);
+    if (extended) {
+        c.client.say(
+            parse("", "begin") + bind("", "") + execute("") + parse("", "insert into t values (1)") +
+            bind("", "") + execute("") + sync()
+        );
+        CHECK(c.owes() == "q!pbepbes");
+    } else {
+        c.client.say(query("begin") + query("insert into t values (1)"));
+        CHECK(c.owes() == "q!qq");
+    }
+    c.answer(transaction_status::in_block);
+    c.client.sent();
+    SECTION("but ahead of COMMIT") {
+        CHECK(c.client.say(query("commit")) == request_result::too_many);
+        CHECK(types_of(c.client.sent()) == "PBECS");
+        c.answer(transaction_status::in_block, "773");
+        c.client.say("");
+        CHECK(c.client.sent() == query("commit"));
+    }
+    SECTION("or behind whatever comes next") {
+        c.client.say(query("select 1"));
+        CHECK(c.owes() == "qp!b!e!c!s!");
+    }
+    SECTION("nor behind one that follows another block") {
+        c.client.say(query("commit") + query("begin") + query("insert into t values (2)"));
+        c.answer(transaction_status::in_block, "773");
+        c.client.say("");
+        CHECK(c.owes() == "qqq");
+    }
+}
+
+TEST_CASE("evidence: nor behind what may have done anything unseen") {
+    guarded_client c;
+    c.client.facts.forget_requests();  // it keeps no server for that
+    c.begin();
+    c.client.say(query("select what_it_likes()"));
+    CHECK(c.client.facts.pins.empty());
+    CHECK(c.owes() == "q");
+    c.answer(transaction_status::in_block);
+    c.client.say(query("insert into t values (1)"));
+    CHECK(c.owes() == "q");
+    c.answer(transaction_status::in_block);
+    c.client.sent();
+    c.client.say(query("commit"));
+    CHECK(c.client.sent() == query("commit"));
+}
+
+TEST_CASE("evidence: who has refused to tell is not asked again for a while, and nobody else pays for that") {
+    guarded_client c;
+    c.begin();
+    CHECK(c.guard.refused(*c.server));
+    CHECK_FALSE(c.guard.refused(*c.server));
+    c.client.say(query("insert into t values (1)"));
+    CHECK(c.owes() == "q");
+    c.answer(transaction_status::in_block);
+    pool::server_connection elsewhere{
+        c.server->pool, c.world.worker.buffers, pool::endpoint{"127.0.0.1", 5433}, 10, 10};
+    CHECK(c.guard.refuses(*c.server));
+    CHECK_FALSE(c.guard.refuses(elsewhere));
+    c.world.worker.env.pass(std::chrono::minutes{9});
+    CHECK(c.guard.refuses(*c.server));
+    c.world.worker.env.pass(std::chrono::minutes{2});
+    CHECK_FALSE(c.guard.refuses(*c.server));
+    c.client.say(query("insert into t values (2)"));
+    CHECK(c.owes() == "qp!b!e!c!s!");
+}
+
+TEST_CASE("evidence: a COMMIT whose outcome could not be found out is counted, with its reason") {
+    using gap = config::metrics::evidence_gap;
+    guarded_client c;
+    const auto counted = [&c](gap why) { return c.world.worker.metrics.commits_unguarded.value(why); };
+    const auto uncovered = [&c] {
+        return c.world.worker.metrics.uncovered.value(config::metrics::replay_hindrance::commit_sent);
+    };
+    const std::string write = query("insert into t values (1)");
+    SECTION("what is known, or has written nothing, is not") {
+        c.begin();
+        c.client.say(write);
+        c.answer(transaction_status::in_block, GENERATE("773", ""));
+        c.client.say(query("commit"));
+        CHECK(c.owes() == "q");
+        CHECK(uncovered() == 0);
+        for (std::size_t i = 0; i < config::label_count<gap>; ++i) {
+            CHECK(counted(static_cast<gap>(i)) == 0);
+        }
+    }
+    SECTION("sent with what it commits") {
+        c.client.say(query("begin") + write + query("commit"));
+        CHECK(counted(gap::not_alone) == 1);
+        CHECK(uncovered() == 1);
+    }
+    SECTION("an old server") {
+        const std::string version = "12.22";
+        c.server->reported =
+            c.world.worker.parameters.with(c.world.worker.parameters.empty(), "server_version", &version);
+        c.begin();
+        c.client.say(write);
+        c.answer(transaction_status::in_block);
+        c.client.say(query("commit"));
+        CHECK(counted(gap::old_server) == 1);
+        CHECK(uncovered() == 1);
+    }
+    SECTION("one that refuses, and one that cannot tell of its life") {
+        c.begin();
+        c.evidence().life_known = false;
+        const bool refuses = GENERATE(true, false);
+        if (refuses) c.guard.refused(*c.server);
+        c.client.say(write);
+        c.answer(transaction_status::in_block);
+        c.client.say(query("commit"));
+        CHECK(counted(refuses ? gap::refused : gap::life_unknown) == 1);
+        CHECK(uncovered() == 1);
+    }
+    SECTION("NOTIFY has its number with the commit alone") {
+        c.begin();
+        c.client.say(query("notify a"));
+        c.answer(transaction_status::in_block);
+        CHECK(c.client.say(query("commit")) == request_result::too_many);
+        c.answer(transaction_status::in_block);
+        c.client.say("");
+        CHECK(counted(gap::no_number) == 1);
+    }
+    SECTION("what changes its session, and where the rest is counted already") {
+        c.begin();
+        c.client.say(query("set work_mem = '1MB'"));
+        c.answer(transaction_status::in_block);
+        c.client.say(write);
+        c.answer(transaction_status::in_block, "773");
+        const bool counted_before = GENERATE(true, false);
+        if (counted_before) {
+            c.client.say(query("select pg_advisory_xact_lock(1)"));
+            c.answer(transaction_status::in_block);
+        }
+        c.client.say(query("commit"));
+        CHECK(counted(gap::session_state) == 1);
+        CHECK(uncovered() == (counted_before ? 0 : 1));
+    }
+}
+
 TEST_CASE("evidence: it is of one block, whatever comes late") {
     guarded_client c;
     c.begin();
