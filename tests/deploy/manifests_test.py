@@ -103,6 +103,26 @@ def locked_down(pod, container):
     check("memory" in container["resources"]["limits"], "no limit on memory")
 
 
+def belong_together(kinds):
+    """What selects pods selects these, and every port that is named is one they have."""
+    labels = kinds["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
+    _, (container,) = pgmend_containers(kinds["Deployment"])
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    known = set(ports) | set(ports.values())
+    check(kinds["Service"]["spec"]["selector"].items() <= labels, "the Service's pods")
+    check({each["targetPort"] for each in kinds["Service"]["spec"]["ports"]} <= known, f"the Service's ports, of {ports}")
+    check({container[name]["httpGet"]["port"] for name in ("startupProbe", "livenessProbe", "readinessProbe")} <= known, "the probes' ports")
+    if policy := kinds.get("NetworkPolicy", {}).get("spec"):
+        check(policy["podSelector"]["matchLabels"].items() <= labels, "the NetworkPolicy's pods")
+        same({each["port"] for rule in policy["ingress"] for each in rule["ports"]}, set(ports.values()), "what may come in")
+        leaves = {(each["port"], each["protocol"]) for rule in policy["egress"] for each in rule["ports"]}
+        same(leaves, {(53, "UDP"), (53, "TCP"), (5432, "TCP")}, "what may go out")
+    if monitor := kinds.get("PodMonitor", {}).get("spec"):
+        check(monitor["selector"]["matchLabels"].items() <= labels, "the PodMonitor's pods")
+        (endpoint,) = monitor["podMetricsEndpoints"]
+        same((endpoint["port"] in ports, endpoint["path"]), (True, "/metrics"), "where metrics are")
+
+
 def kustomized(folder):
     return running.said(["kubectl", "kustomize", DEPLOY / "kubernetes" / folder])
 
@@ -157,6 +177,7 @@ def test_overlays_build_and_are_valid(here):
         locked_down(pod, container)
         fits(pod, settings)
         same((settings["listen.host"], settings["http.host"], settings["workers"]), ("*", "*", "auto"))
+        belong_together(kinds)
     same(counts, {"base": 4, "overlays/production": 5, "overlays/monitoring": 6})
     same(kinds["Deployment"]["spec"]["replicas"], 3)
 
@@ -231,8 +252,8 @@ def test_chart_renders_valid_documents(here):
         fits(pod, settings)
         check("db-pgmend.database:6432" in notes, notes)
         same(container["env"][0]["valueFrom"]["secretKeyRef"]["name"], values["database"]["existingSecret"] or "db-pgmend")
+        belong_together(kinds)
         selector = kinds["Service"]["spec"]["selector"]
-        check(selector.items() <= kinds["Deployment"]["spec"]["template"]["metadata"]["labels"].items(), "Service and pods")
         check(not selector.items() <= kinds["Pod"]["metadata"]["labels"].items(), "helm's test pod is in the Service")
     same(counts, [5, 8])
     same((settings["pool.size"], settings["listen.max_clients"], settings["listen.host"]), ("40", "500", "*"))
