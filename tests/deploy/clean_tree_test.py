@@ -89,7 +89,7 @@ def full_as_a_service(here):
         (root / "tmp/build/release").mkdir(parents=True)
         shutil.copy(deb, root / "tmp/build/release")
         path = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
-        running.said(["chroot", root, "sh", "-ec", "cd /tmp && " + commands(2)[-1].replace("apt ", "apt-get --yes --no-download ")], env=path)
+        running.said(["chroot", root, "sh", "-ec", "cd /tmp && " + commands(2)[-1].replace("apt ", "apt-get --yes ")], env=path)
         unit = (root / "lib/systemd/system/pgmend.service").read_text()
         port = harness.free_port()
         url = f"postgres://app:{harness.PASSWORDS['app']}@127.0.0.1:{here.postgres.port}/app"
