@@ -345,9 +345,9 @@ private:
     bool may_have_written_ = false;
     std::uint8_t commits_sent_ = 0;  ///< or `many_commits`, also where something else may commit
     bool wrote_outside_ = false;
-    bool went_back_ = false;
-    bool block_open_ = false;  ///< by what was sent, while something is owed
-    bool commit_unguarded_ = false;
+    bool went_back_ : 1 = false;
+    bool block_open_ : 1 = false;        ///< by what was sent, while something is owed
+    bool commit_unguarded_ : 1 = false;  ///< and that was counted
     void note_blocks(const protocol::statement_traits& traits) noexcept;
     // request_evidence.cpp
     void note_commit(const protocol::statement_traits& traits) noexcept;
