@@ -1,5 +1,7 @@
 #include "proxy/session/client_session.hpp"
 
+#include <utility>
+
 #include "config/log.hpp"
 #include "protocol/message_writer.hpp"
 #include "protocol/sqlstate.hpp"
@@ -322,6 +324,7 @@ bool client_session::after_progress() {
     // A request that ended with its server, or without one, ends the client's stay as any other does.
     const bool free =
         phase_ == session_phase::idle && server_ == nullptr && in_.empty() && !requests_.mid_request();
+    if (free && listening_ && listening_->lost) return end_listening();
     return !draining_ || !free || terminated_by_order();
 }
 
@@ -375,6 +378,12 @@ void client_session::drain() noexcept { gate_.set(drained); }
 void client_session::kill() noexcept { gate_.set(killed); }
 
 bool client_session::fail(std::string_view sqlstate, std::string_view message, std::string_view detail) {
+    if (std::exchange(server_said_goodbye_, false)) {
+        // The client has the server's own FATAL, and nothing follows one.
+        give_back(false);
+        close_when_sent();
+        return false;
+    }
     const bool half_sent = server_ != nullptr && server_->body_left != 0 && server_->body_forward;
     if (half_sent || (replaying() && mishap_->replay->inside_message)) {
         give_back(false);  // nothing can be said inside a message

@@ -223,8 +223,11 @@ void proxy_world::close_clients() {
 }
 
 void proxy_world::check_left() {
+    // Who waits for a server does not read, and so sees that its client has left only when it gets one or
+    // `pool.wait_timeout` is over; and it waits anew when the server it got was lost before it was of any
+    // use.
     const auto left = [this] { return core_->sessions() == 0; };
-    turn(left, std::chrono::minutes(2));
+    turn(left, std::chrono::minutes(10));
     require(left(), "a session ends when its client does");
 }
 

@@ -169,6 +169,13 @@ def in_block(t):
     answer = used(client)
     same((wire.sqlstates(answer), wire.statuses(answer)), (["0A000"], "E"))
     same(wire.statuses(client.query("ROLLBACK")), "I")
+    # The same where the block begins in that flight, and is to end in it: what went before has been answered.
+    begin, commit = (wire.parse("", word) + wire.bind("", "") + wire.execute() for word in ("BEGIN", "COMMIT"))
+    run = wire.bind("", "mine") + wire.describe("P", "") + wire.execute()
+    for flight in (begin + run + wire.SYNC, begin + run + commit + wire.SYNC):
+        answer = client.ask(flight)
+        same((wire.sqlstates(answer), wire.statuses(answer)), (["0A000"], "E"))
+        same(wire.statuses(client.query("ROLLBACK")), "I")
 
 
 @test("plans: a write is done once when its statement is parsed anew for it", subjects=PGMEND)
