@@ -245,7 +245,7 @@ else
 fi
 run quickstart "$python" tests/deploy/quickstart_test.py
 run failover-demo "$python" tests/deploy/failover_demo_test.py
-run lifecycle "$python" tests/deploy/lifecycle_test.py
+if [[ $mode != --quick ]]; then run lifecycle "$python" tests/deploy/lifecycle_test.py; fi
 if [[ $mode != --quick ]]; then run restart "$python" tests/deploy/restart_test.py; fi
 if [[ $mode != --quick ]]; then run dashboard "$python" tests/dashboard/dashboard_test.py; fi
 if [[ $mode != --quick ]]; then

@@ -39,6 +39,33 @@ SANITIZED_TESTS = {
     "matrix": ["matrix: psycopg by every method, to a server that asks by scram-sha-256",
                "matrix: asyncpg by every method, to a server that asks by cert"],
 }
+# What takes three seconds and more is for the whole run. Beginnings of names.
+LENGTHY = (
+    "abuse: failures of one address are answered late, the right password",
+    "auth_query: few ask at a time, an answer is shared, and an outage",
+    "back-pressure: a client that writes for ever and never reads is",
+    "healing: naive clients while all backends are terminated every",
+    "healing: naive clients while idle connections are killed: no read and",
+    "healing: naive clients while the server has no slot left for them:",
+    "healing: what is asked while the server is away waits for it, and is",
+    "healing: who is held too long, or beyond the limit, is told so with",
+    "healing: who is held while pgmend drains is told of both, and keeps",
+    "http: administrators give commands, with a header that pages of other",
+    "login: hundreds of wrong passwords disturb nobody",
+    "pgbench -M extended",
+    "pgbench -M prepared",
+    "pgbench: pipelines in a custom script",
+    "reload: a changed file is noticed by itself, behind a link as",
+    "reload: each of these settings holds as soon as SET has said so, and",
+    "replay: naive clients that move money while all backends are",
+    "replay: what was under way when the server went is answered, and a",
+    "require_auth: health checks hold to it as clients' logins do",
+    "retries: the first is at once, the next ones after a pause, and a",
+    "secrets: a password changes on the server and in its file while 64",
+    "vanish: by ",
+    "vanish: psql killed by SIGKILL in a block and in a statement",
+    "writes: what has waited for hold.timeout gets the server's own error,",
+)
 
 
 # So many failures of one run are tried again, each alone. More are no accident of the machine.
@@ -197,7 +224,7 @@ def chosen(options):
                 continue
             if not all(word in entry.name.lower() for word in words):
                 continue
-            if options.quick and entry.slow:
+            if options.quick and (entry.slow or (not options.sanitized and entry.name.startswith(LENGTHY))):
                 continue
             if options.subject not in entry.subjects:
                 continue
