@@ -244,7 +244,7 @@ else
     run integration "$python" tests/integration/run.py "${seed[@]}"
 fi
 run quickstart "$python" tests/deploy/quickstart_test.py
-run failover-demo "$python" tests/deploy/failover_demo_test.py
+if [[ $mode != --quick ]]; then run failover-demo "$python" tests/deploy/failover_demo_test.py; fi
 if [[ $mode != --quick ]]; then run lifecycle "$python" tests/deploy/lifecycle_test.py; fi
 if [[ $mode != --quick ]]; then run restart "$python" tests/deploy/restart_test.py; fi
 if [[ $mode != --quick ]]; then run dashboard "$python" tests/dashboard/dashboard_test.py; fi
