@@ -184,8 +184,13 @@ bool client_session::consume_requests() {
             case request_result::too_many:
                 // What is ours to answer needs no server to go on; what the server keeps back it is asked
                 // for.
-                if (!answer_ahead(true)) return false;
-                too_many_owed_ = !requests_.may_go_on(*server_) || requests_.waits_for_answers();
+                if (const bool owed = !server_->owed.empty(); !answer_ahead(true)) {
+                    return false;
+                } else if (owed && server_->owed.empty()) {
+                    too_many_owed_ = false;  // what it waited for was said just now: no server will wake it
+                } else {
+                    too_many_owed_ = !requests_.may_go_on(*server_) || requests_.waits_for_answers();
+                }
                 more = !too_many_owed_ && !out_.blocked();
                 break;
             case request_result::terminate:
