@@ -1,5 +1,7 @@
 #include "proxy/program.hpp"
 
+#include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
@@ -13,6 +15,7 @@
 #include "config/pgbouncer_policy.hpp"
 #include "config/reference.hpp"
 #include "config/schema.hpp"
+#include "config/units.hpp"
 #include "proxy/login/live_files.hpp"
 #include "proxy/process/attendant.hpp"
 #include "proxy/process/health_check.hpp"
@@ -24,10 +27,10 @@ namespace pgmend::proxy {
 namespace {
 
 constexpr std::string_view usage =
-    "Usage: pgmend [--config FILE] [--attended | --check | --health-check | --print-config | "
-    "--print-reference | "
-    "--print-schema |\n"
-    "              --print-man PAGE | --from-pgbouncer FILE | --version | --help]\n"
+    "Usage: pgmend [--config FILE] [--attended | --check | --health-check [--within SECONDS] | "
+    "--print-config |\n"
+    "              --print-reference | --print-schema | --print-man PAGE | --from-pgbouncer FILE | --version "
+    "| --help]\n"
     "\n"
     "A self-healing proxy for PostgreSQL. DATABASE_URL alone is enough to run.\n"
     "\n"
@@ -37,6 +40,7 @@ constexpr std::string_view usage =
     "                      pgmend as its child\n"
     "  --check             read and check all settings, then exit\n"
     "  --health-check      ask the pgmend that runs with the same settings whether it is alive\n"
+    "  --within SECONDS    ask again until it is, for so long: for what has to start after it\n"
     "  --print-config      print every setting with its value and where that comes from\n"
     "  --print-reference   print the documentation of all settings (Markdown)\n"
     "  --print-schema      print a JSON Schema of the YAML file, for editors\n"
@@ -45,6 +49,8 @@ constexpr std::string_view usage =
     "  --version           print the version\n"
     "\n"
     "Every setting is also an environment variable: pool.size is PGMEND_POOL_SIZE.\n";
+
+constexpr std::uint64_t longest_patience = 86'400;
 
 enum class action {
     serve,
@@ -63,6 +69,7 @@ struct options {
     action what = action::serve;
     std::optional<std::string> file;
     bool attended = false;
+    std::chrono::seconds patience{0};  ///< of a health check
     std::string page;
     std::string error;
 };
@@ -85,6 +92,14 @@ options parse(std::span<char* const> arguments) {
             parsed.what = action::check;
         } else if (word == "--health-check") {
             parsed.what = action::health_check;
+        } else if (word == "--within") {
+            const std::string_view seconds = ++i == arguments.size() ? "" : arguments[i];
+            const auto count = config::parse_count(seconds).value;
+            if (parsed.what != action::health_check || !count || *count > longest_patience) {
+                parsed.error = "--within follows --health-check, and needs seconds, at most a day of them";
+                return parsed;
+            }
+            parsed.patience = std::chrono::seconds{*count};
         } else if (word == "--print-man") {
             parsed.what = action::print_man;
             if (++i == arguments.size()) {
@@ -238,7 +253,7 @@ int run_program(std::span<char* const> arguments) {
         return 0;
     }
     if (wanted.what == action::health_check) {
-        const std::string problem = check_health(*loaded.value);
+        const std::string problem = check_health(*loaded.value, wanted.patience);
         complain(problem.empty() ? "live" : problem);
         return problem.empty() ? 0 : 1;
     }

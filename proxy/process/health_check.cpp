@@ -1,8 +1,10 @@
 #include "proxy/process/health_check.hpp"
 
 #include <netdb.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,6 +17,7 @@ namespace {
 
 constexpr std::string_view question = "GET /live HTTP/1.0\r\n\r\n";
 constexpr std::string_view good = "HTTP/1.0 200";
+constexpr int asked_again_after_ms = 20;
 
 /// The answer of one address, or nothing.
 std::string ask(const addrinfo& where) {
@@ -37,9 +40,8 @@ std::string ask(const addrinfo& where) {
     return answer;
 }
 
-}  // namespace
-
-std::string check_health(const config::settings& settings) {
+/// Every address once.
+std::string ask_once(const config::settings& settings) {
     const std::string& host = settings.http.host();
     const bool everywhere = host == "*" || host == "0.0.0.0" || host == "::";
     const std::string port = std::to_string(settings.http.port());
@@ -57,6 +59,20 @@ std::string check_health(const config::settings& settings) {
         if (answer.starts_with(good)) return {};
         if (!answer.empty()) problem = answer.substr(0, answer.find('\r'));
     }
+    return problem;
+}
+
+}  // namespace
+
+std::string check_health(const config::settings& settings, std::chrono::seconds patience) {
+    std::string problem = ask_once(settings);
+    pollfd over{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), POLLIN, 0};
+    const itimerspec when{{}, {patience.count(), 0}};
+    // All zeros would mean that it never ends.
+    const bool asks_again = patience.count() > 0 && ::timerfd_settime(over.fd, 0, &when, nullptr) == 0;
+    while (asks_again && !problem.empty() && ::poll(&over, 1, asked_again_after_ms) == 0)
+        problem = ask_once(settings);
+    if (over.fd >= 0) ::close(over.fd);
     return problem;
 }
 

@@ -12,10 +12,8 @@ import resource
 import select
 import signal
 import socket
-import statistics
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -110,11 +108,29 @@ def test_linger_ends_with_its_time(here):
     with running.running(here.pgmend(settings)) as subject:
         client = log_in(subject.port)
         same(client.value("SELECT 1"), "1")
+        began = time.monotonic()
         subject.process.send_signal(signal.SIGTERM)
         fields = wire.error_fields(client.until("E")[-1][1])
-        status, took = ended(subject, 10)
-        same((fields["C"], status), ("57P01", 0))
-        check(0.4 < took + 0.4 < 5, f"took {took:.1f} s")
+        lingered = time.monotonic() - began
+        same((fields["C"], ended(subject, 10)[0]), ("57P01", 0))
+        check(lingered > 0.45, f"it lingered for {lingered:.2f} s")
+
+
+def test_pod_without_clients_serves_those_that_are_sent_late(here):
+    """Nobody is connected when SIGTERM comes, and a node that has not heard of it yet sends a client. Nothing is waited for here
+    but that time: the next signal goes a step on."""
+    settings = {"shutdown": {"linger": "10min", "linger_quiet": "1min", "drain_timeout": "5s"}}
+    with running.running(here.pgmend(settings)) as subject:
+        log_in(subject.port).close()
+        subject.process.send_signal(signal.SIGTERM)
+        poll(lambda: subject.http("/ready")[0] == 503, "it says that it ends")
+        until = time.monotonic() + 2.5
+        poll(lambda: time.monotonic() > until, "more than a second has gone by")
+        client = log_in(subject.port)
+        same(client.value("SELECT 1"), "1")
+        client.close()
+        subject.process.send_signal(signal.SIGTERM)
+        same(ended(subject, 10)[0], 0)
 
 
 def test_transaction_in_progress_is_finished(here):
@@ -148,8 +164,11 @@ def test_health_check_needs_no_shell(here):
     subject.write_config()
     command = [here.binary, "--config", subject.config, "--health-check"]
     same(subprocess.run(command, stderr=subprocess.DEVNULL).returncode, 1, "before it runs")
+    waits = subprocess.Popen([*command, "--within", "120"], stderr=subprocess.DEVNULL)
     with running.running(subject):
         same(subprocess.run(command, stderr=subprocess.DEVNULL).returncode, 0, "while it runs")
+        same(waits.wait(60), 0, "who waited until it ran")
+    same(subprocess.run([*command, "--within", "1"], stderr=subprocess.DEVNULL).returncode, 1, "who waited in vain")
 
 
 def test_worker_that_stands_still_is_seen(here):
@@ -361,10 +380,12 @@ def test_failed_takeover_changes_nothing(here):
 
 
 def cgroup(folder, **files):
+    """One after the other, and each as a whole: they are looked at all the time."""
     root = folder / "cgroup"
     root.mkdir(exist_ok=True)
     for name, text in files.items():
-        (root / name.replace("_", ".")).write_text(text + "\n")
+        (root / "new").write_text(text + "\n")
+        (root / "new").rename(root / name.replace("_", "."))
     return root
 
 
@@ -392,7 +413,7 @@ def test_clients_are_refused_before_memory_ends(here):
         inside = log_in(subject.port)
         same(inside.value("SELECT 1"), "1")
         # A page cache the kernel would drop first is no reason to refuse anybody.
-        cgroup(root.parent, memory_current=str(62 * MIB), memory_stat=f"anon 1\ninactive_file {30 * MIB}")
+        cgroup(root.parent, memory_stat=f"anon 1\ninactive_file {30 * MIB}", memory_current=str(62 * MIB))
         seen = lambda: re.search(r"^pgmend_memory_used_bytes (\S+)", subject.http("/metrics")[1], re.M).group(1)
         poll(lambda: float(seen()) == 32 * MIB, "the new figures are seen")
         log_in(subject.port).close()
@@ -408,6 +429,75 @@ def test_clients_are_refused_before_memory_ends(here):
         cgroup(root.parent, memory_current=str(30 * MIB))
         poll(lambda: logged(subject, "memory_available_again"), "memory came back")
         log_in(subject.port).close()
+
+
+def large_query(size):
+    return wire.message("Q", b"SELECT length('" + b"x" * size + b"')\0")
+
+
+def refused_for_memory(client):
+    fields = wire.error_fields(client.until("E")[-1][1])
+    same((fields["S"], fields["C"]), ("ERROR", "53200"))
+
+
+def test_large_requests_are_refused_before_memory_ends(here):
+    """Who is in goes on when memory is nearly used up, but for what would take more of it while it waits for a server."""
+    root = cgroup(here.directory(), memory_max=str(64 * MIB), memory_current=str(30 * MIB), memory_stat="anon 1")
+    with running.running(here.pgmend({"machine": {"cgroup_root": str(root)}, "pool": {"size": 1}})) as subject:
+        busy, whole, half, parsed, small = (log_in(subject.port) for _ in range(5))
+        busy.query("BEGIN")
+        cgroup(root.parent, memory_current=str(62 * MIB))
+        poll(lambda: logged(subject, "memory_nearly_used_up"), "the limit is near")
+        whole.socket.sendall(large_query(8000))
+        refused_for_memory(whole)
+        whole.until("Z")
+        request = large_query(100000)
+        half.socket.sendall(request[:50000])
+        refused_for_memory(half)
+        half.until("Z")
+        half.socket.sendall(request[50000:])
+        parsed.socket.sendall(wire.message("P", b"\0SELECT 1 /*" + b"x" * 8000 + b"*/\0\0\0"))
+        refused_for_memory(parsed)
+        parsed.socket.sendall(wire.message("B", b"\0\0" + bytes(6)) + wire.message("E", b"\0" + bytes(4)) + wire.message("S"))
+        parsed.until("Z")
+        small.socket.sendall(wire.message("Q", b"SELECT 7\0"))
+        same(busy.value(f"SELECT length('{'x' * 8000}')"), "8000", "who has a server")
+        busy.query("COMMIT")
+        check(any(kind == "D" for kind, _ in small.until("Z")), "a small request waits and is answered")
+        for client in (whole, half, parsed):
+            same(client.value("SELECT 8"), "8", "who was refused goes on")
+        check('pgmend_clients_refused_total{reason="memory"} 3' in subject.http("/metrics")[1], "it is counted")
+        cgroup(root.parent, memory_current=str(30 * MIB))
+        poll(lambda: logged(subject, "memory_available_again"), "memory came back")
+        same(whole.value(f"SELECT length('{'x' * 8000}')"), "8000")
+
+
+def test_large_requests_of_all_clients_within_64_mib(here):
+    """600 clients send 200 kB each while all servers are busy: twice of what may be used. Whoever waits is answered in the end, the
+    others are refused, and nobody is cut off."""
+    settings = {"auth": {"method": "trust"}, "machine": {"memory": "64MiB"}, "pool": {"size": 4, "wait_timeout": "10min"}}
+    with running.running(here.pgmend(settings)) as subject:
+        inside, _ = crowd_of(subject, 604)
+        busy, crowd = inside[:4], inside[4:]
+        for client in busy:
+            client.query("BEGIN")
+        for client in crowd:
+            client.socket.sendall(large_query(200000))
+        refused = lambda: int(re.search(r'reason="memory"} (\d+)', subject.http("/metrics")[1]).group(1))
+        poll(lambda: refused() > 300, "what is too much is refused", timeout=60)
+        for client in busy:
+            client.query("COMMIT")
+        outcomes = {"D": 0, "E": 0}
+        for client in crowd:
+            messages = client.until("Z")
+            outcomes[next(kind for kind, _ in messages if kind in "DE")] += 1
+        peak = subject.memory_peak()
+        check(peak < 64 * MIB, f"{peak} bytes")
+        same(outcomes["E"], refused())
+        check(outcomes["D"] > 20, f"{outcomes}")
+        for client in crowd:
+            client.drop()
+    return f"peak {peak / MIB:.1f} MiB, {outcomes['D']} answered, {outcomes['E']} refused"
 
 
 def resident(subject):
@@ -548,34 +638,43 @@ def test_limit_that_the_kernel_enforces(here):
 # ---- networks ---------------------------------------------------------------------------------------------
 
 
-def in_network(here, kind, setup):
-    """Runs inside_network.py in a network of its own; the server is reached by its Unix socket."""
+IPV6_ONLY = "ip link set lo up && ip addr del 127.0.0.1/8 dev lo && ip addr add fd00::1/128 dev lo"
+
+
+def in_network(here, setup, *program):
+    """Runs a program of this folder in a network of its own; the server is reached by its Unix socket."""
     folder = here.directory()
     hosts = here.directory() / "hosts"
     hosts.write_text("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n")  # as the kubelet writes it
-    command = f"{setup} && mount --bind {hosts} /etc/hosts && exec {sys.executable} {HERE}/inside_network.py {kind} {here.binary} {folder}" \
+    command = f"{setup} && mount --bind {hosts} /etc/hosts && exec {sys.executable} {HERE}/{' '.join(program)} {here.binary} {folder}" \
               f" {here.postgres.directory} {here.postgres.port}"
-    return running.said(["unshare", "--user", "--map-root-user", "--net", "--mount", "sh", "-c", command], timeout=120,
+    return running.said(["unshare", "--user", "--map-root-user", "--net", "--mount", "sh", "-c", command], timeout=400,
                         env=harness.clean_environment())
 
 
 def test_pod_with_ipv6_only(here):
-    in_network(here, "v6", "ip link set lo up && ip addr del 127.0.0.1/8 dev lo && ip addr add fd00::1/128 dev lo")
+    in_network(here, IPV6_ONLY, "inside_network.py", "v6")
 
 
 def test_node_without_ipv6(here):
-    in_network(here, "v4", "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6 && ip link set lo up")
+    in_network(here, "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6 && ip link set lo up", "inside_network.py", "v4")
+
+
+def test_pods_from_start_to_end(here):
+    """The manifests of sidecars with the kubelet's order of starts, probes, hooks and signals: an application beside each meets no
+    error from its first connection to its last, and a job's pod ends."""
+    in_network(here, IPV6_ONLY, "inside_pod.py")
 
 
 # ---- how long a start takes -------------------------------------------------------------------------------
 
 
-def start_once(here, server_port, auth="trust", http="0"):
-    """Milliseconds from the start of the program until a client is answered."""
+def start_once(here, server_port, http):
+    """Milliseconds from the start of the program, as it is without further settings, until a client is answered."""
     port = harness.free_port()
     url = f"postgres://app:{harness.PASSWORDS['app']}@127.0.0.1:{server_port}/app?sslmode=disable"
-    environment = harness.clean_environment(DATABASE_URL=url, PGMEND_LISTEN_PORT=str(port), PGMEND_HTTP_PORT=http,
-                                            PGMEND_AUTH_METHOD=auth)
+    environment = harness.clean_environment(DATABASE_URL=url, PGMEND_LISTEN_PORT=str(port),
+                                            PGMEND_HTTP_PORT=str(http))
     began = time.monotonic()
     process = subprocess.Popen([here.binary], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -584,8 +683,7 @@ def start_once(here, server_port, auth="trust", http="0"):
                 client = wire.Wire("127.0.0.1", port, timeout=30)
                 break
         if server_port == here.postgres.port:
-            password = None if auth == "trust" else harness.PASSWORDS["app"]
-            same(client.login("app", password, "app").value("SELECT 1"), "1")
+            same(client.login("app", harness.PASSWORDS["app"], "app").value("SELECT 1"), "1")
         else:
             client.send(wire.request(wire.SSL_REQUEST))
             same(client.socket.recv(1), b"N")
@@ -613,17 +711,18 @@ def ahead_of_others(*pids):
 
 
 def test_start_is_fast(here):
-    """The best of several, to the first query of a client that is let in without a password exchange."""
-    nobody = harness.free_port()
-    everything = {"auth": "scram-sha-256", "http": str(harness.free_port())}
+    """The best of several, as the machine may be busy: to the first query of a client that logs in by SCRAM, and to the first word
+    to one where no server is."""
+    nobody, http = harness.free_port(), harness.free_port()
     with ahead_of_others(0, here.postgres.process.pid):
-        served = min(start_once(here, here.postgres.port) for _ in range(10))
-        alone = min(start_once(here, nobody) for _ in range(10))
-        usual = statistics.median(start_once(here, here.postgres.port, **everything) for _ in range(10))
-    check(served <= 50, f"{served:.1f} ms until the first query is answered, 50 are allowed")
-    check(alone <= 20, f"{alone:.1f} ms until a client is spoken to with no server there, 20 are allowed")
-    print(f"note: {served:.1f} ms from the start to the first query, {usual:.1f} ms as a median with http and a password")
-    return f"{served:.1f} ms to the first query ({usual:.1f} ms the median with http and SCRAM), {alone:.1f} ms to the first answer with no server"
+        served = sorted(start_once(here, here.postgres.port, http) for _ in range(15))
+        alone = sorted(start_once(here, nobody, http) for _ in range(15))
+    check(served[0] <= 50, f"{served[0]:.1f} ms until the first query is answered, 50 are allowed")
+    check(alone[0] <= 20, f"{alone[0]:.1f} ms until a client is spoken to with no server there, 20 are allowed")
+    said = f"{served[0]:.1f} ms to the first query (median {served[7]:.1f}), {alone[0]:.1f} ms to the first answer with no server " \
+           f"(median {alone[7]:.1f})"
+    print(f"note: {said}")
+    return said
 
 
 if __name__ == "__main__":

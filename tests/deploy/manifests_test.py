@@ -103,10 +103,18 @@ def locked_down(pod, container):
     check("memory" in container["resources"]["limits"], "no limit on memory")
 
 
+def threads(container, settings):
+    """One beside one application; `auto` only where a limit says how many that is, and not the node."""
+    wanted = "auto" if "cpu" in container["resources"]["limits"] else "1"
+    same(settings["workers"], wanted, "workers")
+
+
 def belong_together(kinds):
     """What selects pods selects these, and every port that is named is one they have."""
     labels = kinds["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
     _, (container,) = pgmend_containers(kinds["Deployment"])
+    (settings,) = (each for each in kinds["Deployment"]["spec"]["template"]["spec"]["volumes"] if each["name"] == "settings")
+    same(settings["configMap"]["name"], kinds["ConfigMap"]["metadata"]["name"], "the settings")
     ports = {each["name"]: each["containerPort"] for each in container["ports"]}
     known = set(ports) | set(ports.values())
     check(kinds["Service"]["spec"]["selector"].items() <= labels, "the Service's pods")
@@ -117,6 +125,8 @@ def belong_together(kinds):
         same({each["port"] for rule in policy["ingress"] for each in rule["ports"]}, set(ports.values()), "what may come in")
         leaves = {(each["port"], each["protocol"]) for rule in policy["egress"] for each in rule["ports"]}
         same(leaves, {(53, "UDP"), (53, "TCP"), (5432, "TCP")}, "what may go out")
+    if budget := kinds.get("PodDisruptionBudget", {}).get("spec"):
+        check(budget["selector"]["matchLabels"].items() <= labels, "the PodDisruptionBudget's pods")
     if monitor := kinds.get("PodMonitor", {}).get("spec"):
         check(monitor["selector"]["matchLabels"].items() <= labels, "the PodMonitor's pods")
         (endpoint,) = monitor["podMetricsEndpoints"]
@@ -144,13 +154,18 @@ def test_checker_convicts(here):
 
 def test_sidecars_are_valid_and_pgmend_takes_their_settings(here):
     files = sorted((DEPLOY / "kubernetes/sidecar").glob("*.yaml"))
-    same(valid(files), 3)
+    same(valid(files), 4)
+    (monitor,) = documents((DEPLOY / "kubernetes/sidecar/podmonitor.yaml").read_text())
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
     for file in files:
         (document,) = documents(file.read_text())
+        if document == monitor:
+            continue
         pod, (container,) = pgmend_containers(document)
         settings = accepted(here, container)
         locked_down(pod, container)
         fits(pod, settings)
+        threads(container, settings)
         native = container in pod.get("initContainers", [])
         same((file.name, native, container.get("restartPolicy")),
              (file.name, file.name == "native.yaml", "Always" if native else None))
@@ -161,6 +176,9 @@ def test_sidecars_are_valid_and_pgmend_takes_their_settings(here):
             same(settings["http.quit"], "loopback")
             continue
         same(settings["http.host"], "*", "the kubelet asks from outside")
+        labels = document["spec"]["template"]["metadata"]["labels"].items()
+        check(monitor["spec"]["selector"]["matchLabels"].items() <= labels, "the PodMonitor's pods")
+        check(endpoint["port"] in {each["name"] for each in container["ports"]}, "the PodMonitor's port")
         same(container["startupProbe"]["httpGet"]["path"], "/live", "a start must not wait for the database")
 
 
@@ -176,7 +194,9 @@ def test_overlays_build_and_are_valid(here):
         settings = accepted(here, container, kinds["ConfigMap"]["data"]["pgmend.yaml"])
         locked_down(pod, container)
         fits(pod, settings)
+        threads(container, settings)
         same((settings["listen.host"], settings["http.host"], settings["workers"]), ("*", "*", "auto"))
+        check(seconds(settings["shutdown.linger_quiet"]) >= 5, "clients are sent here for some seconds more")
         belong_together(kinds)
     same(counts, {"base": 4, "overlays/production": 5, "overlays/monitoring": 6})
     same(kinds["Deployment"]["spec"]["replicas"], 3)
@@ -224,8 +244,8 @@ def refused(values, words):
 
 EVERYTHING = {
     "database": {"existingSecret": "", "url": SECRET_URL},
-    "settings": {"pool": {"size": 40}, "listen": {"max_clients": 500}},
-    "shutdown": {"linger": 10, "drainTimeout": 20},
+    "settings": {"pool": {"size": 40}, "listen": {"max_clients": 500}, "limits": {"table_size": 1000000}},
+    "shutdown": {"linger": 10, "lingerQuiet": 2, "drainTimeout": 20},
     "networkPolicy": {"enabled": True},
     "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     "podAnnotations": {"a": "b"},
@@ -250,14 +270,22 @@ def test_chart_renders_valid_documents(here):
         locked_down(pod, container)
         settings = accepted(here, container, kinds["ConfigMap"]["data"]["pgmend.yaml"])
         fits(pod, settings)
+        threads(container, settings)
         check("db-pgmend.database:6432" in notes, notes)
         same(container["env"][0]["valueFrom"]["secretKeyRef"]["name"], values["database"]["existingSecret"] or "db-pgmend")
         belong_together(kinds)
         selector = kinds["Service"]["spec"]["selector"]
         check(not selector.items() <= kinds["Pod"]["metadata"]["labels"].items(), "helm's test pod is in the Service")
+        # The test reads all that the settings name, from where the release's pods read it.
+        (tester,) = kinds["Pod"]["spec"]["containers"]
+        for name in ("image", "imagePullPolicy", "env", "volumeMounts", "securityContext"):
+            same((name, tester[name]), (name, container[name]))
+        for name in ("volumes", "imagePullSecrets", "nodeSelector", "tolerations"):
+            same((name, kinds["Pod"]["spec"].get(name)), (name, pod.get(name)))
     same(counts, [5, 8])
     same((settings["pool.size"], settings["listen.max_clients"], settings["listen.host"]), ("40", "500", "*"))
-    same((settings["shutdown.linger"], settings["shutdown.drain_timeout"]), ("10s", "20s"))
+    same(settings["limits.table_size"], "1000000", "a number that Go would write with an exponent")
+    same((settings["shutdown.linger"], settings["shutdown.linger_quiet"], settings["shutdown.drain_timeout"]), ("10s", "2s", "20s"))
     same(pod["terminationGracePeriodSeconds"], 35)
 
 
@@ -267,16 +295,35 @@ def test_chart_refuses_wrong_values(here):
     refused({"database": {"url": "mysql://x"}}, "does not match")
     refused({"database": {"existingSecret": "a"}, "replicaCount": "two"}, "is not of type 'integer'")
     refused({"database": {"existingSecret": "a"}, "replicas": 3}, "Additional properties are not allowed")
+    # What would leave Service, probes or grace period behind.
+    refused({"database": {"existingSecret": "a"}, "settings": {"listen": {"port": 7000}}}, "settings.listen.port")
+    refused({"database": {"existingSecret": "a"}, "settings": {"http": {"port": 7000}}}, "settings.http.port")
+    refused({"database": {"existingSecret": "a"}, "settings": {"shutdown": {"linger": "10min"}}}, "settings.shutdown")
 
 
 def test_settings_change_the_pod(here):
     """Otherwise an upgrade with new settings would leave the old pods running."""
-    def checksum(values):
+    def pods(values):
         _, found = rendered({"database": {"existingSecret": "a"}, **values})
-        return by_kind(found)["Deployment"]["spec"]["template"]["metadata"]["annotations"]["checksum/settings"]
+        return by_kind(found)["Deployment"]["spec"]["template"]
 
-    check(checksum({}) != checksum({"settings": {"pool": {"size": 3}}}), "the same checksum")
-    same(checksum({}), checksum({}))
+    check(pods({}) != pods({"settings": {"pool": {"size": 3}}}), "the same pods")
+    same(pods({}), pods({}))
+    urls = [{"database": {"existingSecret": "", "url": url}} for url in (SECRET_URL, SECRET_URL + "2")]
+    check(pods(urls[0]) != pods(urls[1]), "the same pods for another server")
+    check(SECRET_URL not in str(pods(urls[0])), "the pod says what the Secret is for")
+
+
+def test_settings_change_the_pods_of_an_overlay(here):
+    def pods(folder):
+        return by_kind(documents(running.said(["kubectl", "kustomize", folder])))["Deployment"]["spec"]["template"]
+
+    folder = here.directory() / "base"
+    shutil.copytree(DEPLOY / "kubernetes/base", folder)
+    before = pods(folder)
+    with open(folder / "pgmend.yaml", "a") as settings:
+        settings.write("pool:\n  size: 3\n")
+    check(pods(folder) != before, "the same pods")
 
 
 def test_versions_agree(here):

@@ -72,6 +72,16 @@ def test_program_does_not_say_where_it_was_compiled(here):
     same(objects[0] == objects[1], True, "the objects are the same")
 
 
+def told(root):
+    """What the package has asked of a systemd that notes it, since the last time; that files are to be read again goes without
+    saying."""
+    log = root / "var/log/systemctl"
+    lines = log.read_text().splitlines() if log.exists() else []
+    log.write_text("")
+    check("--system daemon-reload" in lines, f"units are not read again: {lines}")
+    return [line for line in lines if line != "--system daemon-reload"]
+
+
 def test_package_is_installed_upgraded_and_removed(here):
     (deb,) = (debian_root.WORK / "package").glob("*.deb")
     root = here.directory() / "root"
@@ -82,9 +92,13 @@ def test_package_is_installed_upgraded_and_removed(here):
         running.said(["mount", "--bind", f"/dev/{device}", root / "dev" / device])
     try:
         shutil.copy(deb, root / "tmp/pgmend.deb")
+        (root / "run/systemd/system").mkdir(parents=True)
+        (root / "usr/bin/systemctl").write_text('#!/bin/sh\necho "$*" >>/var/log/systemctl\n')
+        (root / "usr/bin/systemctl").chmod(0o755)
         before = files_of(root)
         in_root(root, "dpkg", "--install", "/tmp/pgmend.deb")
         same(in_root(root, "dpkg-query", "-W", "-f=${db:Status-Status}", "pgmend"), "installed")
+        same(told(root), [], "nobody has said yet where the server is, so it is not started")
         account = in_root(root, "getent", "passwd", "pgmend").split(":")
         check(account[6].strip().endswith("nologin"), f"{account}")
         config = root / "etc/pgmend/pgmend.yaml"
@@ -95,9 +109,11 @@ def test_package_is_installed_upgraded_and_removed(here):
         config.write_text("pool:\n  size: 3\n")
         in_root(root, "dpkg", "--force-confold", "--install", "/tmp/pgmend.deb")
         same(config.read_text(), "pool:\n  size: 3\n", "the file after an upgrade")
+        same(told(root), ["try-restart pgmend.service"], "a restart drops nobody; a stop before it would")
         check(re.search(r"pool.size\s+\| 3 ", settings_in(root, "--print-config")), "the file is read")
 
         in_root(root, "dpkg", "--remove", "pgmend")
+        same(told(root), ["stop pgmend.service pgmend.socket"])
         check(config.exists() and not (root / "usr/bin/pgmend").exists(), "removal keeps settings, and only these")
         in_root(root, "dpkg", "--purge", "pgmend")
         left = {path for path in files_of(root) - before
@@ -136,6 +152,8 @@ def test_units_are_sound(here):
                         env=harness.clean_environment(SYSTEMD_UNIT_PATH=f"{folder}:", SYSTEMD_COLORS="0"))
     exposure = float(re.search(r"Overall exposure level for pgmend.service: ([\d.]+)", said).group(1))
     check(exposure <= MOST_EXPOSED, said)
+    stated = float(re.search(r"`systemd-analyze security` gives it ([\d.]+) of 10", (ROOT / "deploy/README.md").read_text()).group(1))
+    check(exposure <= stated, f"deploy/README.md says {stated}: {exposure}")
     return f"exposure {exposure}"
 
 

@@ -68,16 +68,16 @@ class Naive(threading.Thread):
     """An application that knows no retry: it connects, runs some statements, leaves, and begins again. What goes
     wrong is kept in `errors`."""
 
-    def __init__(self, port, statements=3, pause=0.0):
+    def __init__(self, port, statements=3, pause=0.0, host="127.0.0.1"):
         super().__init__(daemon=True)
-        self.port, self.statements, self.pause = port, statements, pause
+        self.port, self.host, self.statements, self.pause = port, host, statements, pause
         self.told_to_stop = threading.Event()
         self.errors, self.served = [], 0
 
     def run(self):
         while not self.told_to_stop.is_set():
             try:
-                client = log_in(self.port)
+                client = log_in(self.port, host=self.host)
                 for number in range(self.statements):
                     harness.same(client.value(f"SELECT {number}"), str(number))
                     self.served += 1

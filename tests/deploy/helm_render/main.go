@@ -48,7 +48,15 @@ func render(in input) (map[string]string, error) {
 		return value, nil
 	}
 	functions["toYaml"] = func(value interface{}) string {
-		text, err := yaml.Marshal(value)
+		// By way of JSON, so that a whole number stays one.
+		text, err := json.Marshal(value)
+		var plain interface{}
+		if err == nil {
+			err = yaml.Unmarshal(text, &plain)
+		}
+		if err == nil {
+			text, err = yaml.Marshal(plain)
+		}
 		if err != nil {
 			return ""
 		}

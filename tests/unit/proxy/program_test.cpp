@@ -99,7 +99,16 @@ TEST_CASE("program: it says what it is and how it is used") {
 
 TEST_CASE("program: an argument it does not know is refused, with the usage and status 2") {
     for (const std::vector<std::string>& arguments :
-         {std::vector<std::string>{"--frobnicate"}, {"file.yaml"}, {"--config"}, {"--check", "-c"}, {""}}) {
+         {std::vector<std::string>{"--frobnicate"},
+          {"file.yaml"},
+          {"--config"},
+          {"--check", "-c"},
+          {""},
+          {"--within", "3"},
+          {"--health-check", "--within"},
+          {"--health-check", "--within", "soon"},
+          {"--health-check", "--within", "-1"},
+          {"--health-check", "--within", "86401"}}) {
         const run_result refused = run(arguments);
         CHECK(refused.status == 2);
         CHECK(refused.out.empty());
