@@ -13,10 +13,19 @@ struct shutdown_settings : section {
         milliseconds{0},
         between(milliseconds{0}, std::chrono::hours{24}),
         reload_class::live,
-        "After SIGTERM, how long everything goes on as before, new clients included, until the last client "
-        "has been gone for a second; only then pgmend drains. For a sidecar that gets SIGTERM together with "
-        "its application. Where a service manager keeps the sockets open, new clients are left for the next "
-        "process. /ready says 503 meanwhile."};
+        "After SIGTERM, how long at most everything goes on as before, new clients included, until the last "
+        "client has been gone for `shutdown.linger_quiet`; only then pgmend drains. For a sidecar that gets "
+        "SIGTERM together with its application. Where a service manager keeps the sockets open, new clients "
+        "are left for the next process. /ready says 503 meanwhile."};
+    setting<milliseconds> linger_quiet{
+        this,
+        "shutdown.linger_quiet",
+        std::chrono::seconds{1},
+        between(milliseconds{0}, std::chrono::hours{1}),
+        reload_class::live,
+        "How long nobody must have been connected for `shutdown.linger` to be over. Behind a Service of "
+        "Kubernetes or another balancer, more than it takes until no new clients are sent here: some "
+        "seconds. Where no new ones can come, a second is enough."};
     setting<milliseconds> drain_timeout{
         this,
         "shutdown.drain_timeout",
@@ -31,8 +40,8 @@ struct shutdown_settings : section {
         std::chrono::hours{1},
         between(milliseconds{0}, std::chrono::hours{24}),
         reload_class::live,
-        "After another process has taken over the listening sockets (SIGUSR2), how long the clients of this "
-        "one may stay before it drains."};
+        "After another process has become the service (SIGUSR2, or SIGUSR1 with --attended, which is a "
+        "restart by systemd), how long the clients of this one may stay before it drains."};
 };
 
 struct machine_settings : section {

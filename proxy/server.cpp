@@ -295,11 +295,12 @@ void server::on_signal(int signal) {
     if (signal == SIGTERM && stage_ == stage::serving && patience.count() > 0) {
         manager_.stopping();
         takeover_.end_successor();
-        if (listener_.kept_open()) {
+        const bool kept = listener_.kept_open();
+        if (kept) {
             for (const auto& worker : workers_)
                 worker->stop_accepting();
         }
-        linger(patience);
+        linger(patience, kept ? quiet_when_deaf : settings_->shutdown.linger_quiet());
     } else if (signal == SIGTERM && stage_ < stage::draining) {
         drain();
     } else if (stage_ != stage::ending) {

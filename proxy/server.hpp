@@ -56,14 +56,17 @@ private:
         ending,
     };
 
+    /// How long nobody must have been here for lingering to be over where no new clients can come.
+    static constexpr std::chrono::milliseconds quiet_when_deaf{1000};
+
     void watch_servers();
     void wait_for_first_look();
     void spread(const live_facts& facts);
     void announce() const;
     void wait_for_signal();
     void on_signal(int signal);
-    void linger(std::chrono::milliseconds limit);
-    void drain_when_empty(int times_empty);
+    void linger(std::chrono::milliseconds limit, std::chrono::milliseconds quiet);
+    void drain_when_empty(int looks_left);
     void drain();
     void stop_accepting();
     std::vector<std::string> reload();
@@ -101,6 +104,7 @@ private:
     takeover takeover_;
     kinship kin_;
     boost::asio::steady_timer leaving_{control_};
+    int looks_until_empty_ = 0;   ///< in a row that have to find nobody before lingering is over
     bool leave_next_ = false;     ///< asked to leave while a successor was on its way
     bool follower_kept_ = false;  ///< the manager has what a successor was given to know this process by
     int predecessor_ = -1;        ///< a pipe to the process whose sockets we inherited, until we serve

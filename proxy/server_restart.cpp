@@ -15,39 +15,40 @@ namespace {
 
 constexpr auto empty_poll = std::chrono::milliseconds{100};
 constexpr auto deaf_poll = std::chrono::milliseconds{2};
-constexpr int looks_until_empty = 10;
 
 }  // namespace
 
-/// Clients are served as before, until the last one has gone or the time is over.
-void server::linger(std::chrono::milliseconds limit) {
+/// Clients are served as before, until the last one has been gone for a while or the time is over.
+void server::linger(std::chrono::milliseconds limit, std::chrono::milliseconds quiet) {
     stage_ = stage::lingering;
-    log::info("lingering", {{"timeout_ms", limit.count()}});
+    log::info("lingering", {{"timeout_ms", limit.count()}, {"quiet_ms", quiet.count()}});
+    looks_until_empty_ = static_cast<int>(quiet / empty_poll) + 1;
     deadline_.expires_after(limit);
     deadline_.async_wait([this](const boost::system::error_code& error) {
         if (!error && stage_ == stage::lingering) drain();
     });
-    drain_when_empty(0);
+    drain_when_empty(looks_until_empty_);
 }
 
 /// An application that opens a connection for each request has none between two of them, so one look that
-/// finds nobody says little.
-void server::drain_when_empty(int times_empty) {
+/// finds nobody says little. Looks are counted and not the time between them, in which a machine may stand
+/// still.
+void server::drain_when_empty(int looks_left) {
     if (stage_ != stage::lingering) return;
     close_when_deaf();
-    if (times_empty > looks_until_empty) {
+    if (looks_left == 0) {
         drain();
         return;
     }
     for (const auto& worker : workers_)
         worker->ask_quiet();
     poll_.expires_after(empty_poll);
-    poll_.async_wait([this, times_empty](const boost::system::error_code& error) {
+    poll_.async_wait([this, looks_left](const boost::system::error_code& error) {
         if (error) return;
         const bool empty = std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) {
             return worker->clients() == 0;
         });
-        drain_when_empty(empty ? times_empty + 1 : 0);
+        drain_when_empty(empty ? looks_left - 1 : looks_until_empty_);
     });
 }
 
@@ -95,7 +96,7 @@ void server::hand_over(const takeover::outcome& outcome) {
     for (const auto& worker : workers_)
         worker->stop_accepting();
     listener_.keep_file();
-    if (stage_ == stage::serving) linger(settings_->shutdown.takeover_linger());
+    if (stage_ == stage::serving) linger(settings_->shutdown.takeover_linger(), quiet_when_deaf);
 }
 
 /// What the next process needs, and what it tells this one by that it is to end. False: the manager has not
@@ -147,7 +148,7 @@ void server::leave() {
     for (const auto& worker : workers_)
         worker->stop_accepting();
     leave_when_deaf();
-    linger(settings_->shutdown.takeover_linger());
+    linger(settings_->shutdown.takeover_linger(), quiet_when_deaf);
 }
 
 void server::leave_when_deaf() {

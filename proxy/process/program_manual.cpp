@@ -27,8 +27,8 @@ constexpr std::string_view tail = R"(.SH SIGNALS
 .TP
 .B SIGTERM
 Ends: idle clients are told 57P01, the others at the end of their transaction, within shutdown.drain_timeout.
-With shutdown.linger, everything goes on as before until the last client has left. Each further one goes a
-step on.
+With shutdown.linger, everything goes on as before until the last client has been gone for
+shutdown.linger_quiet. Each further one goes a step on.
 .TP
 .B SIGINT
 Ends at once.

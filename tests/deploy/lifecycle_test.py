@@ -117,6 +117,23 @@ def test_linger_ends_with_its_time(here):
         check(lingered > 0.45, f"it lingered for {lingered:.2f} s")
 
 
+def test_pod_without_clients_serves_those_that_are_sent_late(here):
+    """Nobody is connected when SIGTERM comes, and a node that has not heard of it yet sends a client. Nothing is waited for here
+    but that time: the next signal goes a step on."""
+    settings = {"shutdown": {"linger": "10min", "linger_quiet": "1min", "drain_timeout": "5s"}}
+    with running.running(here.pgmend(settings)) as subject:
+        log_in(subject.port).close()
+        subject.process.send_signal(signal.SIGTERM)
+        poll(lambda: subject.http("/ready")[0] == 503, "it says that it ends")
+        until = time.monotonic() + 2.5
+        poll(lambda: time.monotonic() > until, "more than a second has gone by")
+        client = log_in(subject.port)
+        same(client.value("SELECT 1"), "1")
+        client.close()
+        subject.process.send_signal(signal.SIGTERM)
+        same(ended(subject, 10)[0], 0)
+
+
 def test_transaction_in_progress_is_finished(here):
     with running.running(here.pgmend()) as subject:
         client = log_in(subject.port)

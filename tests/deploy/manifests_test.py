@@ -196,6 +196,7 @@ def test_overlays_build_and_are_valid(here):
         fits(pod, settings)
         threads(container, settings)
         same((settings["listen.host"], settings["http.host"], settings["workers"]), ("*", "*", "auto"))
+        check(seconds(settings["shutdown.linger_quiet"]) >= 5, "clients are sent here for some seconds more")
         belong_together(kinds)
     same(counts, {"base": 4, "overlays/production": 5, "overlays/monitoring": 6})
     same(kinds["Deployment"]["spec"]["replicas"], 3)
@@ -244,7 +245,7 @@ def refused(values, words):
 EVERYTHING = {
     "database": {"existingSecret": "", "url": SECRET_URL},
     "settings": {"pool": {"size": 40}, "listen": {"max_clients": 500}, "limits": {"table_size": 1000000}},
-    "shutdown": {"linger": 10, "drainTimeout": 20},
+    "shutdown": {"linger": 10, "lingerQuiet": 2, "drainTimeout": 20},
     "networkPolicy": {"enabled": True},
     "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     "podAnnotations": {"a": "b"},
@@ -284,7 +285,7 @@ def test_chart_renders_valid_documents(here):
     same(counts, [5, 8])
     same((settings["pool.size"], settings["listen.max_clients"], settings["listen.host"]), ("40", "500", "*"))
     same(settings["limits.table_size"], "1000000", "a number that Go would write with an exponent")
-    same((settings["shutdown.linger"], settings["shutdown.drain_timeout"]), ("10s", "20s"))
+    same((settings["shutdown.linger"], settings["shutdown.linger_quiet"], settings["shutdown.drain_timeout"]), ("10s", "2s", "20s"))
     same(pod["terminationGracePeriodSeconds"], 35)
 
 

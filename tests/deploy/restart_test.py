@@ -351,31 +351,40 @@ def test_watchdog_is_fed_by_the_newest(here):
 
 
 class Balancer(threading.Thread):
-    """A Service of Kubernetes: new connections go to one of those whose /ready says 200 (asked every 20 ms), and those that
-    are there stay where they are."""
+    """A Service of Kubernetes: new connections go to one of those whose /ready said 200 some time ago, for nodes hear late of what
+    has changed. Those that are there stay where they are."""
 
-    def __init__(self):
+    def __init__(self, late):
         super().__init__(daemon=True)
         self.listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self.port = self.listening.getsockname()[1]
-        self.members, self.turn = [], 0
+        self.port, self.late = self.listening.getsockname()[1], late
+        self.members, self.known, self.turn = [], [], 0
+
+    def watch(self):
+        while True:
+            there = [each.port for each in list(self.members) if each.http("/ready")[0] == 200]
+            self.known.append((time.monotonic(), there))
+            time.sleep(0.02)
 
     def ready(self):
-        found = []
-        for each in list(self.members):
-            with contextlib.suppress(OSError):
-                if each.http("/ready")[0] == 200:
-                    found.append(each.port)
-        return found
+        then = time.monotonic() - self.late
+        return [there for when, there in list(self.known) if when < then][-1]
+
+    def start(self):
+        threading.Thread(target=self.watch, daemon=True).start()
+        poll(lambda: self.known and self.known[0][0] < time.monotonic() - self.late, "the Service knows its pods", timeout=60)
+        super().start()
 
     def run(self):
-        there, asked = [], 0.0
         while True:
             near, _ = self.listening.accept()
-            if time.monotonic() - asked > 0.02:
-                there, asked = self.ready(), time.monotonic()
+            there = self.ready()
             self.turn += 1
-            far = socket.create_connection(("127.0.0.1", there[self.turn % len(there)]))
+            try:
+                far = socket.create_connection(("127.0.0.1", there[self.turn % len(there)]))
+            except OSError:
+                near.close()  # the client sees it
+                continue
             for one, other in ((near, far), (far, near)):
                 threading.Thread(target=self.copy, args=(one, other), daemon=True).start()
 
@@ -389,29 +398,31 @@ class Balancer(threading.Thread):
 
 
 def test_rolling_restart_of_a_deployment(here):
-    """Two pods behind a Service, replaced 30 times, the new one first: SIGTERM to the old one when the new one is ready.
-    With the chart's shutdown.linger it serves until those that are in have left, of whom half stay for a while."""
+    """Two pods behind a Service that hears of changes a second late, replaced 30 times, the new one first: SIGTERM to the old one
+    when the new one is ready. With the chart's shutdown.linger it serves until those that are in have left, of whom half stay for
+    a while, and those that still come. The next one is replaced meanwhile."""
     wanted = yaml.safe_load((ROOT / "deploy/helm/pgmend/values.yaml").read_text())["shutdown"]
     settings = {"pool": {"size": 4}, "listen": {"backlog": 1024},
-                "shutdown": {"linger": f"{wanted['linger']}s", "drain_timeout": f"{wanted['drainTimeout']}s"}}
-    balancer = Balancer()
-    replaced, clients = 30, 64
+                "shutdown": {"linger": f"{wanted['linger']}s", "linger_quiet": f"{wanted['lingerQuiet']}s",
+                             "drain_timeout": f"{wanted['drainTimeout']}s"}}
+    balancer = Balancer(late=1)
+    replaced, clients, ending = 30, 64, []
     crowd = [Naive(balancer.port, statements=30 if number % 2 else 3, pause=0.01) for number in range(clients)]
     with contextlib.ExitStack() as stack:
         balancer.members = [stack.enter_context(running.running(here.pgmend(settings))) for _ in range(2)]
         balancer.start()
         for each in crowd:
             each.start()
-        for number in range(replaced):
+        for _ in range(replaced):
             new = stack.enter_context(running.running(here.pgmend(settings)))
-            poll(lambda: new.http("/ready")[0] == 200, "the new one is ready", timeout=60)
             balancer.members.append(new)
+            poll(lambda: new.port in balancer.ready(), "the new one is ready, and the Service knows", timeout=60)
             served = sum(each.served for each in crowd)
             poll(lambda: sum(each.served for each in crowd) > served + 20, "clients are served", timeout=60)
-            old = balancer.members[0]
-            old.process.send_signal(signal.SIGTERM)
-            same(old.process.wait(90), 0, "the old one ends in its time")
-            balancer.members.remove(old)
+            ending.append(balancer.members.pop(0))
+            ending[-1].process.send_signal(signal.SIGTERM)
+        for each in ending:
+            same(each.process.wait(90), 0, "an old one ends in its time")
         errors, served = Naive.finish(crowd)
         same(errors, [])
     return f"{replaced} replacements under {clients} clients, {served} statements, 0 errors"

@@ -42,10 +42,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- range $section := list "listen" "http" }}
 {{- if hasKey (default dict (get $.Values.settings $section)) "port" }}{{ fail (printf "settings.%s.port: the containers have ports of their own, and applications see service.port" $section) }}{{ end }}
 {{- end }}
-{{- if hasKey .Values.settings "shutdown" }}{{ fail "settings.shutdown: give shutdown.linger and shutdown.drainTimeout, of which the grace period is made" }}{{ end }}
+{{- if hasKey .Values.settings "shutdown" }}{{ fail "settings.shutdown: give shutdown.linger, lingerQuiet and drainTimeout, of which the grace period is made" }}{{ end }}
 {{- $inside := dict "listen" (dict "host" "*") "http" (dict "host" "*") "workers" "auto" "log" (dict "format" "json") }}
 {{- $times := dict }}
-{{- range $name, $value := dict "linger" .Values.shutdown.linger "drain_timeout" .Values.shutdown.drainTimeout }}
+{{- range $name, $value := dict "linger" .Values.shutdown.linger "linger_quiet" .Values.shutdown.lingerQuiet "drain_timeout" .Values.shutdown.drainTimeout }}
 {{- $_ := set $times $name (printf "%ds" (int $value)) }}
 {{- end }}
 {{- $shutdown := dict "shutdown" $times }}
