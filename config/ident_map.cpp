@@ -1,8 +1,7 @@
 #include "config/ident_map.hpp"
 
-#include <regex.h>
-
-#include <array>
+#include <boost/regex.hpp>
+#include <stdexcept>
 
 #include "config/hba_words.hpp"
 
@@ -13,16 +12,20 @@ namespace {
 constexpr std::size_t longest_name = 1024;
 }  // namespace
 
-/// A POSIX extended regular expression; PostgreSQL's own are advanced ones, which read simple ones alike.
+/// Perl's syntax is the nearest to PostgreSQL's advanced regular expressions that a library reads. This one
+/// bounds the work and the memory of a match; the C library's takes all there is for `a++++`.
 struct ident_map::pattern {
-    explicit pattern(const std::string& text) : good(::regcomp(&compiled, text.c_str(), REG_EXTENDED) == 0) {}
-    pattern(const pattern&) = delete;
-    pattern& operator=(const pattern&) = delete;
-    ~pattern() {
-        if (good) ::regfree(&compiled);
+    explicit pattern(const std::string& text)
+        : compiled(text, boost::regex::perl | boost::regex::no_except) {}
+    bool good() const { return compiled.status() == 0; }
+    bool matches(const std::string& name, boost::smatch& groups) const {
+        try {
+            return boost::regex_search(name, groups, compiled);
+        } catch (const std::runtime_error&) {
+            return false;  // too much work
+        }
     }
-    regex_t compiled{};
-    bool good;
+    boost::regex compiled;
 };
 
 bool ident_map::allows(std::string_view map, const std::string& name, std::string_view user) const {
@@ -34,13 +37,12 @@ bool ident_map::allows(std::string_view map, const std::string& name, std::strin
             if (each.name == name && each.user == user) return true;
             continue;
         }
-        std::array<regmatch_t, 2> groups{};
-        if (::regexec(&each.matcher->compiled, name.c_str(), groups.size(), groups.data(), 0) != 0) continue;
+        boost::smatch groups;
+        if (!each.matcher->matches(name, groups)) continue;
         std::string wanted = each.user;
         if (const std::size_t at = wanted.find("\\1"); at != std::string::npos) {
-            if (groups[1].rm_so < 0) continue;
-            const auto begin = static_cast<std::size_t>(groups[1].rm_so);
-            wanted.replace(at, 2, name, begin, static_cast<std::size_t>(groups[1].rm_eo) - begin);
+            if (!groups[1].matched) continue;
+            wanted.replace(at, 2, groups[1].str());
         }
         if (wanted == user) return true;
     }
@@ -66,7 +68,7 @@ parsed<ident_map> parse_ident_map(std::string_view text) {
         entry.user = fields[2][0].text;
         if (entry.name.starts_with('/')) {
             entry.matcher = std::make_shared<const ident_map::pattern>(entry.name.substr(1));
-            if (!entry.matcher->good)
+            if (!entry.matcher->good())
                 return result::failure(hba_problem(fields[1][0].at, "this is a pattern that is none"));
         }
         map.add(std::move(entry));

@@ -138,6 +138,20 @@ TEST_CASE("hba: every prefix of a file is read or refused, and nothing worse", "
         parse_hba(std::string_view(text).substr(0, size));
 }
 
+TEST_CASE("ident map: a pattern takes a bounded amount of work and memory", "[config]") {
+    const auto parsed = parse_ident_map(
+        "m /^(a|aa)+$ found\n"
+        "m \"/^((((a{1,200}){1,200}){1,200}){1,200})b$\" found\n"
+        "m /^svc-(\\d+)@x$ u\\1\n"
+    );
+    REQUIRE(parsed.value.has_value());
+    const ident_map& map = *parsed.value;
+    CHECK_FALSE(map.allows("m", std::string(1000, 'a') + "c", "found"));
+    CHECK(map.allows("m", "svc-17@x", "u17"));
+    CHECK(map.allows("m", "aaa", "found"));
+    CHECK(parse_ident_map("m /a++++++++++++++++++++b u").problem == "1:3: this is a pattern that is none");
+}
+
 TEST_CASE("ident map: names are equal, mapped, or matched", "[config]") {
     const auto parsed = parse_ident_map(
         "# maps\n"
