@@ -358,8 +358,13 @@ std::string redact_connection_url(std::string_view text) {
         if (each.key == "upstream.database") database = each.text;
     }
     // An '@' here is the sign of a password with an unescaped '/', a '?' of an unescaped '@' among the
-    // parameters: the wrong part would be shown.
+    // parameters or of a bracket that was closed behind them: the wrong part would be shown.
     if ((user + database).find_first_of("@?") != std::string::npos) return "***";
+    for (const server_address& each : target.servers) {
+        // A socket's name may begin with '@'.
+        if (each.host.find('?') != std::string::npos || each.host.find('@', 1) != std::string::npos)
+            return "***";
+    }
     std::string shown = "postgres://" + user + (password.empty() ? "" : ":" + password);
     if (!user.empty() || !password.empty()) shown += '@';
     for (const server_address& each : target.servers)

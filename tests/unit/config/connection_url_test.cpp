@@ -397,6 +397,9 @@ TEST_CASE("connection_url: the redacted form shows everything but the secret", "
     CHECK(redact_connection_url("postgres://h/db?user=u&password=secret") == "postgres://u:***@h:5432/db");
     CHECK(redact_connection_url("host=h user=u password='se cret'") == "postgres://u:***@h:5432");
     CHECK(redact_connection_url("postgres://app:12/secret@h/db") == "***");
+    CHECK(redact_connection_url("postgres://[h?password=secret&a=]/db") == "***");
+    CHECK(redact_connection_url("host=h@secret user=u") == "***");
+    CHECK(redact_connection_url("host=@h user=u") == "postgres://u@@h:5432");
     CHECK(redact_connection_url("postgres://?password=secret&user=a@b") == "***");
     CHECK(redact_connection_url("postgres://app:secret%zz@h/db") == "***");
     CHECK(redact_connection_url("secret") == "***");
