@@ -13,6 +13,8 @@ namespace {
 
 using proxy::request_result;
 
+constexpr std::size_t held_message = 16384;
+
 struct relay_outcome {
     std::string to_server;
     std::string to_client;
@@ -104,7 +106,7 @@ private:
         .metrics = worker_.metrics,
         .schema_epoch = epoch_,
         .doubts = doubts_,
-        .held_message = 16384,
+        .held_message = held_message,
         .client_statements = 10,
         .habits = habits_,
         .suspects = suspects_,
@@ -123,6 +125,18 @@ void check_frames(std::string_view bytes, std::string_view types, const char* pr
         if (size > bytes.size()) return;  // passed on in part, the client has not sent the rest
         bytes.remove_prefix(size);
     }
+}
+
+/// Whether a message is too long to be held: it is looked into all the same when one read has brought all of
+/// it.
+bool has_longer_than_held(std::string_view bytes) {
+    while (bytes.size() >= 5) {
+        const std::size_t size = protocol::load_u32(protocol::as_bytes(bytes).data() + 1) + std::size_t{1};
+        if (size > held_message) return true;
+        if (size < 5 || size > bytes.size()) return false;
+        bytes.remove_prefix(size);
+    }
+    return false;
 }
 
 }  // namespace
@@ -144,7 +158,7 @@ void requests(byte_view input) {
     check_frames(whole.what.to_client, "123CDEGHIKNRSTVZdcntsA", "the client is sent messages it knows");
 
     // Answers that come meanwhile change what follows, so the cut is compared only where none do.
-    if (at_once) return;
+    if (at_once || has_longer_than_held(all)) return;
     relayed_client cut(at_once);
     for (std::string_view rest = all; !rest.empty();) {
         const std::size_t piece = std::min<std::size_t>(rest.size(), 1 + cuts.u8() * std::size_t{3});
