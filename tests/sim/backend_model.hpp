@@ -44,6 +44,11 @@ public:
     );
     /// The server ends the session: FATAL, then the end.
     void terminate(const std::string& code, const std::string& text);
+    /// Between requests: a proxy has lost the server and goes on with another one.
+    void lose(bool in_block) {
+        portals_.clear();
+        session_.lose(in_block);
+    }
     /// A notification for an idle session is sent at once, otherwise before the next ReadyForQuery.
     bool deliver_notifications();
 

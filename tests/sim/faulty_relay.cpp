@@ -34,6 +34,7 @@ constexpr std::array<std::string_view, planted_bugs_count> names = {
     "roll_dice",
     "take_any_password",
     "wait_for_rest",
+    "follow_nobody",
 };
 
 constexpr std::uint32_t authentication_cleartext = 3;
@@ -114,6 +115,13 @@ public:
     }
 
     pool::endpoint client_endpoint() const override { return at_; }
+    bool follows_primary() const override { return true; }
+    void servers_seen(const std::vector<seen_server>& servers, std::uint32_t) override {
+        if (bug_ != planted_bug::follow_nobody)
+            primary_ = servers.back().primary ? setup_.standby : std::nullopt;
+    }
+    /// Where the connection of a new client goes.
+    const pool::endpoint& primary() const { return primary_ ? *primary_ : setup_.server; }
     bool keeps_budget() const override { return bug_ == planted_bug::ignore_budget; }
     void stop() override {
         if (bug_ == planted_bug::leave_timer)
@@ -155,6 +163,7 @@ private:
     planted_bug bug_;
     prng dice_;
     pool::endpoint at_{"relay", 6432};
+    std::optional<pool::endpoint> primary_;  ///< nothing: the first server
     config::timer_node timer_;
     bool passed_cancel_ = false;
     bool down_ = false;
@@ -164,9 +173,7 @@ private:
 };
 
 relayed_client::relayed_client(faulty_relay& owner, std::unique_ptr<pool::stream> client)
-    : owner_(owner),
-      client_(std::move(client)),
-      server_(owner.setup().network.connect(owner.setup().server)) {
+    : owner_(owner), client_(std::move(client)), server_(owner.setup().network.connect(owner.primary())) {
     client_->watch(*this, {1, 1});
     server_->watch(*this, {1, 1});
     client_->arm(pool::interest::read);

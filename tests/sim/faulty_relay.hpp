@@ -33,8 +33,9 @@ enum class planted_bug : std::uint8_t {
     roll_dice,          ///< behaves differently in each run of a process
     take_any_password,  ///< asks for one, and lets everybody in
     wait_for_rest,      ///< of a message that broke off inside its header: for ever
+    follow_nobody,      ///< goes on to the server that was the primary once
 };
-inline constexpr std::size_t planted_bugs_count = static_cast<std::size_t>(planted_bug::wait_for_rest) + 1;
+inline constexpr std::size_t planted_bugs_count = static_cast<std::size_t>(planted_bug::follow_nobody) + 1;
 
 std::string_view to_string(planted_bug which) noexcept;
 

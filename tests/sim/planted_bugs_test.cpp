@@ -50,6 +50,7 @@ const std::vector<expectation>& expectations() {
         {planted_bug::stay_down, oracle::liveness},
         {planted_bug::roll_dice, oracle::nondeterminism},
         {planted_bug::take_any_password, oracle::admitted},
+        {planted_bug::follow_nobody, oracle::parameter_leak},
     };
     return all;
 }

@@ -1,6 +1,7 @@
 #include "tests/sim/reply_checker.hpp"
 
 #include <algorithm>
+#include <array>
 #include <set>
 
 #include "protocol/bytes.hpp"
@@ -35,6 +36,24 @@ bool explained_by_faults(const std::string& code) {
     return codes.contains(code);
 }
 
+/// What a transaction that fails does not bring back, so that nobody knows of a lost one whether it was done.
+bool outlives_its_transaction(const std::string& text) {
+    static constexpr std::array<std::string_view, 5> words = {
+        "PREPARE", "DEALLOCATE", "DISCARD", "advisory", "custom."};
+    return std::any_of(words.begin(), words.end(), [&text](std::string_view word) {
+        return text.find(word) != std::string::npos;
+    });
+}
+
+/// Whether the statements of a text may begin or end a block.
+bool controls_block(const std::string& text) {
+    static constexpr std::array<std::string_view, 5> words = {
+        "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE"};
+    return std::any_of(words.begin(), words.end(), [&text](std::string_view word) {
+        return text.find(word) != std::string::npos;
+    });
+}
+
 std::map<std::string, std::string> startup_defaults(const std::vector<name_value>& parameters) {
     std::map<std::string, std::string> defaults;
     for (const auto& [name, value] : parameters) {
@@ -63,27 +82,35 @@ bool names_somebody_else(const std::string& body, const std::string& tag) {
 }  // namespace
 
 reply_checker::reply_checker(judge& court, std::string tag, const std::vector<name_value>& parameters)
-    : court_(court),
-      tag_(std::move(tag)),
-      defaults_(startup_defaults(parameters)),
-      reference_(rows_, 1, "key", defaults_) {
-    history_.emplace_back();
+    : court_(court), tag_(std::move(tag)), defaults_(startup_defaults(parameters)) {
     for (const auto& [name, value] : parameters) {
         if (name.starts_with(protocol_option)) options_.push_back(name);
     }
+    begin();
+}
+
+/// A reference that has just logged in.
+void reply_checker::begin() {
+    reference_.reset();
+    rows_ = {};
+    history_.assign(1, {});
+    owed_.clear();
+    expected_parameters_.clear();
+    expected_notifications_.clear();
     rows_.on_commit([this] {
-        commit_places_.push_back(reference_.out.size());
+        commit_places_.push_back(reference_->out.size());
         history_.push_back(rows_.rows());
     });
-    reference_.welcome();
+    reference_.emplace(rows_, 1, "key", defaults_);
+    reference_->welcome();
     run_reference();
 }
 
 void reply_checker::run_reference() {
-    reference_.run_through();
+    reference_->run_through();
     const std::size_t before = history_.size() - 1 - commit_places_.size();
     std::size_t at = 0;
-    for (std::size_t start = 0; auto next = next_message(reference_.out, at); start = at) {
+    for (std::size_t start = 0; auto next = next_message(reference_->out, at); start = at) {
         const auto done =
             std::count_if(commit_places_.begin(), commit_places_.end(), [start](std::size_t place) {
                 return place <= start;
@@ -91,15 +118,15 @@ void reply_checker::run_reference() {
         if (next->type == 'Z') ++owed_ready_;
         owed_.push_back({std::move(*next), before + static_cast<std::size_t>(done)});
     }
-    reference_.out.clear();
+    reference_->out.clear();
     commit_places_.clear();
 }
 
 void reply_checker::sent(const message& what) {
-    const bool takes = reference_.doing() == backend_model::activity::ready ||
-                       reference_.doing() == backend_model::activity::copy_in;
+    const bool takes = reference_->doing() == backend_model::activity::ready ||
+                       reference_->doing() == backend_model::activity::copy_in;
     if (!takes) return;
-    reference_.receive(what);
+    reference_->receive(what);
     const std::size_t before = owed_ready_;
     run_reference();
     cancellable_ = false;
@@ -119,14 +146,17 @@ bool reply_checker::satisfied() const noexcept {
 
 void reply_checker::skip_asynchronous() {
     while (!owed_.empty() && is_asynchronous(owed_.front().what.type)) {
-        const message& what = owed_.front().what;
-        if (what.type == 'S') {
-            const auto [name, value] = read_parameter(what.body);
-            expected_parameters_[name] = value;
-        }
-        if (what.type == 'A') --notifications_[notification_text(what.body)];
+        note_asynchronous(owed_.front().what);
         owed_.pop_front();
     }
+}
+
+void reply_checker::note_asynchronous(const message& what) {
+    if (what.type == 'S') {
+        const auto [name, value] = read_parameter(what.body);
+        expected_parameters_[name] = value;
+    }
+    if (what.type == 'A') ++expected_notifications_[notification_text(what.body)];
 }
 
 answer reply_checker::received(const message& what, bool faults_began) {
@@ -155,17 +185,13 @@ answer reply_checker::received(const message& what, bool faults_began) {
         undecided_.reset();
         cancellable_ = true;
         const bool cancelled = what.type == 'E' && read_error(what.body).code == "57014";
-        reference_.receive(statement);
-        if (cancelled) reference_.cancel();
+        reference_->receive(statement);
+        if (cancelled) reference_->cancel();
         const std::size_t before = owed_ready_;
         run_reference();
         log_.push_back({statement, cancelled, owed_ready_ > before});
     }
-    if (degraded_) {
-        if (what.type == 'Z' && owed_ready_ > 0) --owed_ready_;
-        return what.type == 'E' && read_error(what.body).severity == "FATAL" ? answer::farewell
-                                                                             : answer::fine;
-    }
+    if (degraded_) return received_degraded(what);
     skip_asynchronous();
     if (owed_.empty() || owed_.front().what != what) return mismatch(what, faults_began);
     acknowledged_ = std::max(acknowledged_, owed_.front().commits);
@@ -174,7 +200,28 @@ answer reply_checker::received(const message& what, bool faults_began) {
         --owed_ready_;
         if (logged_in_) ++failed_group_;
         logged_in_ = true;
+        settled_ = acknowledged_;
         if (!check_parameters(faults_began)) return answer::wrong;
+    }
+    return answer::fine;
+}
+
+/// After an error that a fault explains what else was asked for may be answered or fail, but each error is
+/// followed by ReadyForQuery.
+answer reply_checker::received_degraded(const message& what) {
+    const bool error = what.type == 'E';
+    if (error && read_error(what.body).severity == "FATAL") return answer::farewell;
+    if (after_error_ && what.type != 'Z' && what.type != 'N') {
+        court_.convict(
+            error ? oracle::unexpected_reply : oracle::wrong_reply,
+            tag_ + " was sent {" + describe(what) + "} between an error and its ReadyForQuery"
+        );
+        return answer::wrong;
+    }
+    after_error_ = error;
+    if (what.type == 'Z') {
+        status_ = what.body;
+        if (owed_ready_ > 0) --owed_ready_;
     }
     return answer::fine;
 }
@@ -207,10 +254,13 @@ answer reply_checker::mismatch(const message& what, bool faults_began) {
             });
             const std::size_t until = ready != owed_.end() ? ready->commits : history_.size() - 1;
             told_not_done_ = until == acknowledged_ + 1 && fields.code != "08007";
+            clear_loss_ = is_clear(fields.code, until);
+            after_error_ = true;
             return answer::excused;
         }
         // An answer that broke off is given anew, and meets the client's own cancel late.
-        if (fields.code == "57014" && faults_began && cancellable_) return degraded_ = true, answer::excused;
+        if (fields.code == "57014" && faults_began && cancellable_)
+            return degraded_ = after_error_ = true, answer::excused;
         if (fields.code == "57014") return wrong(oracle::foreign_cancel, what);
     }
     if (names_somebody_else(what.body, tag_)) return wrong(oracle::crossed_reply, what);
@@ -241,7 +291,10 @@ bool reply_checker::check_parameters(bool faults_began) {
 
 void reply_checker::finish(bool some_may_lack) {
     skip_asynchronous();
-    for (const auto& [text, balance] : notifications_) {
+    auto balances = notifications_;
+    for (const auto& [text, count] : expected_notifications_)
+        balances[text] -= count;
+    for (const auto& [text, balance] : balances) {
         if (balance == 0 || (balance < 0 && some_may_lack)) continue;
         court_.convict(
             oracle::notification, tag_ + (balance < 0 ? " missed" : " was sent too often") +
@@ -270,6 +323,70 @@ std::vector<reply_checker::rows> reply_checker::possible_rows() const {
         history_.begin() + static_cast<std::ptrdiff_t>(last + 1)};
 }
 
+void reply_checker::take_again(backend_model& reference, const sent_message& one) {
+    if (one.lost) return reference.lose(*one.lost);
+    reference.receive(one.what);
+    if (one.cancelled) reference.cancel();
+    reference.run_through();
+}
+
+/// The place of the first message that was not answered in full.
+std::size_t reply_checker::failed_group_begins() const {
+    std::size_t place = 0;
+    for (std::size_t group = 0; place < log_.size() && group < failed_group_; ++place)
+        group += log_[place].ends_group ? 1U : 0U;
+    return place;
+}
+
+/// Whether an error with this SQLSTATE means that of the last group nothing was done, and what is the
+/// client's; `commits` would have been known at its end.
+bool reply_checker::is_clear(const std::string& code, std::size_t commits) const {
+    const bool alone = logged_in_ && owed_ready_ == 1 && !log_.empty() && log_.back().ends_group;
+    if (!alone || code == "08007" || cancellable_ || acknowledged_ != settled_ || commits > settled_ + 1)
+        return false;
+    const auto from = log_.begin() + static_cast<std::ptrdiff_t>(failed_group_begins());
+    // A Sync inside a COPY is none, but where the COPY never began it is answered.
+    const auto syncs =
+        std::count_if(from, log_.end(), [](const sent_message& one) { return one.what.type == 'S'; });
+    return syncs <= 1 && std::none_of(from, log_.end(), [](const sent_message& one) {
+               const auto& [type, body] = one.what;
+               const bool names = (type == 'P' && body.front() != '\0') || type == 'C';
+               return names || outlives_its_transaction(body);
+           });
+}
+
+bool reply_checker::goes_on() {
+    if (!degraded_ || !clear_loss_ || owed_ready_ != 0) return false;
+    const auto from = log_.begin() + static_cast<std::ptrdiff_t>(failed_group_begins());
+    const bool either =
+        std::any_of(from, log_.end(), [](const sent_message& one) { return controls_block(one.what.body); });
+    log_.erase(from, log_.end());
+    begin();
+    for (const sent_message& one : log_) {
+        take_again(*reference_, one);
+        run_reference();
+    }
+    const bool failed = status_ == "E";
+    const bool in_block = reference_->session().status() != protocol::transaction_status::idle;
+    if (status_ == "T" || (failed != in_block && !either)) {
+        court_.convict(
+            oracle::wrong_reply, tag_ + " was told of a loss and then of the state " + status_ +
+                                     (in_block ? ", in a block" : ", outside of a block")
+        );
+        return false;
+    }
+    log_.push_back({{}, false, true, failed});
+    reference_->lose(failed);
+    for (const expected& one : owed_)
+        note_asynchronous(one.what);
+    owed_.clear();
+    owed_ready_ = 0;
+    ++failed_group_;
+    acknowledged_ = settled_ = history_.size() - 1;
+    degraded_ = told_not_done_ = false;
+    return true;
+}
+
 /// What a pipeline has behind a group that failed runs without it, or fails too: each by itself.
 std::vector<reply_checker::rows> reply_checker::rows_without_failed_group(std::size_t groups) const {
     constexpr std::size_t most = 10;  // groups whose fate is not known: two ways each
@@ -282,15 +399,12 @@ std::vector<reply_checker::rows> reply_checker::rows_without_failed_group(std::s
         again.welcome();
         again.run_through();
         std::size_t group = 0;
-        for (const auto& [what, cancelled, ends_group] : log_) {
+        for (const sent_message& one : log_) {
             const std::size_t its = group;
-            if (ends_group) ++group;
+            if (one.ends_group) ++group;
             const bool skipped = its >= failed_group_ &&
                                  (its - failed_group_ >= open || ((done >> (its - failed_group_)) & 1U) == 0);
-            if (skipped) continue;
-            again.receive(what);
-            if (cancelled) again.cancel();
-            again.run_through();
+            if (!skipped) take_again(again, one);
         }
         possible.push_back(database.rows());
     }

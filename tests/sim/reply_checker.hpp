@@ -6,6 +6,7 @@
 
 #include <deque>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -40,6 +41,9 @@ public:
 
     /// Every answer that is owed has come.
     bool satisfied() const noexcept;
+    /// After an error that a fault explains, and the ReadyForQuery that was owed: whether it is known what
+    /// the session is now. Then the connection is judged on; else its client has to leave.
+    bool goes_on();
     /// The connection ended without fault, everything owed having been answered: the notifications must
     /// agree. `some_may_lack`: one that its server has not been heard of for seconds is not waited for.
     void finish(bool some_may_lack = false);
@@ -61,9 +65,23 @@ private:
         message what;
         std::size_t commits;  ///< known to be done when this message is seen
     };
+    /// What the reference was sent.
+    struct sent_message {
+        message what;
+        bool cancelled;
+        bool ends_group;  ///< ReadyForQuery followed
+        /// In place of a group that was lost: whether the client is in a failed block since.
+        std::optional<bool> lost = {};
+    };
+    static void take_again(backend_model& reference, const sent_message& one);
+    void begin();
     void run_reference();
+    std::size_t failed_group_begins() const;
+    bool is_clear(const std::string& code, std::size_t commits) const;
     std::vector<rows> rows_without_failed_group(std::size_t groups) const;
+    void note_asynchronous(const message& what);
     void skip_asynchronous();
+    answer received_degraded(const message& what);
     answer mismatch(const message& what, bool faults_began);
     answer wrong(oracle which, const message& what);
     bool check_parameters(bool faults_began);
@@ -75,18 +93,16 @@ private:
     std::vector<std::size_t> commit_places_;  ///< in the reference's output of this turn
     std::vector<rows> history_;               ///< after each commit
     std::size_t acknowledged_ = 0;
+    std::size_t settled_ = 0;     ///< of these, up to the last ReadyForQuery
     bool told_not_done_ = false;  ///< the one commit of the group in which an error was told
-    /// What the reference was sent.
-    struct sent_message {
-        message what;
-        bool cancelled;
-        bool ends_group;  ///< ReadyForQuery followed
-    };
+    bool clear_loss_ = false;     ///< nothing of the group that failed was done
+    bool after_error_ = false;    ///< of a degraded connection: its ReadyForQuery comes next
+    std::string status_;          ///< of the last ReadyForQuery
     std::vector<sent_message> log_;
     bool logged_in_ = false;
     std::size_t failed_group_ = 0;  ///< groups that were answered in full before the one that failed
     const std::map<std::string, std::string> defaults_;
-    backend_model reference_;
+    std::optional<backend_model> reference_;
     std::deque<expected> owed_;
     std::size_t owed_ready_ = 0;
     bool degraded_ = false;
@@ -94,7 +110,8 @@ private:
     bool cancellable_ = false;  ///< the client has asked to cancel what is being answered
     std::map<std::string, std::string> parameters_;
     std::map<std::string, std::string> expected_parameters_;
-    std::map<std::string, int> notifications_;  ///< received minus expected
+    std::map<std::string, int> notifications_;  ///< received
+    std::map<std::string, int> expected_notifications_;
     std::string cancel_key_;
     std::set<std::string> excused_;
     std::vector<std::string> options_;  ///< protocol options asked for

@@ -46,6 +46,12 @@ struct conversation {
         std::size_t at = 0;
         return checker.received(*next_message(out, at), faults);
     }
+    answer hear_ready(const std::string& status) {
+        std::string out;
+        message_builder(out, 'Z').raw(status).end();
+        std::size_t at = 0;
+        return checker.received(*next_message(out, at), faults);
+    }
     std::optional<oracle> convicted() const {
         return court.first() ? std::optional(court.first()->which) : std::nullopt;
     }
@@ -203,4 +209,91 @@ TEST_CASE("reply_checker: a cancellable statement may end either way", "[sim]") 
     talk.hear();
     CHECK(talk.checker.satisfied());
     CHECK_FALSE(talk.convicted());
+}
+
+TEST_CASE(
+    "reply_checker: who was told of a loss goes on, and is judged by what its session is then", "[sim]"
+) {
+    conversation talk;
+    talk.faults = true;
+    const auto lost = [&talk](const char* status) {
+        CHECK(talk.hear_error("40003") == answer::excused);
+        CHECK_FALSE(talk.checker.satisfied());
+        CHECK(talk.hear_ready(status) == answer::fine);
+        CHECK(talk.checker.satisfied());
+        return talk.checker.goes_on();
+    };
+    talk.send(fe::query("SET work_mem TO '7MB'; INSERT INTO kv VALUES ('c1.1#1', 'v')"));
+    talk.hear();
+    SECTION("in the failed block that it believes in") {
+        talk.send(fe::query("BEGIN"));
+        talk.send(fe::query("INSERT INTO kv VALUES ('c1.1#2', 'v'); SET work_mem TO '8MB'"));
+        talk.send(fe::query("SAVEPOINT a"));
+        talk.hear();
+        talk.send(fe::query("SELECT v FROM kv WHERE k = 'c1.1#2'"));
+        talk.server.out.clear();
+        SECTION("which is not there any more") {
+            CHECK_FALSE(lost("I"));
+            CHECK(talk.convicted() == oracle::wrong_reply);
+            return;
+        }
+        SECTION("and without its savepoints") {
+            REQUIRE(lost("E"));
+            talk.server.lose(true);
+            talk.send(fe::query("SELECT 'c1.1#3'"));
+            talk.send(fe::query("ROLLBACK TO SAVEPOINT a"));
+            talk.send(fe::query("ROLLBACK"));
+        }
+    }
+    SECTION("outside of a block") {
+        talk.send(fe::query("INSERT INTO kv VALUES ('c1.1#2', 'v')"));
+        talk.server.out.clear();
+        talk.server.receive({'Q', std::string("DELETE FROM kv WHERE k = 'c1.1#2'") + '\0'});
+        talk.server.out.clear();
+        REQUIRE(lost("I"));
+    }
+    talk.send(fe::query("SHOW work_mem"));
+    talk.hear();
+    CHECK(talk.checker.satisfied());
+    CHECK_FALSE(talk.convicted());
+    REQUIRE(talk.checker.possible_rows().size() == 1);
+    CHECK(talk.checker.possible_rows()[0] == reply_checker::rows{{"c1.1#1", "v"}});
+}
+
+TEST_CASE("reply_checker: of what is not known to have been done nobody says what the session is", "[sim]") {
+    conversation talk;
+    talk.faults = true;
+    std::string code = "40003";
+    SECTION("a write whose outcome is unknown") {
+        talk.send(fe::query("INSERT INTO kv VALUES ('c1.1#1', 'v')"));
+        code = "08007";
+    }
+    SECTION("what outlives its transaction") { talk.send(fe::query("PREPARE mine AS SELECT 1")); }
+    SECTION("two commits in one request") {
+        talk.send(
+            fe::query("BEGIN; INSERT INTO kv VALUES ('c1.1#1', 'v'); COMMIT; INSERT INTO kv VALUES "
+                      "('c1.1#2', 'v')")
+        );
+    }
+    CHECK(talk.hear_error(code) == answer::excused);
+    CHECK(talk.hear_ready("I") == answer::fine);
+    CHECK_FALSE(talk.checker.goes_on());
+    CHECK_FALSE(talk.convicted());
+}
+
+TEST_CASE(
+    "reply_checker: also an error that a fault explains is given once, and ReadyForQuery follows", "[sim]"
+) {
+    conversation talk;
+    talk.faults = true;
+    talk.send(fe::query("SELECT 'c1.1#1'"));
+    CHECK(talk.hear_error("08006") == answer::excused);
+    SECTION("two errors") {
+        CHECK(talk.hear_error("08006") == answer::wrong);
+        CHECK(talk.convicted() == oracle::unexpected_reply);
+    }
+    SECTION("an answer behind it") {
+        talk.hear(1);
+        CHECK(talk.convicted() == oracle::wrong_reply);
+    }
 }

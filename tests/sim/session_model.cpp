@@ -37,7 +37,10 @@ session_model::session_model(
 )
     : database_(database), id_(id), defaults_(std::move(defaults)) {}
 
-session_model::~session_model() { database_.forget(id_); }
+session_model::~session_model() {
+    abandon();
+    database_.forget(id_);
+}
 
 // ---- transactions
 
@@ -90,6 +93,13 @@ void session_model::fail() {
 
 void session_model::abandon() {
     if (block_ != block::none) roll_back();
+}
+
+void session_model::lose(bool in_block) {
+    abandon();
+    if (!in_block) return;
+    before_ = now_;
+    block_ = block::failed;
 }
 
 outcome session_model::begin(const statement& what) {

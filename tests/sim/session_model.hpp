@@ -70,6 +70,8 @@ public:
     void fail();
     /// The session is lost: nothing uncommitted survives.
     void abandon();
+    /// Its server is lost, and the client was told so: with `in_block`, it is in a block that has failed.
+    void lose(bool in_block);
 
     /// What parse analysis refuses, before anything is executed: names that do not exist.
     std::optional<error_fields> analyze(const statement& what) const;

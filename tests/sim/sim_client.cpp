@@ -1,5 +1,6 @@
 #include "tests/sim/sim_client.hpp"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "protocol/bytes.hpp"
@@ -18,6 +19,22 @@ constexpr std::uint32_t authentication_md5 = 5;
 constexpr std::uint32_t authentication_sasl = 10;
 constexpr std::uint32_t authentication_sasl_continue = 11;
 constexpr auto retry_after = std::chrono::milliseconds(50);
+
+/// Whether a step's first message takes up what a step before it has begun.
+bool continues_exchange(const std::string& first) {
+    std::size_t at = 0;
+    const auto what = next_message(first, at);
+    switch (what->type) {
+        case 'Q':
+        case 'P':
+        case 'F':
+            return false;
+        case 'B':  // an empty name of a portal, then an empty one of a statement
+            return what->body.starts_with(std::string(2, '\0'));
+        default:
+            return true;
+    }
+}
 
 }  // namespace
 
@@ -219,20 +236,21 @@ void sim_client::take(const message& what) {
     world_.env.note_text(std::string_view(what.body).substr(0, 64));
     if (phase_ == phase::logging_in && authenticate(what)) return;
     if (world_.env.now() >= world_.first_denial) checkers_.back()->excuse(wrong_password_code);
-    const answer meaning = checkers_.back()->received(what, world_.faults_began());
+    const answer meaning = checkers_.back()->received(what, world_.faults_explain());
     if (what.type == 'E' && (meaning == answer::excused || meaning == answer::farewell)) {
         world_.told.insert(read_error(what.body).code);
     }
     switch (meaning) {
         case answer::fine:
             if (what.type == 'Z' && phase_ == phase::logging_in) come_in();
-            if (phase_ == phase::draining && checkers_.back()->satisfied()) close_and_retry();
+            if (phase_ == phase::draining && checkers_.back()->satisfied()) after_failure();
             return;
         case answer::excused:
             phase_ = phase::draining;
-            if (checkers_.back()->satisfied()) close_and_retry();
+            if (checkers_.back()->satisfied()) after_failure();
             return;
         case answer::farewell:
+            do_again();
             return close_and_retry();
         case answer::wrong:
             return;
@@ -334,6 +352,7 @@ void sim_client::send_step(const script_step& step) {
 
 void sim_client::lost(const std::string& how) {
     say("lost: " + how);
+    do_again();
     // What breaks between a client and the subject costs that connection and nobody else anything.
     if (!world_.faults_began() && !static_cast<sim_stream&>(*stream_).link().was_cut()) {
         world_.court.convict(
@@ -342,6 +361,27 @@ void sim_client::lost(const std::string& how) {
         );
     }
     close_and_retry();
+}
+
+/// The step that was not answered is still to be done, by one connection or another.
+void sim_client::do_again() {
+    if (phase_ == phase::running || phase_ == phase::draining)
+        steps_done_ -= std::min<std::size_t>(steps_done_, 1);
+}
+
+/// Some applications throw a connection away that has told them of a failure, others use it on: half of the
+/// clients do.
+void sim_client::after_failure() {
+    do_again();
+    const bool stays = plan_.seed % 2 == 1;
+    if (!stays || !checkers_.back()->goes_on()) return close_and_retry();
+    say("goes on");
+    world_.seen.insert("a use after a failure");
+    // The rest of an exchange speaks of what is lost: its unnamed statement, its portals, its copy.
+    while (step_ < script_.size() && continues_exchange(script_[step_].messages.front()))
+        ++step_;
+    waiting_ = true;
+    phase_ = phase::running;
 }
 
 void sim_client::close_and_retry() {

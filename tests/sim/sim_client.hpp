@@ -51,7 +51,14 @@ struct client_world {
     time_point first_silence = time_point::max();
     protocol::scram_key_cache scram_keys{16};
 
+    /// When the last fault is over.
+    time_point healed = time_point::max();
+
     bool faults_began() const noexcept { return env.now() >= first_fault; }
+    /// Whether an error can still be a fault's doing: what was broken is found and mended within a minute.
+    bool faults_explain() const noexcept {
+        return faults_began() && env.now() - std::chrono::minutes(1) <= healed;
+    }
 };
 
 class sim_client final : private pool::event_sink {
@@ -72,7 +79,7 @@ private:
         connecting,
         logging_in,  ///< startup was sent, ReadyForQuery not yet seen
         running,
-        draining,  ///< was told of a failure; leaves at the last ReadyForQuery owed
+        draining,  ///< was told of a failure; leaves, or goes on, at the last ReadyForQuery owed
         leaving,   ///< Terminate is being sent
         finished,
     };
@@ -96,6 +103,8 @@ private:
     void next_step();
     void send_step(const script_step& step);
     void lost(const std::string& how);
+    void do_again();
+    void after_failure();
     void close_and_retry();
     void arm();
     void say(const std::string& what) const;
@@ -108,7 +117,7 @@ private:
     std::vector<std::unique_ptr<reply_checker>> checkers_;
     std::vector<script_step> script_;
     std::size_t step_ = 0;
-    std::size_t steps_done_ = 0;  ///< over all connections
+    std::size_t steps_done_ = 0;  ///< over all connections; what has failed is to be done again
     std::string output_;
     std::size_t written_ = 0;  ///< on this connection
     std::string input_;

@@ -78,6 +78,7 @@ world::world(const fault_schedule& schedule, const subject_factory& make, bool v
     for (const auto& one : schedule.faults) {
         if (one.disrupts()) shared_.first_fault = std::min(shared_.first_fault, at(one.at_us));
     }
+    shared_.healed = at(schedule.healed_us());
     for (const auto& plan : schedule.clients) {
         clients_.push_back(std::make_unique<sim_client>(shared_, plan));
         clients_.back()->start();
