@@ -10,12 +10,16 @@ std::vector<std::byte> error_instead(protocol::substitute_error which) {
     std::string_view routine;
     std::string_view sqlstate = protocol::sqlstate::invalid_sql_statement_name;
     switch (which) {
+        case protocol::substitute_error::none:
+        case protocol::substitute_error::duplicate_statement:
+        case protocol::substitute_error::no_unnamed_statement:
         case protocol::substitute_error::unknown_statement:
             message = "prepared statement does not exist";
             break;
         case protocol::substitute_error::malformed:
             sqlstate = protocol::sqlstate::protocol_violation;
             message = "invalid message format";
+            routine = "pq_getmsgend";
             break;
         case protocol::substitute_error::too_many_statements:
             sqlstate = protocol::sqlstate::program_limit_exceeded;
@@ -25,11 +29,6 @@ std::vector<std::byte> error_instead(protocol::substitute_error which) {
             sqlstate = protocol::sqlstate::feature_not_supported;
             message = "cached plan must not change result type";
             routine = "RevalidateCachedQuery";
-            break;
-        case protocol::substitute_error::none:
-        case protocol::substitute_error::duplicate_statement:
-        case protocol::substitute_error::no_unnamed_statement:
-            message = "unnamed prepared statement does not exist";
             break;
     }
     std::vector<std::byte> frame;

@@ -2,6 +2,7 @@
 // the client prepared by the protocol, DEALLOCATE takes it away.
 
 #include <algorithm>
+#include <array>
 
 #include "protocol/message_writer.hpp"
 #include "protocol/session_change.hpp"
@@ -16,12 +17,15 @@ using protocol::session_change_kind;
 namespace {
 
 constexpr std::size_t most_materialized = 500;  // statements of the client's that one text of SQL finds
+constexpr std::array<std::byte, 2> no_types{};
 
 }  // namespace
 
 /// SQL is about to name statements that the client prepared by the protocol: the server gets them under the
 /// client's own names, until the client's Sync or the end of its Query. `action` is `own` around a simple
 /// Query, where an error of theirs must not become the client's, and `swallow` inside a group, where it must.
+/// What is only to be taken away, or in the way of a PREPARE, is there as an empty statement: its own may be
+/// one that cannot be parsed any more.
 void request_relay::materialize(std::string_view text, reply_action action) {
     if (server_->status == protocol::transaction_status::failed) return;
     std::vector<std::byte> frames;
@@ -41,9 +45,16 @@ void request_relay::materialize(std::string_view text, reply_action action) {
         const bool uncertain =
             change.kind == session_change_kind::prepare || facts_.pins.has(pin_reason::sql_prepare);
         if (copy != nullptr && uncertain) copy->uncertain = true;
-        if (copy != nullptr ? copy->holds : materialized_.size() == most_materialized) continue;
+        // EXECUTE alone needs what the name stands for, and in a group an empty copy may have come before it.
+        const bool runs = change.kind == session_change_kind::execute;
+        const bool there = copy != nullptr && copy->holds && (!runs || action == reply_action::own);
+        if (there || (copy == nullptr && materialized_.size() == most_materialized)) continue;
         writer.close_statement(change.name);
-        writer.parse(change.name, entry->statement->text, protocol::as_bytes(entry->statement->types));
+        if (runs) {
+            writer.parse(change.name, entry->statement->text, protocol::as_bytes(entry->statement->types));
+        } else {
+            writer.parse(change.name, "", no_types);
+        }
         owe(reply_kind::close, action);
         owe(reply_kind::parse, action).client = entry;
         if (copy != nullptr) {

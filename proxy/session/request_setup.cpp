@@ -1,5 +1,5 @@
 // The part of request_relay that sets a server up for one statement, right in front of it: what others drew
-// from sequences is forgotten, what the client listens to is told.
+// from sequences is forgotten, what the client listens to is told, what must fail is made to fail there.
 
 #include <array>
 
@@ -11,6 +11,7 @@ namespace pgmend::proxy {
 
 using protocol::reply_action;
 using protocol::reply_kind;
+using protocol::substitute_error;
 
 /// The client asks what it drew from a sequence, and others have drawn since: it must learn nothing of
 /// theirs (55000). In front of a simple Query with `own`, within a group with `swallow`.
@@ -60,6 +61,27 @@ void request_relay::announce_channels() {
     server_->statements.drop_unnamed();
     inject(frames);
     facts_.listens_again();
+}
+
+/// The client's message must fail, and with it the client's transaction, exactly where it stands: the server
+/// is sent one that fails there, and its error gets PostgreSQL's words for the client's mistake.
+request_relay::outcome request_relay::force_error(substitute_error error) {
+    std::vector<std::byte> frame;
+    if (error == substitute_error::no_unnamed_statement) {
+        // Its server is to have none, either, and says so itself.
+        protocol::message_writer{frame}.close_statement("");
+        inject(frame);
+        owe(reply_kind::close, reply_action::swallow);
+        server_->statements.drop_unnamed();
+        return forward(type_ == 'B' ? reply_kind::bind : reply_kind::describe);
+    }
+    protocol::message_writer{frame}.frame(
+        'D', {protocol::as_bytes("Spgmend_none"), protocol::as_bytes({"\0", 1})}
+    );
+    inject(frame);
+    owe(reply_kind::describe, reply_action::substitute).error = error;
+    discard_message();
+    return outcome::done;
 }
 
 }  // namespace pgmend::proxy

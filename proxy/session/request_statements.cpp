@@ -121,19 +121,6 @@ request_relay::provided request_relay::provide(const statement_ref& statement, b
     return told || described_ahead() ? provided::ready : provided::wait;
 }
 
-/// The client's message must fail, and with it the client's transaction, exactly where it stands: the server
-/// is sent one that fails there, and its error gets PostgreSQL's words for the client's mistake.
-request_relay::outcome request_relay::force_error(substitute_error error) {
-    std::vector<std::byte> frame;
-    protocol::message_writer{frame}.frame(
-        'D', {protocol::as_bytes("Spgmend_none"), protocol::as_bytes({"\0", 1})}
-    );
-    inject(frame);
-    owe(reply_kind::describe, reply_action::substitute).error = error;
-    discard_message();
-    return outcome::done;
-}
-
 /// A Parse of a name in use. PostgreSQL notices only after everything else that may be wrong with it, so it
 /// is sent twice under a name of ours: what is wrong comes first, and then that the name exists, in the
 /// client's name.

@@ -53,7 +53,7 @@ def evicted_scripts():
 @test("pipeline: statements are evicted under it, and each is there when its Bind comes", pool=2,
       settings={"pool": {"max_prepared_statements": 4}}, subjects=MANY)
 def eviction(t):
-    compare(t, list(evicted_scripts()), True)
+    compare(t, list(evicted_scripts()), moves=True)
 
 
 def shuffled(seed):
@@ -89,7 +89,7 @@ def shuffled(seed):
 
 @test("pipeline: Parse, Close, DEALLOCATE and DISCARD in any order, many in one write", pool=2, subjects=MANY)
 def any_order(t):
-    compare(t, [shuffled(t.run.options.seed * 100 + number) for number in range(12 if t.quick else 60)], True)
+    compare(t, [shuffled(t.run.options.seed * 100 + number) for number in range(12 if t.quick else 60)])
 
 
 @test("pipeline: FunctionCalls and Queries are sent before the last ReadyForQuery", pool=2, subjects=MANY)
@@ -108,7 +108,7 @@ def before_the_last(t):
         Script("named portals of several statements, fetched in turns", [q("BEGIN"), x(*[
             parse(f"g{i}", f"SELECT {i}, generate_series(1, 40)") + bind(f"p{i}", f"g{i}") for i in range(8)]),
             *[x(*[execute(f"p{i}", 7) for i in range(8)]) for _ in range(7)], x(execute("p9", 1)), q("ROLLBACK")]),
-    ], True)
+    ])
 
 
 @test("pipeline: nothing is answered between an error and its Sync, whatever is sent and however late", pool=1, subjects=MANY)

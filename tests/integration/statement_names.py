@@ -32,13 +32,21 @@ def spoken_scripts():
                  x(bind("", "n39"), execute())])
     yield Script("by the extended protocol in one group", [two, x(run("DEALLOCATE s1"), run("DEALLOCATE s2")), *both,
                  x(parse("s1", "SELECT 8"), run("EXECUTE s1"), run("DEALLOCATE s1"), parse("s1", "SELECT 9"), run("EXECUTE s1"))])
+    gone = q("SET search_path = nowhere")
+    yield Script("one that cannot be parsed any more is taken away", [x(parse("s1", "SELECT name FROM items"), parse("s2", "SELECT 2"),
+                 parse("s3", "SELECT n FROM items WHERE name = $1")), gone, q("DEALLOCATE s1"), *both, x(run("DEALLOCATE s3")),
+                 x(bind("", "s3", ["x"]))])
+    yield Script("one that cannot be parsed any more is in the way of another", [x(parse("s1", "SELECT name FROM items")), gone,
+                 q("PREPARE s1 AS SELECT 1"), x(run("PREPARE s1 AS SELECT 1")), q("RESET search_path"), x(bind("", "s1"), execute(limit=1))])
+    yield Script("taken away by a statement that is not carried out", [two, x(parse("d", "DEALLOCATE s1"), bind("", "d"), run("EXECUTE s1")),
+                 *both, x(bind("", "d"), execute(), run("EXECUTE s2")), *both])
     yield Script("in a block that is rolled back", [two, q("BEGIN"), q("DEALLOCATE s1; PREPARE p AS SELECT 10"), q("SELECT 1/0"),
                  q("ROLLBACK"), *both, q("EXECUTE p"), q("DEALLOCATE p")])
 
 
 @test("names: SQL forgets and prepares what the protocol has prepared, several names in one Query", pool=3, subjects=MANY)
 def spoken_of(t):
-    compare(t, list(spoken_scripts()), True)
+    compare(t, list(spoken_scripts()))
 
 
 NAMES = ("s1", "s2", "s3", '"S 4"')
@@ -98,4 +106,4 @@ def mixed(seed):
 def random_names(t):
     count = 60 if t.quick else 250
     seed = t.run.options.seed
-    compare(t, [mixed(seed * 1000 + i) for i in range(count)], True)
+    compare(t, [mixed(seed * 1000 + i) for i in range(count)])

@@ -530,10 +530,15 @@ TEST_CASE("reply pump: after DISCARD ALL and DEALLOCATE ALL nothing is believed 
 }
 
 TEST_CASE("reply pump: a message bound to fail gets our words, and only then") {
-    const auto group = owing({{reply_kind::describe, substitute}, {reply_kind::sync, forward}});
+    const preparation group = [](test_worker&, server_connection& server) {
+        owed_reply made = reply(reply_kind::describe, substitute);
+        made.error = pgmend::protocol::substitute_error::unknown_statement;
+        push(server, std::move(made));
+        push(server, reply(reply_kind::sync));
+    };
     const outcome ours =
         pump(error("26000", "prepared statement \"pgmend_none\" does not exist") + ready('I'), group);
-    CHECK(ours.to_client == error("26000", "unnamed prepared statement does not exist") + ready('I'));
+    CHECK(ours.to_client == error("26000", "prepared statement does not exist") + ready('I'));
     CHECK(ours.settled);
     // In a failed block the server's own words are the right ones.
     const outcome failed = pump(error("25P02", "aborted") + ready('E'), group);

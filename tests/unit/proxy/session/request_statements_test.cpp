@@ -26,6 +26,7 @@ struct one_client {
 };
 
 const std::string forced_error = describe('S', "pgmend_none");
+const std::string nobodys = close('S', "");  // in front of who speaks of an unnamed statement and has none
 
 }  // namespace
 
@@ -276,7 +277,7 @@ TEST_CASE("prepared statements: another client's unnamed one is not mine") {
     relay_client third{c.world};
     third.server = c.server.get();
     third.say(bind("", ""));
-    CHECK(third.sent() == forced_error);
+    CHECK(third.sent() == nobodys + bind("", ""));
 }
 
 TEST_CASE("prepared statements: a simple Query drops the unnamed one") {
@@ -287,8 +288,8 @@ TEST_CASE("prepared statements: a simple Query drops the unnamed one") {
     answer_all(*c.server);
     c.client.sent();
     c.client.say(bind("", "") + describe('S', "") + sync());
-    CHECK(c.client.sent() == forced_error + forced_error + sync());
-    CHECK(owed(*c.server) == "d~d~s");
+    CHECK(c.client.sent() == nobodys + bind("", "") + nobodys + describe('S', "") + sync());
+    CHECK(owed(*c.server) == "c-bc-ds");
 }
 
 TEST_CASE("prepared statements: after anybody's simple Query the server has no unnamed one") {
@@ -518,13 +519,25 @@ TEST_CASE("prepared statements: DEALLOCATE takes one of the protocol's away when
     c.client.say(query("deallocate a"));
     CHECK(
         c.client.sent() ==
-        close('S', "a") + parse("a", "select 1") + sync() + query("deallocate a") + close('S', "a") + sync()
+        close('S', "a") + parse("a", "") + sync() + query("deallocate a") + close('S', "a") + sync()
     );
     SECTION("it has") {
         c.client.relay.deallocated();
         CHECK(c.client.relay.statements().find("a") == nullptr);
     }
     SECTION("it has not") { CHECK(c.client.relay.statements().find("a") != nullptr); }
+    answer_all(*c.server);
+}
+
+TEST_CASE("prepared statements: what is only named to be taken away stands for nothing, until it is to be run"
+) {
+    one_client c;
+    c.prepared("a", "select 1");
+    c.client.sent();
+    c.client.say(parse("", "deallocate a") + bind("", ""));
+    CHECK(c.client.sent() == parse("", "deallocate a") + close('S', "a") + parse("a", "") + bind("", ""));
+    c.client.say(parse("", "execute a"));
+    CHECK(c.client.sent() == close('S', "a") + parse("a", "select 1") + parse("", "execute a"));
     answer_all(*c.server);
 }
 
