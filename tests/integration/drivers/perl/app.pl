@@ -78,15 +78,13 @@ sub statements {
         [map { "a$_" } 1 .. 100]));
     tell_of('count', $handle->selectrow_array('SELECT count(*), sum(n) FROM pl'));
     # DDL of another connection under a prepared statement
-    if ($ENV{DRIVER_TEST_DDL}) {
-        my $star = $handle->prepare('SELECT * FROM pl WHERE id = ?');
-        $star->execute(1);
-        tell_of('before', scalar(() = $star->fetchrow_array));
-        $handles[1]->do('ALTER TABLE pl ADD COLUMN more int');
-        my $again = $handle->prepare('SELECT * FROM pl WHERE id = ?');
-        $again->execute(1);
-        tell_of('after', scalar(() = $again->fetchrow_array));
-    }
+    my $star = $handle->prepare('SELECT * FROM pl WHERE id = ?');
+    $star->execute(1);
+    tell_of('before', scalar(() = $star->fetchrow_array));
+    $handles[1]->do('ALTER TABLE pl ADD COLUMN more int');
+    my $again = $handle->prepare('SELECT * FROM pl WHERE id = ?');
+    $again->execute(1);
+    tell_of('after', scalar(() = $again->fetchrow_array));
     $handle->do('DEALLOCATE ALL');
     failing('forgotten', $handle, sub { $named->execute(1) });
     $_->disconnect for @handles;

@@ -4,7 +4,6 @@ import asyncio
 import datetime
 import decimal
 import ipaddress
-import os
 import uuid
 
 import asyncpg
@@ -79,8 +78,7 @@ async def statements():
     # DDL of another: what this one has prepared changes its result; asyncpg prepares it again by itself.
     query = "SELECT * FROM apg WHERE id = $1"
     tell("before", list((await connection.fetchrow(query, 1)).keys()))
-    if os.environ.get("DRIVER_TEST_DDL"):
-        await changed_tables(connection, other, query)
+    await changed_tables(connection, other, query)
     await connection.execute("DEALLOCATE ALL")
     tell("status", await other.execute("SELECT 1; SELECT 2; UPDATE apg SET n = 1 WHERE id < 5"))
     for each in connections:
