@@ -201,7 +201,10 @@ bool client_session::consume_requests() {
         }
     }
     in_.keep();
-    return !requests_.take_flush() || server_ == nullptr || answer_ahead(server_->owed.full());
+    if (!requests_.take_flush() || server_ == nullptr) return true;
+    // Nothing of ours may stand inside a message; behind it the server is asked when the next one finds no
+    // room.
+    return answer_ahead(server_->owed.full() && !requests_.mid_message());
 }
 
 void client_session::consume(std::size_t count) {

@@ -130,6 +130,19 @@ def sync_delayed(t):
         same(wire.sqlstates(client.ask(bind("", "new") + execute() + SYNC)), ["26000"])
 
 
+@test("pipeline: nothing of our own gets into a message that has come in part, however full the queue of answers is", pool=2,
+      settings={"limits": {"owed_replies": 16}}, subjects=MANY)
+def whole_messages(t):
+    client = t.wire()
+    for count in range(1, 20):
+        last = bind("", "", ["the last of " + "x" * 40]) + execute()
+        data = parse("", "SELECT $1::text") + (bind("", "", ["x"]) + execute()) * count + FLUSH
+        client.send(data + last[:30])
+        client.until("C", count)
+        client.send(last[30:] + SYNC)
+        same(wire.rows_of(client.ready()), [["the last of " + "x" * 40]], f"behind {count}")
+
+
 # ---- writers that have not finished ------------------------------------------------------------------------
 
 
