@@ -4,8 +4,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <system_error>
 
 namespace pgmend::config {
@@ -61,6 +63,10 @@ parsed<std::string> read_small_file(const std::string& path, std::size_t limit) 
     } else if (!S_ISREG(facts.st_mode)) {
         result = parsed<std::string>::failure("is not a regular file");
     }
+    // In one go: what a text that grows leaves behind would not be wiped by whoever is given it.
+    if (result.value && facts.st_size > 0) {
+        result.value->reserve(std::min(static_cast<std::size_t>(facts.st_size) + 1, limit));
+    }
     std::array<char, 4096> piece{};
     while (result.value) {
         const ssize_t got = ::read(descriptor, piece.data(), piece.size());
@@ -75,6 +81,8 @@ parsed<std::string> read_small_file(const std::string& path, std::size_t limit) 
         }
     }
     ::close(descriptor);
+    // Many of these files hold passwords.
+    ::explicit_bzero(piece.data(), piece.size());
     return result;
 }
 

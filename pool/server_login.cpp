@@ -1,5 +1,7 @@
 #include "pool/server_login.hpp"
 
+#include <openssl/crypto.h>
+
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -53,6 +55,8 @@ public:
         if (outcome.result == connect_result::login_failed && !outcome.error_frame.empty()) {
             outcome.may_pass = settings_.source->refused(settings_.user, context_.env.now());
         }
+        for (server_credential& credential : credentials)
+            OPENSSL_cleanse(credential.password.data(), credential.password.capacity());
         co_return outcome;
     }
 

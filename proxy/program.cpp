@@ -137,7 +137,7 @@ void complain(std::string_view text) {
     std::fprintf(stderr, "%.*s\n", static_cast<int>(text.size()), text.data());
 }
 
-int serve(const config::load_result& loaded, config::load_sources sources) {
+int serve(config::load_result loaded, config::load_sources sources) {
     log::options wanted;
     wanted.lowest = log_level_of(loaded.value->log.level());
     wanted.form =
@@ -148,7 +148,8 @@ int serve(const config::load_result& loaded, config::load_sources sources) {
     }
     int status = 0;
     {
-        server instance{loaded.value, std::move(sources)};
+        // Given away: others may take their place while it runs, and they may hold secrets.
+        server instance{std::move(loaded.value), std::move(sources)};
         if (const std::string error = instance.open(); error.empty()) {
             instance.run();
         } else {
@@ -241,7 +242,7 @@ int run_program(std::span<char* const> arguments) {
     std::optional<std::filesystem::path> file;
     if (wanted.file) file = *wanted.file;
     config::load_sources sources = config::process_sources(file);
-    const config::load_result loaded = config::load(sources);
+    config::load_result loaded = config::load(sources);
     if (!loaded.value) {
         for (const auto& error : loaded.errors) {
             complain(error);
@@ -257,7 +258,7 @@ int run_program(std::span<char* const> arguments) {
         complain(problem.empty() ? "live" : problem);
         return problem.empty() ? 0 : 1;
     }
-    return wanted.what == action::check ? check(loaded) : serve(loaded, std::move(sources));
+    return wanted.what == action::check ? check(loaded) : serve(std::move(loaded), std::move(sources));
 }
 
 }  // namespace pgmend::proxy

@@ -45,6 +45,19 @@ std::size_t waiting_limit(
     return std::max<std::size_t>(share_of(whole, worker.index, worker.workers), 1);
 }
 
+/// Whether something that servers may have been shown stands in one book and not in the other.
+bool lacks(const secret_book& now, const secret_book& before) {
+    bool gone = false;
+    before.each_user([&](const std::string& user, const user_secrets& secrets) {
+        const user_secrets* known = now.find(user);
+        gone =
+            gone || std::ranges::any_of(secrets.offered, [known](const std::string& secret) {
+                return known == nullptr || std::ranges::find(known->offered, secret) == known->offered.end();
+            });
+    });
+    return gone;
+}
+
 pool::pool_options options_for(
     const worker_options& worker, const std::string& database, const std::string& user
 ) {
@@ -133,6 +146,10 @@ void worker_core::accept(std::unique_ptr<pool::stream> client, std::string peer,
 }
 
 void worker_core::replace(const live_facts& live) {
+    // Keys that were derived from a password which is needed no more go with it. Which they are nobody knows;
+    // one derivation brings each of the others back.
+    if (lacks(*live.secrets, *options_.live.secrets))
+        scram_keys_ = protocol::scram_key_cache{scram_keys_kept};
     options_.live = live;
     users_.replace(live.secrets);
     logins_.replace(live.towards_servers);

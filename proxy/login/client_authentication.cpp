@@ -1,6 +1,8 @@
 // How a client proves who it is: the rule that fits it, and the exchange that rule asks for. Refusals are
 // PostgreSQL's own, so that nobody learns more here than there. Source: PostgreSQL 15, auth.c.
 
+#include <openssl/crypto.h>
+
 #include <array>
 #include <cstring>
 
@@ -167,7 +169,9 @@ pool::task<bool> client_login::check_password() {
     if (answer != got::message) co_return refuse_unread(answer);
     std::string_view given = protocol::as_text(message_);
     if (!given.empty() && given.back() == '\0') given.remove_suffix(1);
-    if (worker_.users().check_password(user_, given)) co_return true;
+    const bool good = worker_.users().check_password(user_, given);
+    OPENSSL_cleanse(message_.data(), message_.size());
+    if (good) co_return true;
     co_return co_await refuse_proof(protocol::password_failed(user_));
 }
 

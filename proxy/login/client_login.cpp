@@ -1,5 +1,7 @@
 #include "proxy/login/client_login.hpp"
 
+#include <openssl/crypto.h>
+
 #include <algorithm>
 
 #include "config/log.hpp"
@@ -216,22 +218,27 @@ pool::task<client_login::got> client_login::read_message() {
         std::size_t want = protocol::frame_header_size;
         const auto bytes = session_.in_.bytes();
         if (bytes.size() >= want) {
-            if (!protocol::valid_length(bytes.data())) co_return got::too_long;
-            const auto header = protocol::decode_header(bytes.data());
-            if (header.type != 'p' || header.size() > longest_login_message) co_return got::too_long;
+            const bool valid = protocol::valid_length(bytes.data());
+            const auto header = valid ? protocol::decode_header(bytes.data()) : protocol::frame_header{};
+            if (!valid || header.type != 'p' || header.size() > longest_login_message) {
+                session_.in_.keep();
+                co_return got::too_long;
+            }
             want = header.size();
             if (bytes.size() >= want) {
                 message_.assign(
                     bytes.begin() + protocol::frame_header_size,
                     bytes.begin() + static_cast<std::ptrdiff_t>(want)
                 );
+                OPENSSL_cleanse(bytes.data(), want);  // it may be a password
                 session_.in_.consume(want);
+                session_.in_.keep();
                 co_return got::message;
             }
         }
+        session_.in_.keep();
         if (!awaited) {
             const pool::io_result result = session_.in_.fill(*session_.io_, want);
-            session_.in_.keep();
             if (result.status == io_status::ok) continue;
             if (result.status != io_status::would_block) co_return got::gone;
         }

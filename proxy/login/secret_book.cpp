@@ -3,7 +3,6 @@
 #include <openssl/crypto.h>
 
 #include <algorithm>
-#include <optional>
 
 #include "config/libpq_files.hpp"
 
@@ -15,9 +14,15 @@ constexpr std::size_t userlist_bytes = 16 << 20;
 constexpr std::size_t longest_secret = 4096;
 constexpr std::size_t most_secrets_of_a_user = 8;
 
+/// With what a longer text, or one that was moved away, has left behind.
 void wipe(std::vector<std::string>& secrets) noexcept {
     for (std::string& secret : secrets)
-        OPENSSL_cleanse(secret.data(), secret.size());
+        OPENSSL_cleanse(secret.data(), secret.capacity());
+}
+
+void wipe(std::vector<userlist_line>& lines) noexcept {
+    for (userlist_line& line : lines)
+        OPENSSL_cleanse(line.secret.data(), line.secret.capacity());
 }
 
 /// The lines of a password file. Editors and `echo` put an end of line behind the last one.
@@ -26,6 +31,7 @@ config::parsed<std::vector<std::string>> read_password_file(const std::string& p
     auto text = config::read_small_file(path);
     if (!text.value) return result::failure("password file '" + path + "' " + text.problem);
     std::vector<std::string> lines;
+    lines.reserve(most_secrets_of_a_user);  // what a vector that grows leaves behind is not wiped
     std::string_view rest = *text.value;
     bool good = true;
     while (!rest.empty()) {
@@ -47,12 +53,12 @@ config::parsed<std::vector<std::string>> read_password_file(const std::string& p
     );
 }
 
-/// Takes a quoted word off `line`.
-std::optional<std::string> quoted_word(std::string_view& line) {
+/// Takes a quoted word off `line`; in its place, as it may be a secret of which no copy is to be left.
+bool quoted_word(std::string_view& line, std::string& word) {
     while (line.starts_with(' ') || line.starts_with('\t'))
         line.remove_prefix(1);
-    if (!line.starts_with('"')) return std::nullopt;
-    std::string word;
+    if (!line.starts_with('"')) return false;
+    word.reserve(line.size());
     for (std::size_t i = 1; i < line.size(); ++i) {
         if (line[i] != '"') {
             word += line[i];
@@ -60,10 +66,10 @@ std::optional<std::string> quoted_word(std::string_view& line) {
             word += line[i++];
         } else {
             line.remove_prefix(i + 1);
-            return word;
+            return true;
         }
     }
-    return std::nullopt;
+    return false;
 }
 
 /// The problem, or empty: secrets of a user of ours, from a setting and a file.
@@ -77,7 +83,9 @@ std::string offer_ours(
         if (!lines.value) return std::move(lines.problem);
         ours = std::move(*lines.value);
     }
-    ours.push_back(password);
+    book.offer(user, ours);
+    wipe(ours);
+    ours.assign(1, password);
     book.offer(user, ours);
     wipe(ours);
     return {};
@@ -113,6 +121,7 @@ void secret_book::add(const std::string& user, std::vector<std::string> secrets)
 
 void secret_book::offer(const std::string& user, const std::vector<std::string>& secrets) {
     user_secrets& known = users_[user];
+    known.offered.reserve(most_secrets_of_a_user);
     for (const std::string& secret : secrets) {
         const bool repeated = std::ranges::find(known.offered, secret) != known.offered.end();
         const bool room = known.offered.size() < most_secrets_of_a_user;
@@ -123,21 +132,24 @@ void secret_book::offer(const std::string& user, const std::vector<std::string>&
 config::parsed<std::vector<userlist_line>> parse_userlist(std::string_view text) {
     using result = config::parsed<std::vector<userlist_line>>;
     std::vector<userlist_line> lines;
+    // Each has four quotes; what a vector that grows leaves behind is not wiped.
+    lines.reserve(static_cast<std::size_t>(std::ranges::count(text, '"')) / 4 + 1);
     for (std::size_t number = 1; !text.empty(); ++number) {
         const std::size_t end = text.find('\n');
         std::string_view line = text.substr(0, end);
         text.remove_prefix(end == text.npos ? text.size() : end + 1);
         const std::size_t begin = line.find_first_not_of(" \t\r");
         if (begin == line.npos || line[begin] == ';' || line[begin] == '#') continue;
-        auto user = quoted_word(line);
-        auto secret = user ? quoted_word(line) : std::nullopt;
+        userlist_line& entry = lines.emplace_back();
         // As in PgBouncer, what stands behind the second word is ignored.
-        const bool good = secret && !user->empty() && secret->size() <= longest_secret &&
-                          user->find('\0') == std::string::npos && secret->find('\0') == std::string::npos;
+        const bool good = quoted_word(line, entry.user) && quoted_word(line, entry.secret) &&
+                          !entry.user.empty() && entry.secret.size() <= longest_secret &&
+                          entry.user.find('\0') == std::string::npos &&
+                          entry.secret.find('\0') == std::string::npos;
         if (!good) {
+            wipe(lines);
             return result::failure("line " + std::to_string(number) + R"( is not "user" "secret")");
         }
-        lines.push_back({std::move(*user), std::move(*secret)});
     }
     return result::of(std::move(lines));
 }
@@ -159,9 +171,10 @@ secret_book_result read_secrets(const config::settings& settings) {
         auto lines = parse_userlist(*text.value);
         OPENSSL_cleanse(text.value->data(), text.value->size());
         if (!lines.value) return {nullptr, "auth.userlist '" + path + "': " + lines.problem};
-        for (auto& line : *lines.value) {
-            book->add(line.user, {std::move(line.secret)});
+        for (const auto& line : *lines.value) {
+            book->add(line.user, std::vector<std::string>(1, line.secret));
         }
+        wipe(*lines.value);
     }
     const auto& upstream = settings.upstream;
     std::vector<std::string> own;

@@ -3,6 +3,7 @@
 #include <openssl/crypto.h>
 
 #include <algorithm>
+#include <iterator>
 
 namespace pgmend::proxy {
 
@@ -11,6 +12,8 @@ namespace {
 constexpr std::size_t most_learnt = 10'000;
 /// Each takes a millisecond or two. Of more users the first login after a start tells that they exist.
 constexpr std::size_t most_prepared = 256;
+
+void wipe(std::string& secret) noexcept { OPENSSL_cleanse(secret.data(), secret.capacity()); }
 
 bool is_verifier(std::string_view secret) { return secret.starts_with("SCRAM-SHA-256$"); }
 
@@ -74,6 +77,12 @@ void user_directory::replace(std::shared_ptr<const secret_book> book) {
     };
     std::erase_if(derived_, changed);
     std::erase_if(learnt_, changed);
+    // A password that a file has no more may still be the server's; not so that of who is in none.
+    for (auto it = worked_.begin(); it != worked_.end();) {
+        const bool gone = book->find(it->first) == nullptr && !answers_.contains(it->first);
+        if (gone) wipe(it->second);
+        it = gone ? worked_.erase(it) : std::next(it);
+    }
     book_ = std::move(book);
     if (prepares_) prepare();
 }
@@ -158,33 +167,33 @@ void user_directory::learn(const std::string& user, const protocol::scram_login_
 }
 
 std::vector<pool::server_credential> user_directory::credentials(const std::string& user) const {
-    std::vector<pool::server_credential> found;
     const user_secrets* known = book_->find(user);
-    const auto add = [&found](const std::vector<std::string>& secrets) {
-        for (const std::string& secret : secrets) {
-            if (!is_verifier(secret)) found.push_back({secret, nullptr});
-        }
-    };
-    if (known != nullptr) add(known->offered);
-    if (found.empty()) add(accepted_of(user));
-    if (const auto it = worked_.find(user); it != worked_.end()) {
-        const auto place = std::ranges::find(found, it->second, &pool::server_credential::password);
-        if (place == found.end()) {
-            found.push_back({it->second, nullptr});
-        } else {
-            std::rotate(found.begin(), place, place + 1);
-        }
+    const std::vector<std::string>* secrets = known != nullptr ? &known->offered : &none;
+    if (std::ranges::all_of(*secrets, is_verifier)) secrets = &accepted_of(user);
+    const auto worked = worked_.find(user);
+    const bool listed =
+        worked != worked_.end() && std::ranges::find(*secrets, worked->second) != secrets->end();
+    std::vector<pool::server_credential> found;
+    // In their places: what a vector that grows, or a temporary, leaves behind is not wiped.
+    found.reserve(secrets->size() + 2);
+    const auto add = [&found](const std::string& secret) { found.emplace_back().password = secret; };
+    if (listed) add(worked->second);
+    for (const std::string& secret : *secrets) {
+        if (!is_verifier(secret) && !(listed && secret == worked->second)) add(secret);
     }
+    if (worked != worked_.end() && !listed) add(worked->second);
     if (const auto it = learnt_.find(user); it != learnt_.end()) found.push_back({{}, it->second});
     return found;
 }
 
 void user_directory::accepted(const std::string& user, const pool::server_credential& credential) {
     refused_since_.erase(user);
-    if (credential.password.empty()) return;
+    // Nor may a login that was under way bring back who was forgotten meanwhile.
+    const bool known = book_->find(user) != nullptr || answers_.contains(user);
+    if (credential.password.empty() || !known) return;
     std::string& worked = worked_[user];
     if (worked == credential.password) return;
-    OPENSSL_cleanse(worked.data(), worked.size());
+    wipe(worked);
     worked = credential.password;
 }
 

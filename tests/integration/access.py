@@ -251,12 +251,17 @@ def holds(subject, secret):
     return False
 
 
+def client_key(t, user, password):
+    """What SCRAM proves that the password is known by, for the salt that the server keeps."""
+    stored = dict(t.admin("SELECT rolname, rolpassword FROM pg_authid WHERE rolpassword LIKE 'SCRAM%'"))[user]
+    rounds, salt = stored.split("$")[1].split(":")
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(salt), int(rounds))
+    return stored, hmac.new(salted, b"Client Key", "sha256").digest()
+
+
 @test("secrets: the keys of a client's proof are wiped when its user is gone", subjects=OURS)
 def wiped(t):
-    stored = dict(t.admin("SELECT rolname, rolpassword FROM pg_authid WHERE rolpassword LIKE 'SCRAM%'"))["app"]
-    rounds, salt = stored.split("$")[1].split(":")
-    salted = hashlib.pbkdf2_hmac("sha256", PASSWORDS["app"].encode(), base64.b64decode(salt), int(rounds))
-    key = hmac.new(salted, b"Client Key", "sha256").digest()
+    stored, key = client_key(t, "app", PASSWORDS["app"])
     userlist = t.directory / "userlist.txt"
     userlist.write_text(f'"app" "{stored}"\n')
     url = f"postgres://other:{PASSWORDS['other']}@{t.postgres.host}:{t.postgres.port}/app"
@@ -267,6 +272,49 @@ def wiped(t):
     userlist.write_text('"crowd" "x"\n')
     poll(lambda: not fits(t, subject, PASSWORDS["app"]), "app is forgotten")
     poll(lambda: not holds(subject, key), "and so is its key", 20)
+
+
+@test("secrets: passwords that files and the policy have no more, and those that clients tell, are not left in memory", subjects=OURS,
+      seconds=120)
+def forgotten(t):
+    # One that a string holds within itself, and those that it does not.
+    words = {"brief_one": "Tell-no-one-7", "long_one": "a-password-of-which-nobody-else-has-ever-heard",
+             "told_one": "one-that-the-policy-itself-has-told"}
+    changed = "another-one-that-is-long-enough-as-well"
+    t.admin("; ".join(f"CREATE ROLE {user} LOGIN PASSWORD '{word}'" for user, word in words.items()))
+    t.closing.callback(lambda: t.admin("; ".join(f"DROP ROLE {user}" for user in words)))
+    t.closing.callback(lambda: t.admin("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename LIKE '%\\_one'"))
+    userlist, file = t.directory / "userlist.txt", t.directory / "password"
+    userlist.write_text(f'"brief_one" "{words["brief_one"]}"\n"filler" "of the list"\n"third" "x"\n')
+    file.write_text(words["long_one"] + "\n")
+    url = f"postgres://other:{PASSWORDS['other']}@{t.postgres.host}:{t.postgres.port}/app"
+    users = [{"name": "long_one", "password_file": str(file)}]
+    subject = t.own("forgetful", url=url, settings={"users": [*users, {"name": "told_one", "password": words["told_one"]}],
+                                                    "auth": {"userlist": str(userlist), "method": "password"},
+                                                    "pool": {"lifetime": "100ms", "idle_timeout": "100ms"}, **SOON})
+    for user, word in words.items():
+        check(holds(subject, word.encode()), f"{user}'s is known")
+        comes_in(t, subject, user, password=word)
+    key = client_key(t, "long_one", words["long_one"])[1]
+    check(holds(subject, key), "the key that logged in to the server")
+    # Who guesses tells as well.
+    guess = "a-guess-that-is-wrong-and-rather-long"
+    same(refusal(t, "brief_one", password=guess, on=subject)[2], "28P01")
+    poll(lambda: not holds(subject, guess.encode()), "what was told is not kept", 30)
+    # Two users are gone, the third one's password is changed on both sides, and the new one has worked.
+    userlist.write_text('"filler" "of the list"\n')
+    subject.settings["users"] = users
+    subject.write_config()
+    t.admin(f"ALTER ROLE long_one PASSWORD '{changed}'")
+    file.write_text(changed + "\n")
+    for user in ("brief_one", "told_one"):
+        poll(lambda user=user: not fits(t, subject, words[user], user), f"{user} is forgotten", 30)
+    poll(lambda: fits(t, subject, changed, "long_one"), "the new one is known", 30)
+    # A login to a server that was under way has brought a key back, at the worst; the next change of a file takes it.
+    userlist.write_text('"filler" "of another list"\n')
+    for user, word in words.items():
+        poll(lambda word=word: not holds(subject, word.encode()), f"{user}'s is wiped", 30)
+    poll(lambda: not holds(subject, key), "and so is the key", 30)
 
 
 @test("secrets: a password changes on the server and in its file while 64 clients work: no error", subjects=OURS,

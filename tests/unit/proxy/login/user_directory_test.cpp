@@ -121,6 +121,16 @@ TEST_CASE("user directory: the credential that a server took comes first from th
     CHECK(passwords(users.credentials("app")) == list{"new"});
 }
 
+TEST_CASE("user directory: who is in no file any more is forgotten with what last worked") {
+    user_directory users{book_of({{"app", {"one"}}, {"other", {"x"}}}), "process"};
+    users.accepted("app", {"one", nullptr});
+    users.replace(book_of({{"other", {"x"}}}));
+    CHECK(users.credentials("app").empty());
+    // A login that was under way is over.
+    users.accepted("app", {"one", nullptr});
+    CHECK(users.credentials("app").empty());
+}
+
 TEST_CASE("user directory: keys are learnt where no password is known, and forgotten with the verifier") {
     const std::string stored = verifier_text("x");
     user_directory users{book_of({{"app", {stored}}, {"plain", {"x"}}}), "process"};
