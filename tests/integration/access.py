@@ -192,6 +192,40 @@ def sources(t):
     check(not any(word in log for word in PASSWORDS.values()), "a secret in the log")
 
 
+@test("secrets: the environment gives them too, and of all places the first that knows a user decides", subjects=OURS)
+def order(t):
+    userlist = t.directory / "userlist.txt"
+    # Of each user the first place that knows it has the password that is right; the database itself has all of them right.
+    userlist.write_text(f'"crowd" "not asked for"\n"other" "{PASSWORDS["other"]}"\n"app" "not its own place"\n')
+    t.admin("CREATE ROLE asker SUPERUSER LOGIN PASSWORD 'asks'")
+    t.closing.callback(lambda: t.admin("DROP ROLE IF EXISTS asker"))
+    query = {"user": "asker", "password": "asks", "database": "postgres"}
+    subject = t.own("order", url=f"postgres://app@{t.postgres.host}:{t.postgres.port}/app", only_live=True,
+                    settings={"auth": {"userlist": str(userlist), "query": query}},
+                    environment={"PGMEND_USERS": f"[{{name: crowd, password: {PASSWORDS['crowd']}}}]",
+                                 "PGPASSWORD": PASSWORDS["app"]})
+    for user in ("crowd", "other", "streamer"):
+        comes_in(t, subject, user, "app")
+    same(refusal(t, "crowd", password="not asked for", on=subject)[2], "28P01", "the environment's list goes first")
+    same(refusal(t, "app", on=subject)[2], "28P01", "the list goes before the password of the connection string")
+    comes_in(t, t.own("string", url=f"postgres://app@{t.postgres.host}:{t.postgres.port}/app", only_live=True, settings={"users": [{"name": "unused", "password": "x"}]},
+                      environment={"PGPASSWORD": PASSWORDS["app"]}), "app")
+
+
+@test("secrets: a password beyond ASCII is prepared as PostgreSQL and its clients prepare it, on both sides", subjects=OURS)
+def prepared_password(t):
+    # A soft hyphen that counts for nothing, a letter of two forms that are one, and a ligature: RFC 4013.
+    written, meant = "I\u00adX \u2168 pa\u0308ss\ufb01", "IX IX p\u00e4ssfi"
+    t.admin(f"CREATE ROLE beyond LOGIN PASSWORD '{written}'")
+    t.closing.callback(lambda: t.admin("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'beyond'; DROP ROLE beyond"))
+    subject = t.own("beyond", settings={"users": [{"name": "beyond", "password": meant}]})
+    for password in (written, meant):
+        given = {**t.conninfo(on=subject, password=password), "user": "beyond"}
+        with contextlib.closing(psycopg.connect(**given)) as client:
+            same(client.execute("SELECT current_user").fetchone(), ("beyond",))
+    same(refusal(t, "beyond", password="IX IX passfi", on=subject)[2], "28P01")
+
+
 @test("secrets: a password file is read again where Kubernetes swaps the link it is reached by", subjects=OURS)
 def mounted_password(t):
     mount = t.directory / "secret"
