@@ -194,12 +194,17 @@ void apply_options(int descriptor, const tcp_options& options) noexcept {
 }
 
 std::string address_text(const sockaddr_storage& address) {
-    char text[INET6_ADDRSTRLEN] = "";
     if (address.ss_family == AF_INET) {
+        // By hand: inet_ntop prints by a format, and every client that comes in is named.
         const auto& v4 = reinterpret_cast<const sockaddr_in&>(address);
-        ::inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
-        return std::string{text} + ':' + std::to_string(ntohs(v4.sin_port));
+        const std::uint32_t host = ntohl(v4.sin_addr.s_addr);
+        std::string text;
+        for (const unsigned shift : {24U, 16U, 8U, 0U}) {
+            text.append(std::to_string((host >> shift) & 255U)).push_back(shift == 0 ? ':' : '.');
+        }
+        return text.append(std::to_string(ntohs(v4.sin_port)));
     }
+    char text[INET6_ADDRSTRLEN] = "";
     if (address.ss_family == AF_INET6) {
         const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address);
         ::inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof text);

@@ -28,17 +28,23 @@ constexpr auto values = make_values();
 std::string base64_encode(std::string_view bytes) {
     std::string text((bytes.size() + 2) / 3 * 4, '=');
     char* to = text.data();
-    std::uint32_t group = 0;
-    unsigned bits = 0;
-    for (const char c : bytes) {
-        group = (group << 8) | static_cast<unsigned char>(c);
-        bits += 8;
-        while (bits >= 6) {
-            bits -= 6;
-            *to++ = alphabet[(group >> bits) & 63U];
-        }
+    const auto byte = [&bytes](std::size_t at) {
+        return std::uint32_t{static_cast<unsigned char>(bytes[at])};
+    };
+    std::size_t at = 0;
+    for (; bytes.size() - at >= 3; at += 3) {
+        const std::uint32_t group = byte(at) << 16 | byte(at + 1) << 8 | byte(at + 2);
+        *to++ = alphabet[group >> 18];
+        *to++ = alphabet[(group >> 12) & 63U];
+        *to++ = alphabet[(group >> 6) & 63U];
+        *to++ = alphabet[group & 63U];
     }
-    if (bits > 0) *to = alphabet[(group << (6 - bits)) & 63U];
+    if (at == bytes.size()) return text;
+    const bool two = bytes.size() - at == 2;
+    const std::uint32_t group = byte(at) << 16 | (two ? byte(at + 1) << 8 : 0);
+    *to++ = alphabet[group >> 18];
+    *to++ = alphabet[(group >> 12) & 63U];
+    if (two) *to = alphabet[(group >> 6) & 63U];
     return text;
 }
 
@@ -48,8 +54,8 @@ std::optional<std::string> base64_decode(std::string_view text) {
     while (digits > 0 && text.size() - digits < 2 && text[digits - 1] == '=') {
         --digits;
     }
-    std::string bytes;
-    bytes.reserve(text.size() / 4 * 3);
+    std::string bytes(digits * 3 / 4, '\0');
+    char* to = bytes.data();
     std::uint32_t group = 0;
     unsigned bits = 0;
     for (const char c : text.substr(0, digits)) {
@@ -59,7 +65,7 @@ std::optional<std::string> base64_decode(std::string_view text) {
         bits += 6;
         if (bits >= 8) {
             bits -= 8;
-            bytes += static_cast<char>((group >> bits) & 255U);
+            *to++ = static_cast<char>((group >> bits) & 255U);
         }
     }
     if ((group & ((1U << bits) - 1)) != 0) return std::nullopt;

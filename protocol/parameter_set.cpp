@@ -1,11 +1,38 @@
 #include "protocol/parameter_set.hpp"
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 
 #include "protocol/session_change.hpp"
 #include "protocol/statement_classifier.hpp"
 
 namespace pgmend::protocol {
+
+namespace {
+
+/// What `with` was asked lately: of many clients that come in, most ask the same. By the id of the set, which
+/// no other has; each thread has stores of its own.
+struct step {
+    std::uint64_t base = 0;
+    std::string name;
+    std::string value;
+    const parameter_set* result = nullptr;
+};
+struct steps {
+    std::array<step, 8> lately;
+    std::size_t oldest = 0;
+};
+thread_local steps known;
+constexpr std::size_t longest_known = 128;
+
+/// The first id of a store: the upper half is the store's own.
+std::uint64_t first_id() noexcept {
+    static std::atomic<std::uint64_t> stores{0};
+    return stores.fetch_add(1, std::memory_order_relaxed) << 32;
+}
+
+}  // namespace
 
 const std::string* parameter_set::find(std::string_view name) const noexcept {
     const auto it = values.find(name);
@@ -16,6 +43,7 @@ const parameter_set* parameter_store::intern(parameter_map values) {
     if (const auto it = sets_.find(values); it != sets_.end()) return it->get();
     auto set = std::make_unique<parameter_set>();
     set->values = std::move(values);
+    if (last_id_ == 0) last_id_ = first_id();
     set->id = ++last_id_;
     if (const auto* value = set->find("standard_conforming_strings")) {
         set->standard_conforming_strings = *value == "on";
@@ -26,6 +54,7 @@ const parameter_set* parameter_store::intern(parameter_map values) {
 }
 
 void parameter_store::sweep(const std::unordered_set<const parameter_set*>& live) {
+    known = {};
     std::erase_if(sets_, [&](const auto& set) { return set.get() != empty_ && !live.contains(set.get()); });
     sweep_at_ = std::max(least_sweep, 2 * sets_.size());
 }
@@ -38,13 +67,22 @@ const parameter_set* parameter_store::with(
         (present != nullptr && value != nullptr && *present == *value)) {
         return base;
     }
-    parameter_map values = base->values;
     if (value == nullptr) {
+        parameter_map values = base->values;
         values.erase(values.find(name));
-    } else {
-        values.insert_or_assign(std::string{name}, *value);
+        return intern(std::move(values));
     }
-    return intern(std::move(values));
+    for (const step& one : known.lately) {
+        if (one.base == base->id && one.name == name && one.value == *value) return one.result;
+    }
+    parameter_map values = base->values;
+    values.insert_or_assign(std::string{name}, *value);
+    const parameter_set* result = intern(std::move(values));
+    if (name.size() + value->size() <= longest_known) {
+        known.lately[known.oldest] = {base->id, std::string{name}, *value, result};
+        known.oldest = (known.oldest + 1) % known.lately.size();
+    }
+    return result;
 }
 
 parameter_difference difference(const parameter_set& from, const parameter_set& to) {

@@ -1,7 +1,11 @@
+// The plain functions of SHA-256, which OpenSSL 3 would rather see no more.
+#define OPENSSL_SUPPRESS_DEPRECATED
+
 #include "protocol/scram_keys.hpp"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/sha.h>
 
 #include <algorithm>
 #include <charconv>
@@ -20,18 +24,16 @@ constexpr std::size_t sha256_block = 64;
 
 unsigned char* raw(scram_key& key) noexcept { return reinterpret_cast<unsigned char*>(key.data()); }
 
-/// Both texts, one behind the other. The algorithm is looked up once a process, a context kept for each
-/// thread. All zero when libcrypto fails, which is nobody's key.
+/// Both texts, one behind the other. OpenSSL's general interface asks engines and providers anew for each
+/// text, through code that is in no cache when a client comes in: it costs more than the hash. All zero when
+/// libcrypto fails, which is nobody's key.
 scram_key sha256(std::string_view head, std::string_view tail) {
-    static EVP_MD* const algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
-    thread_local const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(
-        EVP_MD_CTX_new(), &EVP_MD_CTX_free
-    );
+    SHA256_CTX context;
     scram_key result;
-    const bool good = EVP_DigestInit_ex2(context.get(), algorithm, nullptr) == 1 &&
-                      EVP_DigestUpdate(context.get(), head.data(), head.size()) == 1 &&
-                      EVP_DigestUpdate(context.get(), tail.data(), tail.size()) == 1 &&
-                      EVP_DigestFinal_ex(context.get(), raw(result), nullptr) == 1;
+    const bool good = SHA256_Init(&context) == 1 && SHA256_Update(&context, head.data(), head.size()) == 1 &&
+                      SHA256_Update(&context, tail.data(), tail.size()) == 1 &&
+                      SHA256_Final(raw(result), &context) == 1;
+    OPENSSL_cleanse(&context, sizeof context);
     return good ? result : scram_key{};
 }
 
@@ -62,7 +64,11 @@ bool split(std::string_view text, char separator, std::string_view& left, std::s
 
 }  // namespace
 
-scram_key::~scram_key() { OPENSSL_cleanse(data(), size()); }
+/// In place, as a login makes and leaves some dozens. The compiler is told that somebody looks.
+scram_key::~scram_key() {
+    fill(std::byte{0});
+    asm volatile("" : : "r"(data()) : "memory");
+}
 
 std::string_view as_text(const scram_key& key) noexcept {
     return {reinterpret_cast<const char*>(key.data()), key.size()};

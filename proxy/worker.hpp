@@ -48,9 +48,10 @@ private:
     struct acceptor : pool::loop_watch {
         worker* owner = nullptr;
         listening_socket socket;
+        std::uint64_t last_turn = 0;  ///< of the loop, in which somebody came to it
     };
     static void on_accept(pool::loop_watch& watch, std::uint32_t events) noexcept;
-    void accept_from(const acceptor& from) noexcept;
+    void accept_from(acceptor& from) noexcept;
     void make_room_for_refusal(int listening) noexcept;
 
     config::metrics::cells& metrics_;

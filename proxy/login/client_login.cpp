@@ -23,6 +23,24 @@ constexpr std::size_t longest_login_message = 10'000;  // a password or a SASL m
 /// How long a client waits for a server of its own where others could serve it.
 constexpr config::duration own_server_patience = std::chrono::seconds{1};
 
+/// The ParameterStatus messages that the last client of this thread was greeted with: mostly the next one's
+/// too.
+struct greeting {
+    std::uint64_t told = 0;  ///< the id of the set
+    std::vector<std::byte> messages;
+};
+thread_local greeting last_greeting;
+
+const std::vector<std::byte>& statuses_of(const protocol::parameter_set& told) {
+    if (last_greeting.told == told.id) return last_greeting.messages;
+    last_greeting.told = told.id;
+    last_greeting.messages.clear();
+    protocol::message_writer writer{last_greeting.messages};
+    for (const auto& [name, value] : told.values)
+        writer.parameter_status(name, value);
+    return last_greeting.messages;
+}
+
 }  // namespace
 
 pool::task<login_end> log_in_client(client_session& session) {
@@ -416,13 +434,14 @@ pool::task<bool> client_login::open_replication() {
 }
 
 void client_login::welcome() {
-    constexpr std::size_t usual = 1024;
-    std::vector<std::byte> frames = std::exchange(unsaid_, {});
-    frames.reserve(frames.size() + usual);
+    constexpr std::size_t key_and_ready = 64;
+    const std::vector<std::byte>& statuses = statuses_of(*session_.facts_.told);
+    std::vector<std::byte> frames;
+    frames.reserve(unsaid_.size() + statuses.size() + key_and_ready);
+    frames.assign(unsaid_.begin(), unsaid_.end());
+    unsaid_.clear();
+    frames.insert(frames.end(), statuses.begin(), statuses.end());
     protocol::message_writer writer{frames};
-    for (const auto& [name, value] : session_.facts_.told->values) {
-        writer.parameter_status(name, value);
-    }
     std::uint32_t pid = 0;
     if (session_.dedicated_) {
         pid = session_.dedicated_->key.pid;

@@ -41,6 +41,31 @@ TEST_CASE("parameter store: a name is changed, added and taken out by way of the
     CHECK(*base->find("TimeZone") == "UTC");
 }
 
+TEST_CASE("parameter store: what was asked lately is answered alike, and not beyond a sweep") {
+    parameter_store store;
+    const parameter_set* base = store.with(store.empty(), "TimeZone", &utc);
+    const std::string long_value(1000, 'x');
+    std::vector<const parameter_set*> sets;
+    for (int round = 0; round < 2; ++round) {
+        for (const parameter_set* from : {store.empty(), base}) {
+            for (int i = 0; i < 20; ++i) {
+                const std::string value = std::to_string(i % 10);
+                const std::string name = i < 10 ? "one" : "other";
+                sets.push_back(store.with(from, name, &value));
+                CHECK(*sets.back()->find(name) == value);
+                CHECK((sets.back()->find("TimeZone") != nullptr) == (from == base));
+            }
+        }
+        CHECK(store.with(base, "one", &long_value) == store.with(base, "one", &long_value));
+    }
+    CHECK(std::equal(sets.begin(), sets.begin() + 40, sets.begin() + 40));
+    const std::string nine = "9";
+    const auto id = store.with(base, "other", &nine)->id;
+    store.sweep({base});
+    CHECK(store.with(base, "other", &nine)->id != id);
+    CHECK(store.with(store.empty(), "TimeZone", &utc) == base);
+}
+
 TEST_CASE("parameter store: an empty value is a value") {
     parameter_store store;
     const std::string nothing;
