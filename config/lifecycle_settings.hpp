@@ -48,8 +48,10 @@ struct machine_settings : section {
     using section::section;
     setting<memory_limit> memory{
         this, "machine.memory", memory_limit{}, reload_class::restart,
-        "Memory that pgmend may use; above 90 % of it, new clients are refused with 53200 and those that are "
-        "in go on. `auto`: the limit of its cgroup (memory.max or memory.high), if there is one."};
+        "Memory that pgmend may use; above 90 % of it, new clients are refused with 53200. Requests of more "
+        "than 4 KiB that have to wait for a server are refused then too, and while messages on their way "
+        "take half of it. All else goes on. `auto`: the limit of its cgroup (memory.max or memory.high), if "
+        "there is one."};
     setting<std::string> cgroup_root{
         this, "machine.cgroup_root", "/sys/fs/cgroup", reload_class::restart,
         "Where cgroup v2 is mounted: what `auto` of `machine.memory` and `workers` is read from."};

@@ -26,6 +26,7 @@ std::span<std::byte> buffer_pool::lease(std::size_t bytes) {
     ++leased_blocks_;
     const std::size_t index = class_for(bytes);
     const std::size_t size = smallest_block << index;
+    leased_bytes_ += size;
     if (index < classes && !free_[index].empty()) {
         std::byte* block = free_[index].back();
         free_[index].pop_back();
@@ -36,6 +37,7 @@ std::span<std::byte> buffer_pool::lease(std::size_t bytes) {
 
 void buffer_pool::give_back(std::span<std::byte> block) noexcept {
     --leased_blocks_;
+    leased_bytes_ -= block.size();
     const std::size_t index = class_for(block.size());
     if (index < classes && free_[index].size() * block.size() < kept_bytes_per_class) {
         free_[index].push_back(block.data());

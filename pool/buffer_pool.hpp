@@ -28,6 +28,8 @@ public:
     std::span<std::byte> scratch() noexcept { return {scratch_.get(), scratch_bytes}; }
     /// Blocks lent out now.
     std::size_t leased_blocks() const noexcept { return leased_blocks_; }
+    /// And their bytes: what this worker holds of messages on their way.
+    std::size_t leased_bytes() const noexcept { return leased_bytes_; }
 
 private:
     friend class leased_buffer;
@@ -41,6 +43,7 @@ private:
     std::unique_ptr<std::byte[]> scratch_;
     std::array<std::vector<std::byte*>, classes> free_;
     std::size_t leased_blocks_ = 0;
+    std::size_t leased_bytes_ = 0;
 };
 
 /// A contiguous queue of bytes in a leased block; owns no block while empty, and is small then: every idle

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <atomic>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -40,6 +41,9 @@ struct worker_options {
     std::shared_ptr<life_signs> life;  ///< one for each server; may be null
     /// True while memory is short (memory_guard); may be null.
     std::shared_ptr<const std::atomic<bool>> memory_pressed;
+    /// From when on memory is short for large requests that wait for a server: bytes of all messages on their
+    /// way. It grows faster than the one above is looked at.
+    std::size_t held_bytes = std::numeric_limits<std::size_t>::max();
     /// Shared by all workers of one process; null: this worker is the only one.
     std::shared_ptr<catalog_epoch> schema_changes;
     /// Hands a cancel to another worker; may be empty with one worker.
@@ -113,6 +117,9 @@ public:
     health::retry_limits retry_limits() const noexcept;
     bool short_of_memory() const noexcept {
         return options_.memory_pressed && options_.memory_pressed->load(std::memory_order_relaxed);
+    }
+    bool short_of_memory_to_wait() const noexcept {
+        return buffers_.leased_bytes() > options_.held_bytes || short_of_memory();
     }
     /// What was healed for this worker's clients; the first worker's tells of primaries too.
     healing_ledger& ledger() noexcept { return ledger_; }

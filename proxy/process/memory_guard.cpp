@@ -10,6 +10,8 @@ namespace pgmend::proxy {
 namespace {
 
 constexpr auto interval = std::chrono::milliseconds{100};
+/// From half of the limit on: what clients send in the meantime has to fit into the rest.
+constexpr auto close_interval = std::chrono::milliseconds{10};
 /// Memory comes back in steps, so what was closed at 90 % opens again a little lower.
 constexpr std::uint64_t close_at_percent = 90;
 constexpr std::uint64_t open_at_percent = 87;
@@ -43,7 +45,7 @@ void memory_guard::look() {
     if (is != was) pressed_->store(is, std::memory_order_relaxed);
     if (is && !was) log::warning("memory_nearly_used_up", {{"used", used}, {"limit", limit_}});
     if (was && !is) log::info("memory_available_again", {{"used", used}, {"limit", limit_}});
-    timer_.expires_after(interval);
+    timer_.expires_after(used > limit_ / 2 ? close_interval : interval);
     timer_.async_wait([this](const boost::system::error_code& error) {
         if (!error) look();
     });

@@ -17,6 +17,7 @@ using protocol::transaction_status;
 
 namespace {
 constexpr std::size_t held_while_waiting = 64 * 1024;  // of further requests, while the first one waits
+constexpr std::size_t held_without_memory = 4 * 1024;  // of a request without a server
 constexpr config::duration closing_time = std::chrono::seconds{5};
 }  // namespace
 
@@ -88,6 +89,9 @@ bool client_session::progress(pool::event_mask bits) {
     if (listening_ && (bits & ~usual) != 0 && !hear(bits)) return false;
     if ((bits & server_readable) != 0 && server_ != nullptr && !read_server()) return false;
     if ((bits & client_readable) != 0 && !read_client()) return false;
+    const bool large = server_ == nullptr && in_.size() > held_without_memory;
+    if (large && worker_.short_of_memory_to_wait() && !shed_request()) [[unlikely]]
+        return false;
     if (!after_progress()) return false;
     if ((bits & drained) != 0) {
         draining_ = true;

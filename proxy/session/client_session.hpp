@@ -252,6 +252,7 @@ private:
     bool throw_away();
     protocol::transaction_status status_told() const noexcept;
     bool enter_refused_block();
+    bool shed_request();
 
     // session_listening.cpp
     bool hand_channels_over();

@@ -1,4 +1,5 @@
-// The part of client_session that keeps to the limits of the policy: which of its requests may begin.
+// The part of client_session that keeps to the limits of the policy and of memory: which of its requests may
+// begin.
 
 #include "protocol/message_writer.hpp"
 #include "protocol/sqlstate.hpp"
@@ -129,6 +130,22 @@ bool client_session::enter_refused_block() {
     begin_record(*server_);
     enter_lost_block();
     return true;
+}
+
+/// Memory is short, and it is requests without a server that it goes into. Nothing of this one has been sent
+/// anywhere, whether all of it is here or not.
+bool client_session::shed_request() {
+    const bool waits = phase_ == session_phase::waiting;
+    if (mishap_ || out_.blocked() || (!waits && phase_ != session_phase::idle)) return true;
+    worker_.metrics().clients_refused.add(config::metrics::refusal::memory);
+    if (waits) pool_->withdraw(*this);
+    phase_ = session_phase::idle;
+    want_ = 0;
+    refusal why;
+    why.sqlstate = protocol::sqlstate::out_of_memory;
+    why.message = "too little memory is left for a request of this size to wait for a server";
+    why.detail = "The limit is machine.memory, or that of pgmend's cgroup.";
+    return refuse_front(why);
 }
 
 }  // namespace pgmend::proxy

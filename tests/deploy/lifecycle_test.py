@@ -432,6 +432,77 @@ def test_clients_are_refused_before_memory_ends(here):
         log_in(subject.port).close()
 
 
+def large_query(size):
+    return wire.message("Q", b"SELECT length('" + b"x" * size + b"')\0")
+
+
+def refused_for_memory(client):
+    fields = wire.error_fields(client.until("E")[-1][1])
+    same((fields["S"], fields["C"]), ("ERROR", "53200"))
+
+
+def test_large_requests_are_refused_before_memory_ends(here):
+    """Who is in goes on when memory is nearly used up, but for what would take more of it while it waits for a server."""
+    root = cgroup(here.directory(), memory_max=str(64 * MIB), memory_current=str(30 * MIB), memory_stat="anon 1")
+    with running.running(here.pgmend({"machine": {"cgroup_root": str(root)}, "pool": {"size": 1}})) as subject:
+        busy, whole, half, parsed, small = (log_in(subject.port) for _ in range(5))
+        busy.query("BEGIN")
+        cgroup(root.parent, memory_current=str(62 * MIB))
+        poll(lambda: logged(subject, "memory_nearly_used_up"), "the limit is near")
+        whole.socket.sendall(large_query(8000))
+        refused_for_memory(whole)
+        whole.until("Z")
+        request = large_query(100000)
+        half.socket.sendall(request[:50000])
+        refused_for_memory(half)
+        half.until("Z")
+        half.socket.sendall(request[50000:])
+        parsed.socket.sendall(wire.message("P", b"\0SELECT 1 /*" + b"x" * 8000 + b"*/\0\0\0"))
+        refused_for_memory(parsed)
+        parsed.socket.sendall(wire.message("B", b"\0\0" + bytes(6)) + wire.message("E", b"\0" + bytes(4)) + wire.message("S"))
+        parsed.until("Z")
+        small.socket.sendall(wire.message("Q", b"SELECT 7\0"))
+        same(busy.value(f"SELECT length('{'x' * 8000}')"), "8000", "who has a server")
+        busy.query("COMMIT")
+        check(any(kind == "D" for kind, _ in small.until("Z")), "a small request waits and is answered")
+        for client in (whole, half, parsed):
+            same(client.value("SELECT 8"), "8", "who was refused goes on")
+        check('pgmend_clients_refused_total{reason="memory"} 3' in subject.http("/metrics")[1], "it is counted")
+        cgroup(root.parent, memory_current=str(30 * MIB))
+        poll(lambda: logged(subject, "memory_available_again"), "memory came back")
+        same(whole.value(f"SELECT length('{'x' * 8000}')"), "8000")
+
+
+def test_large_requests_of_all_clients_within_64_mib(here):
+    """600 clients send 200 kB each while all servers are busy: twice of what may be used. Whoever waits is answered in the end, the
+    others are refused, and nobody is cut off."""
+    settings = {"auth": {"method": "trust"}, "machine": {"memory": "64MiB"}, "pool": {"size": 4, "wait_timeout": "10min"}}
+    with running.running(here.pgmend(settings)) as subject:
+        inside, _ = crowd_of(subject, 604)
+        busy, crowd = inside[:4], inside[4:]
+        for client in busy:
+            client.query("BEGIN")
+        # A value: a statement of this size would be one that nobody has understood, which keeps its server.
+        request = wire.parse("", "SELECT length($1)") + wire.bind("", "", ["x" * 200000]) + wire.execute() + wire.message("S")
+        for client in crowd:
+            client.socket.sendall(request)
+        refused = lambda: int(re.search(r'reason="memory"} (\d+)', subject.http("/metrics")[1]).group(1))
+        poll(lambda: refused() > 300, "what is too much is refused", timeout=60)
+        for client in busy:
+            client.query("COMMIT")
+        outcomes = {"D": 0, "E": 0}
+        for client in crowd:
+            messages = client.until("Z")
+            outcomes[next(kind for kind, _ in messages if kind in "DE")] += 1
+        peak = subject.memory_peak()
+        check(peak < 64 * MIB, f"{peak} bytes")
+        same(outcomes["E"], refused())
+        check(outcomes["D"] > 20, f"{outcomes}")
+        for client in crowd:
+            client.drop()
+    return f"peak {peak / MIB:.1f} MiB, {outcomes['D']} answered, {outcomes['E']} refused"
+
+
 def resident(subject):
     return int(pathlib.Path(f"/proc/{subject.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 

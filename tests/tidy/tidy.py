@@ -32,6 +32,7 @@ ARROWS = {
 THIRD_PARTIES = {
     "boost/system/": set(FOLDERS),
     "boost/asio/awaitable": {"config/environment", "health", "pool", "proxy"},
+    "boost/regex": {"config/ident_map"},
     "boost/": {"health", "pool", "proxy"},
     "openssl/ssl": {"pool", "proxy"},
     "openssl/": {"protocol", "pool", "proxy"},

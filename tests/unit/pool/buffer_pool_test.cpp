@@ -17,15 +17,19 @@ TEST_CASE("leased buffer: it owns a block only while it holds bytes") {
     CHECK(pool.leased_blocks() == 0);
     buffer.append(as_bytes("hello"));
     CHECK(pool.leased_blocks() == 1);
+    CHECK(pool.leased_bytes() == buffer_pool::smallest_block);
     buffer.consume(4);
     CHECK(as_text(buffer.view()) == "o");
     CHECK(pool.leased_blocks() == 1);
     buffer.consume(1);
     CHECK(buffer.empty());
     CHECK(pool.leased_blocks() == 0);
-    buffer.append(as_bytes("x"));
+    CHECK(pool.leased_bytes() == 0);
+    buffer.append(as_bytes(std::string(3 * buffer_pool::smallest_block, 'x')));
+    CHECK(pool.leased_bytes() == 4 * buffer_pool::smallest_block);
     buffer.clear();
     CHECK(pool.leased_blocks() == 0);
+    CHECK(pool.leased_bytes() == 0);
     {
         leased_buffer other{pool};
         other.append(as_bytes("y"));
