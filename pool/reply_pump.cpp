@@ -54,7 +54,7 @@ public:
         data_ = server_.in.bytes();
         rest_of_body();
         close_run();
-        if (ours_is_next() && !emit_synthesized(server_, flight_)) return finish(pump_result::flight_full);
+        if (server_.owed.ours_is_next() && !emit_synthesized(server_, flight_)) return finish(pump_result::flight_full);
         while (data_.size() - at_ >= protocol::frame_header_size) {
             if (!flight_.has_room(made_bytes)) return finish(pump_result::flight_full);
             const std::byte* header_bytes = data_.data() + at_;
@@ -75,7 +75,10 @@ public:
             if (server_.hold_ready && header.type == 'Z' && held_back()) return finish(pump_result::drained);
             if (!by_body(header)) return finish(pump_result::violation);
         }
-        return finish(pump_result::drained, data_.size() == at_ ? 0 : protocol::frame_header_size);
+        const bool all = data_.size() == at_;
+        // Of ours there may be more to say than the flight could take, and no byte will come to remind of it.
+        if (all && server_.owed.ours_is_next() && server_.body_left == 0) return finish(pump_result::flight_full);
+        return finish(pump_result::drained, all ? 0 : protocol::frame_header_size);
     }
 
 private:
@@ -136,13 +139,9 @@ private:
     }
 
     void close_run_if_synthesized() {
-        if (!ours_is_next()) return;
+        if (!server_.owed.ours_is_next()) return;
         close_run();
         emit_synthesized(server_, flight_);
-    }
-
-    bool ours_is_next() noexcept {
-        return !server_.owed.empty() && server_.owed.front().action == reply_action::synthesize;
     }
 
     bool front_is(reply_kind kind) noexcept {
@@ -470,7 +469,7 @@ private:
 
 bool emit_synthesized(server_connection& server, gather& flight) {
     if (server.body_left != 0) return true;  // not inside a message that has not come whole
-    while (!server.owed.empty() && server.owed.front().action == reply_action::synthesize) {
+    while (server.owed.ours_is_next()) {
         if (!flight.has_room(made_bytes)) return false;
         owed_reply& reply = server.owed.front();
         const char type = reply.kind == reply_kind::parse ? '1' : '3';

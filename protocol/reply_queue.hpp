@@ -138,6 +138,10 @@ public:
     void set_limit(std::size_t limit) noexcept { limit_ = limit; }
     std::size_t size() const noexcept { return count_; }
     owed_reply& front() noexcept { return ring_[first_]; }
+    /// Whether the next answer is ours to give, without the server.
+    bool ours_is_next() const noexcept {
+        return count_ != 0 && ring_[first_].action == reply_action::synthesize;
+    }
     owed_reply& at(std::size_t index) noexcept { return ring_[(first_ + index) & (ring_.size() - 1)]; }
 
     /// The front has been answered; removes it, and copy marks that now stand in front.

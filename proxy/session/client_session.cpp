@@ -281,7 +281,7 @@ bool client_session::read_server() {
 }
 
 bool client_session::pump_server() {
-    for (bool more = !server_->in.empty(); more;) {
+    for (bool more = !server_->in.empty() || server_->owed.ours_is_next(); more;) {
         const pool::pump_step step = pool::pump_replies(
             *server_, *this, worker_.flight_to_client(), worker_.parameters(), {worker_.held_message()}
         );

@@ -707,6 +707,18 @@ TEST_CASE("reply pump: many small rows that are not for the client, and many inv
     CHECK(what.settled);
 }
 
+TEST_CASE("reply pump: invented answers that fill more than a flight wait for no byte of the server") {
+    std::vector<std::pair<reply_kind, reply_action>> group{{reply_kind::execute, forward}};
+    std::string expected = complete("SELECT 1");
+    for (int i = 0; i < 5000; ++i) {
+        group.push_back({reply_kind::parse, synthesize});
+        expected += parse_complete();
+    }
+    const outcome what = pump_pieces({complete("SELECT 1")}, owing(group));
+    CHECK(what.to_client == expected);
+    CHECK(what.owed == 0);
+}
+
 TEST_CASE("reply pump: copying out is only rows of another kind") {
     const std::string bytes = copy_out_response() + copy_data("1\n") + copy_data("2\n") + copy_done() +
                               complete("COPY 2") + ready('I');
