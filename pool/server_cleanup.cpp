@@ -201,7 +201,8 @@ detached server_pool::inspect(server_connection& server) {
     {
         cleaning work{*this, server};
         std::vector<std::byte> question;
-        protocol::message_writer{question}.query(leftover_query(login_.user));
+        const std::string* role = server.settings->find("role");
+        protocol::message_writer{question}.query(leftover_query(login_.user, role ? *role : no_role));
         server.owed.push(protocol::reply_kind::query, protocol::reply_action::own);
         server.statements.drop_unnamed();
         good = work.send(question);

@@ -111,17 +111,25 @@ std::string restore_script(const parameter_set& from, const parameter_set& to) {
     // holds from the next statement on.
     std::string script{unlimited};
     std::string limit;
+    // A role may not set all that the login may: parameters change between the old one and the new one.
+    constexpr std::string_view role = "role";
+    std::string role_last;
+    if (from.find(role) != nullptr) script += "RESET \"role\";";
+    if (const std::string* wanted = to.find(role); wanted != nullptr)
+        role_last = "SELECT pg_catalog.set_config('role'," + quote_literal(*wanted) + ",false);";
     for (const auto& name : change.reset) {
+        if (name == role) continue;
         std::string& where = names_statement_timeout(name) ? limit : script;
         where += "RESET " + quote_identifier(name) + ';';
     }
     for (const auto& [name, value] : change.set) {
+        if (name == role) continue;
         std::string& where = names_statement_timeout(name) ? limit : script;
         // set_config takes the flat form that current_setting gave, also for lists such as search_path.
         where +=
             "SELECT pg_catalog.set_config(" + quote_literal(name) + ',' + quote_literal(value) + ",false);";
     }
-    return script + limit;
+    return script + role_last + limit;
 }
 
 }  // namespace pgmend::protocol

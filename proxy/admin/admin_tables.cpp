@@ -148,7 +148,7 @@ std::string_view meaning_of(pin_reason reason) {
         case pin_reason::parameter:
             return "a setting that cannot be moved";
         case pin_reason::role:
-            return "SET ROLE or SET SESSION AUTHORIZATION";
+            return "SET SESSION AUTHORIZATION, or a role that was set unseen";
         case pin_reason::sequence:
             return "currval or lastval";
         case pin_reason::unknown:

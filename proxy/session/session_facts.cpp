@@ -21,13 +21,12 @@ struct pinning {
     session_effect effect;
     pin_reason reason;
 };
-constexpr std::array<pinning, 11> pinnings{{
+constexpr std::array<pinning, 10> pinnings{{
     {session_effect::sql_prepare, pin_reason::sql_prepare},
     {session_effect::listen, pin_reason::listen},
     {session_effect::temp_object, pin_reason::temporary_table},
     {session_effect::hold_cursor, pin_reason::cursor},
     {session_effect::advisory_lock, pin_reason::advisory_lock},
-    {session_effect::sets_role, pin_reason::role},
     {session_effect::seed, pin_reason::unknown},
     {session_effect::load, pin_reason::unknown},
     {session_effect::unknown_function, pin_reason::unknown},
@@ -49,10 +48,11 @@ constexpr session_effect harmless = session_effect::copy | session_effect::speci
                                     session_effect::outside_effects | session_effect::large_object |
                                     session_effect::hidden_beyond;
 
-constexpr session_effect names_parameters =
-    session_effect::sets_parameter | session_effect::calls_set_config | session_effect::discard;
+constexpr session_effect names_parameters = session_effect::sets_parameter | session_effect::sets_role |
+                                            session_effect::calls_set_config | session_effect::discard;
 
 constexpr std::string_view application_name = "application_name";
+constexpr std::string_view role = "role";
 
 bool mentions(std::string_view text, std::string_view word) noexcept {
     const auto same = [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == b; };
@@ -110,7 +110,7 @@ void session_facts::doubt_reset() {
             review_pins_ = review_pins_ || !pins.empty();
             for (const auto* set : {settings, startup}) {
                 for (const auto& [name, value] : set->values) {
-                    touched_.insert_or_assign(name, touch::reset);
+                    touched_.insert_or_assign(name, name == role ? touch::set : touch::reset);
                 }
             }
             return;
@@ -168,21 +168,10 @@ void session_facts::note_changes(const protocol::statement_traits& traits, std::
         switch (change.kind) {
             case session_change_kind::set_parameter:
                 if (change.is_local) break;
-                if (change.name == "role" || change.name == "session_authorization") {
-                    pins.add(pin_reason::role);
-                    review_pins_ = true;
-                    break;
-                }
                 touched_.insert_or_assign(change.name, touch::set);
                 break;
             case session_change_kind::reset_parameter:
-                if (change.is_local) break;
-                if (alone) {
-                    reset_ = certain_reset::one;
-                    reset_name_ = std::make_unique<std::string>(change.name);
-                } else {
-                    touched_.insert_or_assign(change.name, touch::reset);
-                }
+                if (!change.is_local) note_reset(change.name, alone);
                 break;
             case session_change_kind::reset_all:
             case session_change_kind::discard_all:
@@ -193,15 +182,22 @@ void session_facts::note_changes(const protocol::statement_traits& traits, std::
                 }
                 for (const auto* set : {settings, startup}) {
                     for (const auto& [name, value] : set->values) {
-                        touched_.insert_or_assign(name, touch::reset);
+                        touched_.insert_or_assign(name, name == role ? touch::set : touch::reset);
                     }
                 }
                 break;
             case session_change_kind::set_role:
+                if (!change.is_local) touched_.insert_or_assign(std::string{role}, touch::set);
+                break;
+            case session_change_kind::reset_role:
+                if (!change.is_local) note_reset(role, alone);
+                break;
             case session_change_kind::set_session_authorization:
+            case session_change_kind::reset_session_authorization:
                 if (change.is_local) break;
                 pins.add(pin_reason::role);
                 review_pins_ = true;
+                touched_.insert_or_assign(std::string{role}, touch::set);  // there is none then
                 break;
             case session_change_kind::other:
                 pins.add(pin_reason::parameter);
@@ -209,6 +205,15 @@ void session_facts::note_changes(const protocol::statement_traits& traits, std::
             default:
                 break;
         }
+    }
+}
+
+void session_facts::note_reset(std::string_view name, bool alone) {
+    if (alone) {
+        reset_ = certain_reset::one;
+        reset_name_ = std::make_unique<std::string>(name);
+    } else {
+        touched_.insert_or_assign(std::string{name}, touch::reset);
     }
 }
 
@@ -227,8 +232,8 @@ void session_facts::completed(
             return;
         case certain_reset::all:
             if (tag != "RESET") return;
-            server.settings = store.empty();
-            settings = startup;
+            server.settings = store.with(store.empty(), role, server.settings->find(role));
+            settings = store.with(startup, role, settings->find(role));
             touched_.clear();
             return;
         case certain_reset::everything:
@@ -267,7 +272,10 @@ std::string session_facts::review_query(std::string_view login_user) const {
     if (!values.empty()) query += values + ';';
     if (!review_pins_) return query;
     if (asks_for_limit) query += protocol::unlimited;
-    return query + pool::leftover_query(login_user);
+    // The role that is known is no news; and one that a statement has named is asked for above.
+    const std::string* known = settings->find(role);
+    if (touched_.contains(role)) return query + pool::leftover_query(login_user, std::nullopt);
+    return query + pool::leftover_query(login_user, known != nullptr ? *known : pool::no_role);
 }
 
 void session_facts::note_reported(std::string_view name) {
@@ -325,6 +333,8 @@ void session_facts::reviewed(
         ++at;
         // By the server's configuration: true there, and no more this client's than anybody's.
         if (how == touch::reported && columns[at++] != "t") value = nullptr;
+        // RESET ROLE goes back to the login's, whichever that is.
+        if (how == touch::reset && name == role) value = nullptr;
         server.settings = store.with(server.settings, name, value);
         const std::string* neutral = server.reported_at_login->find(name);
         const bool back_to_neutral = how == touch::reset && name == application_name && neutral != nullptr &&

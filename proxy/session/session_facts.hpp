@@ -164,6 +164,8 @@ public:
 private:
     void doubt_reset();
     void note_changes(const protocol::statement_traits& traits, std::string_view text, bool idle);
+    /// The statement, `alone` in its request, takes one parameter back to the client's start.
+    void note_reset(std::string_view name, bool alone);
 
     void discarded() noexcept;
     void note_unlistens(std::string_view text);

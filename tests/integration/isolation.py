@@ -1,5 +1,6 @@
 """No client ever meets another's settings, temporary tables, prepared statements, locks or transactions."""
 
+import re
 import threading
 
 import wire
@@ -108,6 +109,69 @@ def settings_stay(t):
             after.close()
     t.admin("REVOKE other FROM app")
     check(not problems, f"{len(problems)} leaks or losses\n" + "\n".join(problems[:25]))
+
+
+@test("isolation: a role goes with its client from server to server", pool=2, seconds=60)
+def roles_move(t):
+    """Nobody is pinned by it; others meet it nowhere; what only the login may set is restored with the login's rights."""
+    t.admin("ALTER ROLE crowd SUPERUSER")
+    t.closing.callback(lambda: t.admin("ALTER ROLE crowd NOSUPERUSER"))
+    t.admin("SET ROLE app; " + HIDDEN)
+    t.admin("GRANT other TO app")
+    t.closing.callback(lambda: t.admin("REVOKE other FROM app"))
+    asked = "SELECT current_user, current_setting('role'), current_setting('session_replication_role')"
+
+    def pins():
+        body = t.subject.http("/metrics")[1]
+        return int(re.search(r'^pgmend_pins_total\{reason="role"\} (\d+)', body, re.M).group(1))
+
+    owner, plain, privileged = t.wire(), t.wire(), t.wire("crowd")
+    before = pins() if t.subject.kind == "pgmend" else 0
+    owner.query("SET ROLE other")
+    privileged.query("SET session_replication_role = 'replica'; SET ROLE other")
+    helpers = [t.wire() for _ in range(2)]
+    for turn in range(12):
+        # Somebody is in a block on one server, so the others meet on what is left.
+        helper = helpers[turn % 2]
+        helper.query("BEGIN; SELECT 1")
+        for client, wanted in ((owner, ["other", "other", "origin"]), (plain, ["app", "none", "origin"]),
+                               (privileged, ["other", "other", "replica"])):
+            same(client.rows(asked), [wanted], f"turn {turn}")
+        same(helper.rows(asked), [["app", "none", "origin"]])
+        helper.query("COMMIT")
+    if t.subject.kind == "pgmend":
+        same(pins(), before, "roles that are known pin nobody")
+    # What a transaction takes back, and what only a transaction has.
+    owner.query("BEGIN; SET ROLE NONE; ROLLBACK")
+    same(owner.rows(asked)[0][0], "other")
+    owner.query("BEGIN; SET LOCAL ROLE NONE; COMMIT")
+    same(owner.rows(asked)[0][0], "other")
+    owner.query("RESET ALL")
+    same(owner.rows(asked)[0][0], "other", "RESET ALL leaves it")
+    owner.query("DISCARD ALL")
+    same(owner.rows(asked)[0][0], "app", "DISCARD ALL does not")
+    # Set where nobody sees it, the server is kept, and cleaned before anybody else has it.
+    owner.query("SELECT hidden_set('role', 'other')")
+    for client in (plain, *helpers):
+        same(client.rows(asked)[0][0], "app")
+    same(owner.rows(asked)[0][0], "other")
+    # One that may be set no more is not quietly left out: the session ends.
+    owner.query("SET ROLE other")
+    owner.close()
+    owner = t.wire()
+    owner.query("SET ROLE other")
+    t.admin("REVOKE other FROM app")
+    for turn in range(4):
+        plain.query("SELECT 1")
+        helpers[0].query("BEGIN; SELECT 1")
+        plain.query("SELECT 1")
+        helpers[0].query("COMMIT")
+    try:
+        answer = owner.query("SELECT current_user")
+        check(wire.sqlstates(answer) in (["57P01"], []), answer)
+        check(wire.sqlstates(answer) or b"other" in repr(answer).encode(), f"it ran as somebody else: {answer}")
+    except wire.Closed:
+        pass
 
 
 @test("isolation: custom parameters of row security stay with their owner", pool=2)

@@ -264,9 +264,15 @@ void script_writer::transactions() {
 
 void script_writer::settings() {
     const std::string size = "'" + number(1, 99) + "MB'";
-    switch (dice_.below(9)) {
+    switch (dice_.below(11)) {
         case 0:
             query("SET work_mem TO " + size);
+            break;
+        case 9:
+            query(dice_.chance(1, 2) ? "SET ROLE other" : "BEGIN; SET ROLE third; ROLLBACK");
+            break;
+        case 10:
+            query(dice_.chance(1, 2) ? "RESET ROLE" : "SET ROLE NONE");
             break;
         case 1:
             query("SET TimeZone TO 'Etc/GMT+" + number(1, 9) + "'");
@@ -298,6 +304,7 @@ void script_writer::settings() {
     }
     query("SHOW work_mem");
     query("SHOW TimeZone");
+    query("SELECT current_user, session_user");
     // A custom parameter that was never set, or no more is, differs by what the backend has seen before.
     query(custom_set_ ? "SHOW custom.thing" : "SHOW search_path");
 }

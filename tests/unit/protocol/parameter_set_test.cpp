@@ -152,6 +152,31 @@ TEST_CASE("restore script: it runs under nobody's statement_timeout, and sets th
     );
 }
 
+TEST_CASE("restore script: parameters change between one role and the next, with the rights of the login") {
+    parameter_store store;
+    const parameter_set* other = store.intern({{"role", "other"}, {"session_replication_role", "replica"}});
+    const parameter_set* third = store.intern({{"role", "third"}});
+    const parameter_set* plain = store.empty();
+    const std::string start = "SET LOCAL statement_timeout=0;";
+    CHECK(
+        restore_script(*plain, *other) ==
+        start + "SELECT pg_catalog.set_config('session_replication_role','replica',false);" +
+            "SELECT pg_catalog.set_config('role','other',false);"
+    );
+    CHECK(restore_script(*other, *plain) == start + "RESET \"role\";RESET \"session_replication_role\";");
+    CHECK(
+        restore_script(*other, *third) == start + "RESET \"role\";RESET \"session_replication_role\";" +
+                                              "SELECT pg_catalog.set_config('role','third',false);"
+    );
+    // The same role on both sides: it is left for as long as the others take.
+    const parameter_set* more = store.intern({{"role", "third"}, {"work_mem", "1MB"}});
+    CHECK(
+        restore_script(*third, *more) ==
+        start + "RESET \"role\";SELECT pg_catalog.set_config('work_mem','1MB',false);" +
+            "SELECT pg_catalog.set_config('role','third',false);"
+    );
+}
+
 TEST_CASE("parameter store: a sweep forgets what is out of use, and an id is never given twice") {
     parameter_store store;
     const parameter_set* kept = store.intern({{"TimeZone", "UTC"}});

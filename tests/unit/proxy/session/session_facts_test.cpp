@@ -115,9 +115,6 @@ TEST_CASE("session facts: each thing that cannot move pins the server, for its o
         {"declare c cursor with hold for select 1", pin_reason::cursor, true},
         {"select pg_advisory_lock(1)", pin_reason::advisory_lock, true},
         {"select pg_try_advisory_lock_shared(1, 2)", pin_reason::advisory_lock, true},
-        {"set role other", pin_reason::role, true},
-        {"set session authorization other", pin_reason::role, true},
-        {"select set_config('role', 'other', false)", pin_reason::role, true},
         {"select setseed(0.5)", pin_reason::unknown, false},
         {"load 'plpgsql'", pin_reason::unknown, false},
         {"do $$ begin end $$", pin_reason::unknown, false},
@@ -159,7 +156,6 @@ TEST_CASE("session facts: a pin ends when the server says that nothing is left, 
         {"create temp table t (a int)", "drop table t", pin_reason::temporary_table},
         {"declare c cursor with hold for select 1", "close c", pin_reason::cursor},
         {"select pg_advisory_lock(1)", "select pg_advisory_unlock(1)", pin_reason::advisory_lock},
-        {"set role other", "reset role", pin_reason::role},
     };
     for (const auto& [makes, ends, reason] : examples) {
         CAPTURE(makes);
@@ -180,6 +176,75 @@ TEST_CASE("session facts: a pin ends when the server says that nothing is left, 
             CHECK(pins_of(s.facts) == std::vector{reason});
         }
     }
+}
+
+TEST_CASE("session facts: a role is a setting like others, and pins nobody") {
+    for (const std::string_view text :
+         {"set role other", "set \"role\" to 'other'", "select set_config('role', 'other', false)"}) {
+        for (const std::string_view ends :
+             {"reset role", "set role to default", "reset role; select 1", "discard all"}) {
+            CAPTURE(text, ends);
+            session s;
+            s.note(text);
+            CHECK(s.facts.pins.empty());
+            CHECK(s.facts.review_query("me").ends_with("SELECT pg_catalog.current_setting('role',true);"));
+            s.answer({}, {"other"});
+            CHECK(s.facts.settings == s.set_to("role", "other"));
+            CHECK(s.server == s.facts.settings);
+            CHECK_FALSE(s.facts.unverified());
+            // RESET ALL leaves it alone.
+            s.run("reset all", "RESET");
+            CHECK(s.facts.settings == s.set_to("role", "other"));
+            CHECK(*s.server->find("role") == "other");
+            s.run(
+                ends, ends == "discard all"           ? "DISCARD ALL"
+                      : ends == "set role to default" ? "SET"
+                                                      : "RESET"
+            );
+            // Back to the login's own, whichever that is.
+            if (s.facts.in_doubt()) s.answer({}, {"of the login"});
+            CHECK(s.facts.settings == s.facts.startup);
+            CHECK(s.server->find("role") == nullptr);
+            CHECK_FALSE(s.facts.unverified());
+        }
+    }
+    session local;
+    local.note("set local role other");
+    CHECK_FALSE(local.facts.in_doubt());
+    session none;
+    none.note("set role none");
+    none.answer({}, {"none"});  // which the login's own need not be
+    CHECK(*none.facts.settings->find("role") == "none");
+}
+
+TEST_CASE("session facts: what changes a role unseen is found by comparing it with the one that is known") {
+    session s;
+    s.facts.suspect();
+    CHECK(s.facts.review_query("me").ends_with(" OR pg_catalog.current_setting('role',true)<>'none'"));
+    s.answer({});
+    s.note("set role other");
+    s.answer({}, {"other"});
+    s.facts.suspect();
+    CHECK(s.facts.review_query("me").ends_with(" OR pg_catalog.current_setting('role',true)<>'other'"));
+    s.answer({pin_reason::role});
+    CHECK(pins_of(s.facts) == std::vector{pin_reason::role});
+    // While a statement has named it, it is asked for and not compared.
+    s.note("set role third");
+    CHECK(s.facts.review_query("me").find("<>'other'") == std::string::npos);
+}
+
+TEST_CASE("session facts: a session authorization cannot move, and ends every role") {
+    session s;
+    s.note("set role other");
+    s.answer({}, {"other"});
+    s.note("set session authorization third");
+    s.answer({pin_reason::role}, {"none"});
+    CHECK(pins_of(s.facts) == std::vector{pin_reason::role});
+    CHECK(*s.facts.settings->find("role") == "none");
+    s.note("reset session authorization");
+    s.answer({}, {"none"});
+    CHECK(s.facts.pins.empty());
+    CHECK_FALSE(s.facts.unverified());
 }
 
 TEST_CASE("session facts: what the server says counts, also where nobody expected it") {
