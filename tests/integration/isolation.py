@@ -129,16 +129,20 @@ def roles_move(t):
     before = pins() if t.subject.kind == "pgmend" else 0
     owner.query("SET ROLE other")
     privileged.query("SET session_replication_role = 'replica'; SET ROLE other")
+    login = t.wire("crowd")
     helpers = [t.wire() for _ in range(2)]
+    others = [t.wire("crowd") for _ in range(2)]
     for turn in range(12):
-        # Somebody is in a block on one server, so the others meet on what is left.
-        helper = helpers[turn % 2]
-        helper.query("BEGIN; SELECT 1")
+        # Somebody is in a block on one server of each user, so the rest meet on what is left.
+        blocks = helpers[turn % 2], others[turn % 2]
+        for helper in blocks:
+            helper.query("BEGIN; SELECT 1")
         for client, wanted in ((owner, ["other", "other", "origin"]), (plain, ["app", "none", "origin"]),
-                               (privileged, ["other", "other", "replica"])):
+                               (privileged, ["other", "other", "replica"]), (login, ["crowd", "none", "origin"])):
             same(client.rows(asked), [wanted], f"turn {turn}")
-        same(helper.rows(asked), [["app", "none", "origin"]])
-        helper.query("COMMIT")
+        same(blocks[0].rows(asked), [["app", "none", "origin"]])
+        for helper in blocks:
+            helper.query("COMMIT")
     if t.subject.kind == "pgmend":
         same(pins(), before, "roles that are known pin nobody")
     # What a transaction takes back, and what only a transaction has.
