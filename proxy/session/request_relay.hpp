@@ -127,8 +127,9 @@ public:
     void deallocated();
     /// DEALLOCATE ALL or DISCARD ALL has.
     void all_deallocated();
-    /// The server has skipped what was to give it a copy of the client's statement.
-    void copy_skipped(std::string_view name) noexcept;
+    /// The server has skipped what was to give it a copy of the client's statement (`was_made`), or to take
+    /// it away.
+    void copy_skipped(std::string_view name, bool was_made) noexcept;
     /// The server has statements of this client's under its own names.
     bool materialized() const noexcept { return !materialized_.empty(); }
     bool take_flush() noexcept { return std::exchange(flush_seen_, false); }
@@ -304,6 +305,15 @@ private:
     bool parse_without_server();
     void probe_name(const parse_parts& parts);
     outcome duplicate(protocol::client_statement& entry, std::string_view text, protocol::byte_view types);
+    static constexpr protocol::session_effect speaks_of_statements = protocol::session_effect::sql_prepare |
+                                                                     protocol::session_effect::sql_execute |
+                                                                     protocol::session_effect::sql_deallocate;
+    bool names_provided(const protocol::statement_ref& statement) {
+        return !protocol::has(statement->traits.effects, speaks_of_statements) || provide_names(*statement);
+    }
+    bool provide_names(const protocol::prepared_statement& statement);
+    bool failure_may_be_over() const noexcept;
+    void keep_copies(std::string_view text);
     void materialize(std::string_view text, protocol::reply_action action);
     void dematerialize();
     void forget_sequences(protocol::reply_action action);
@@ -392,11 +402,13 @@ private:
     /// A statement of the client's that the server was given for SQL, under the client's own name.
     struct server_copy {
         std::string name;
-        bool holds;      ///< it still is what the client means by the name
-        bool uncertain;  ///< the name may be SQL's when the copy is taken back: the answers tell
+        bool holds = false;       ///< it still is what the client means by the name
+        bool full = false;        ///< it can be run, and is not empty
+        bool uncertain = false;   ///< the name may be SQL's when the copy is taken back: the answers tell
+        bool for_portal = false;  ///< a named portal may look for it up to the end of its transaction
     };
     server_copy* copy_of(std::string_view name) noexcept;
-    void close_copy(std::string_view name);
+    void close_copy(protocol::client_statement& entry);
     void take_back_copies();
     void expect_deallocations(std::string_view text);
     std::vector<server_copy> materialized_;

@@ -26,9 +26,6 @@ namespace {
 constexpr std::size_t header_bytes = protocol::frame_header_size;
 constexpr std::size_t longest_name = 512;  // of a portal or statement; PostgreSQL cuts at 63
 
-constexpr session_effect speaks_of_statements =
-    session_effect::sql_prepare | session_effect::sql_execute | session_effect::sql_deallocate;
-
 /// Such a statement is described as the one it names is when it is parsed: that is each client's own.
 bool begins_with_execute(std::string_view text) noexcept {
     constexpr std::string_view word = "execute";
@@ -37,12 +34,6 @@ bool begins_with_execute(std::string_view text) noexcept {
            std::equal(word.begin(), word.end(), text.begin(), [](char wanted, char c) {
                return wanted == static_cast<char>(c | 0x20);
            });
-}
-
-/// Whether the server's transaction has failed as far as is known, and an earlier group may have ended it.
-bool failure_may_be_over(pool::server_connection& server) noexcept {
-    return server.status == protocol::transaction_status::failed && !server.owed.empty() &&
-           server.owed.front().group != server.owed.group();
 }
 
 void put(std::byte*& to, std::string_view text) noexcept {
@@ -164,7 +155,7 @@ request_relay::outcome request_relay::parse() {
     const auto judge = [this](std::string_view sql) { return classify(sql); };
     protocol::parse_conditions meaning = conditions();
     if (begins_with_execute(parts.text)) {
-        if (failure_may_be_over(*server_) || names_undecided(parts.text)) return wait_for_answers();
+        if (failure_may_be_over() || names_undecided(parts.text)) return wait_for_answers();
         materialize(parts.text, reply_action::swallow);
         meaning.epoch = ++context_.doubts | 1ULL << 63;
     }
@@ -342,10 +333,8 @@ request_relay::outcome request_relay::bind() {
         return forward(reply_kind::bind);  // the server's own error names it as the client does
     }
     const protocol::prepared_statement& prepared = **statement;
-    const bool names_others = has(prepared.traits.effects, speaks_of_statements);
-    if (names_others && (failure_may_be_over(*server_) || names_undecided(prepared.text)))
-        return wait_for_answers();
     if (waits_for_evidence(prepared.traits)) return wait_for_answers();
+    if (!names_provided(*statement)) return wait_for_answers();
     if (facts_.asks_channels(prepared.text)) announce_channels();
     const bool there = !name.empty() && server_->statements.use(prepared.id, server_->owed.group()) ==
                                             pool::statement_presence::present;
@@ -357,10 +346,10 @@ request_relay::outcome request_relay::bind() {
     if (facts_.take_foreign_sequences(traits_of(*statement), prepared.text))
         forget_sequences(reply_action::swallow);
     if (traffic_ != nullptr) ++traffic_->binds;
-    if (names_others) materialize(prepared.text, reply_action::swallow);
     if (portal.empty()) {
         portal_ = *statement;
     } else {
+        if (has(prepared.traits.effects, session_effect::sql_execute)) keep_copies(prepared.text);
         note(traits_of(*statement), prepared.text, shape_of(*statement));
         portal_forgets_ = portal_forgets_ || barrier_ == barrier::after_sync;
     }
@@ -387,7 +376,9 @@ request_relay::outcome request_relay::describe() {
     const char what = static_cast<char>(reader.u8());
     const std::string_view name = reader.cstring();
     if (!reader.done() || what != 'S' || name.size() > longest_name) {
-        if (portal_ && portal_->described == 0 && what == 'P' && name.empty()) {
+        const bool of_unnamed = what == 'P' && name.empty() && portal_;
+        if (of_unnamed && !names_provided(portal_)) return wait_for_answers();
+        if (of_unnamed && portal_->described == 0) {
             owed_reply& reply = owe(reply_kind::describe);
             reply.statement = portal_;
             reply.answer = protocol::description::told;
@@ -403,6 +394,7 @@ request_relay::outcome request_relay::describe() {
     if (depends_on_answers(name, entry)) return wait_for_answers();
     if (name.empty()) {
         if (!statements_.unnamed) return force_error(substitute_error::no_unnamed_statement);
+        if (!names_provided(statements_.unnamed)) return wait_for_answers();
         if (provide(statements_.unnamed, false, true) != provided::ready) return wait_for_answers();
         return forward(reply_kind::describe);
     }
@@ -411,6 +403,7 @@ request_relay::outcome request_relay::describe() {
             return force_error(substitute_error::unknown_statement);
         return forward(reply_kind::describe);
     }
+    if (!names_provided(entry->statement)) return wait_for_answers();
     if (provide(entry->statement, true, true) != provided::ready) return wait_for_answers();
     const std::string& server_name = entry->statement->server_name;
     const auto frame = server_flight().make(header_bytes + 1 + server_name.size() + 1);
@@ -454,7 +447,7 @@ request_relay::outcome request_relay::close() {
         reply.client = entry;
         names_.note(entry, entry->statement);
         reply.previous = statements_.close(*entry);
-        close_copy(name);
+        close_copy(*entry);
     }
     discard_message();
     return outcome::done;
@@ -465,6 +458,7 @@ request_relay::outcome request_relay::execute() {
     const bool unnamed = size_ > header_bytes && data_[at_ + header_bytes] == std::byte{0};
     if (unnamed && portal_) {
         if (waits_for_evidence(portal_->traits)) return wait_for_answers();
+        if (!names_provided(portal_)) return wait_for_answers();
         note(traits_of(portal_), portal_->text, shape_of(portal_));
     } else {
         context_.metrics.queries.add();

@@ -152,8 +152,9 @@ void client_session::note_committed() noexcept {
 void client_session::undone(owed_reply& reply) {
     const bool ours =
         reply.action == protocol::reply_action::swallow || reply.action == protocol::reply_action::own;
-    if (ours && reply.kind == reply_kind::parse && reply.client != nullptr)
-        requests_.copy_skipped(reply.client->name());
+    const bool of_copy = reply.kind == reply_kind::parse || reply.kind == reply_kind::close;
+    if (ours && of_copy && reply.client != nullptr)
+        requests_.copy_skipped(reply.client->name(), reply.kind == reply_kind::parse);
     if (ours) return;
     const bool parse_or_close = reply.kind == reply_kind::parse || reply.kind == reply_kind::close;
     if (parse_or_close && reply.client != nullptr) {

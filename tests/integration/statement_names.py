@@ -40,6 +40,19 @@ def spoken_scripts():
                  q("PREPARE s1 AS SELECT 1"), x(run("PREPARE s1 AS SELECT 1")), q("RESET search_path"), x(bind("", "s1"), execute(limit=1))])
     yield Script("taken away by a statement that is not carried out", [two, x(parse("d", "DEALLOCATE s1"), bind("", "d"), run("EXECUTE s1")),
                  *both, x(bind("", "d"), execute(), run("EXECUTE s2")), *both])
+    named = x(parse("e", "EXECUTE s1"))
+    yield Script("described in a group of its own", [two, named, x(describe("S", "e")), x(parse("", "EXECUTE s2")), x(describe("S", "")),
+                 x(bind("", ""), describe("P", ""), execute()), x(describe("S", "e"), bind("", "e"), execute())])
+    yield Script("bound, described and run in groups of their own", [two, named, q("BEGIN"), x(bind("", "e")), x(describe("P", "")),
+                 x(execute()), x(bind("p", "e")), x(describe("P", "p")), x(execute("p")), x(close("P", "p")), q("COMMIT"), *both,
+                 q("DEALLOCATE s1"), x(describe("S", "e")), x(bind("", "e"))])
+    yield Script("run behind a Parse of what it names", [x(parse("e", "EXECUTE s1"), parse("p", "PREPARE s1 AS SELECT 4")),
+                 x(bind("", "e"), parse("s1", "SELECT 5"), execute()), x(bind("", "p"), execute()), q("EXECUTE s1"),
+                 x(bind("", "e"), close("S", "s1"), parse("s1", "SELECT 6"), execute()), q("EXECUTE s1")])
+    yield Script("prepared by SQL in the group that took it away", [two, x(run("DEALLOCATE s1"), run("PREPARE s1 AS SELECT 11")),
+                 both[0], x(run("EXECUTE s2"), close("S", "s2"), run("PREPARE s2 AS SELECT 12")), both[1], q("EXECUTE s1; EXECUTE s2")])
+    yield Script("taken away by a Close that is not carried out", [two, x(run("EXECUTE s1"), run("SELECT 1/0"), close("S", "s1")),
+                 *both, q("DEALLOCATE s1"), q("PREPARE s1 AS SELECT 13"), *both])
     yield Script("in a block that is rolled back", [two, q("BEGIN"), q("DEALLOCATE s1; PREPARE p AS SELECT 10"), q("SELECT 1/0"),
                  q("ROLLBACK"), *both, q("EXECUTE p"), q("DEALLOCATE p")])
 
