@@ -31,7 +31,9 @@ subscription::subscription(
       events_(events),
       told_pid_(told_pid),
       // Unlike any of another worker's, or of another process on the same database.
-      token_(std::to_string(hub.worker_.env().random()) + '.' + std::to_string(hub.worker_.env().random())) {
+      own_name_(
+          std::to_string(hub.worker_.env().random()) + '.' + std::to_string(hub.worker_.env().random())
+      ) {
     hub.subscribers_.push_back(*this);
 }
 
@@ -42,7 +44,31 @@ subscription::~subscription() {
 
 bool subscription::hears(std::string_view channel) const {
     const auto found = channels.find(channel);
-    return found != channels.end() && found->second;
+    return found != channels.end() && found->second.live;
+}
+
+bool subscription::left_to_hub(std::string_view channel) const {
+    const auto found = channels.find(channel);
+    return found != channels.end() && found->second.left;
+}
+
+void subscription::leave_to_hub() noexcept {
+    marked = true;
+    for (auto& [name, channel] : channels) {
+        channel.left = true;
+    }
+}
+
+void subscription::take_back() noexcept {
+    expects_mark = false;
+    for (auto& [name, channel] : channels) {
+        channel.left = channel.live;
+    }
+}
+
+const std::string& subscription::new_token() {
+    token_ = own_name_ + '.' + std::to_string(++tokens_);
+    return token_;
 }
 
 protocol::byte_view subscription::take() {
@@ -69,7 +95,7 @@ std::string notification_hub::listen_text(const std::map<std::string, bool, std:
 void notification_hub::subscribe(subscription& who, const std::vector<std::string>& heard) {
     std::string text;
     for (const std::string& name : heard) {
-        who.channels.try_emplace(name, false);
+        who.channels.try_emplace(name);
         auto& known = channels_[name];
         if (known.subscribers.empty()) text += "LISTEN " + protocol::quote_identifier(name) + ";";
         if (std::find(known.subscribers.begin(), known.subscribers.end(), &who) == known.subscribers.end())
@@ -237,8 +263,8 @@ bool notification_hub::read(pool::server_connection& server) {
 
 /// From here on the hub tells this client of its channels.
 void notification_hub::begin(subscription& who) noexcept {
-    for (auto& [name, live] : who.channels) {
-        live = true;
+    for (auto& [name, known] : who.channels) {
+        known.live = true;
     }
     who.expects_mark = false;
     if (!std::exchange(who.counted_, true)) worker_.metrics().clients_listening.add();
@@ -300,7 +326,7 @@ void notification_hub::lost() {
          who = pool::intrusive_list<subscription>::next(*who)) {
         // The mark may be among what was missed. Who still has its own server to hear it from begins anew.
         if (who->expects_mark && who->handing_over != subscription::step::mark) begin(*who);
-        const auto hears = [](const auto& one) { return one.second; };
+        const auto hears = [](const auto& one) { return one.second.live; };
         if (close && std::any_of(who->channels.begin(), who->channels.end(), hears))
             who->gate_.set(who->events_.lost);
     }

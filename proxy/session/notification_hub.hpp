@@ -43,7 +43,7 @@ public:
     step handing_over = step::names;  ///< what the server was asked
     bool refused = false;             ///< this client keeps its servers: the handing over went wrong
     bool waits = false;               ///< for the hub, before the server can hand over
-    bool marked = false;              ///< the server has told of the mark
+    bool marked = false;              ///< the server has told of the mark (`leave_to_hub`)
     bool left_out = false;            ///< and of something behind it, which is the hub's to tell
     bool expects_mark = false;        ///< the hub has not met it yet
     bool lost = false;                ///< notifications may have been missed: the client must go
@@ -51,8 +51,17 @@ public:
     fence before_ready = fence::none;  ///< whether the client's own notifications have come
     std::unique_ptr<pool::gate_timer> fence_timer;
 
-    /// The hub tells of this channel, so a server of the client's need not.
+    /// The hub tells of this channel.
     bool hears(std::string_view channel) const;
+    /// A server of the client's need not tell of it: the hub does, or will when it meets the mark.
+    bool left_to_hub(std::string_view channel) const;
+    /// The server has told of the mark: what it tells of these channels from now on is the hub's to tell.
+    void leave_to_hub() noexcept;
+    /// The mark was heard by nobody: the server goes on telling of what the hub does not.
+    void take_back() noexcept;
+    /// What the next mark says. Unlike the ones before it, which a later connection of the hub's may still
+    /// hear.
+    const std::string& new_token();
     /// The server is lost, and what it was told of channels with it.
     void server_gone() noexcept {
         own_server_pid = 0;
@@ -76,7 +85,9 @@ private:
     const std::uint32_t told_pid_;
     std::vector<std::byte> pending_;
     std::vector<std::byte> taken_;
+    const std::string own_name_;  ///< in front of each token
     std::string token_;
+    std::uint64_t tokens_ = 0;
     std::size_t asked_ = 0;
     std::uint64_t answered_on_ = 0;  ///< the connection that answered last, listening to all channels by then
     bool overflowed_ = false;

@@ -52,7 +52,7 @@ void request_relay::announce_channels() {
                          !server_->owed.group_open();
     if (!between) return;
     std::string text;
-    for (const auto& [name, live] : facts_.shared->channels) {
+    for (const auto& [name, known] : facts_.shared->channels) {
         text += "LISTEN " + protocol::quote_identifier(name) + ";";
     }
     std::vector<std::byte> frames;

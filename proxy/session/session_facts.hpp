@@ -52,10 +52,16 @@ private:
 /// How one statement reset settings for certain, if nothing went wrong: no need to ask.
 enum class certain_reset : std::uint8_t { none, one, all, everything };
 
+/// Both connections meet the mark, each at its own time: what the shared one tells of begins behind it, and
+/// what the client's server tells of ends before it.
+struct shared_channel {
+    bool live = false;  ///< the shared connection tells of it
+    bool left = false;  ///< and the client's server does not any more
+};
+
 /// What the shared connection hears for one client.
 struct shared_channels {
-    /// False until it is this connection, and not the client's server, that tells of the channel.
-    std::map<std::string, bool, std::less<>> channels;
+    std::map<std::string, shared_channel, std::less<>> channels;
     /// What UNLISTENs name that were sent and not answered, "*" for all.
     std::vector<std::string> sent_unlistens;
 };

@@ -93,7 +93,8 @@ void client_session::handing_over_goes_on() {
             listening_->expects_mark = true;
             const std::string mark = protocol::quote_identifier(notification_hub::mark_channel);
             own_query(
-                "LISTEN " + mark + "; NOTIFY " + mark + ", " + protocol::quote_literal(listening_->token()),
+                "LISTEN " + mark + "; NOTIFY " + mark + ", " +
+                    protocol::quote_literal(listening_->new_token()),
                 session_phase::handing_over
             );
             return;
@@ -102,7 +103,7 @@ void client_session::handing_over_goes_on() {
             if (listening_->expects_mark && !hub().listens_for(*listening_)) {
                 // Nobody hears the mark. The server still listens: once more, unless something was left to
                 // the hub already.
-                listening_->expects_mark = false;
+                listening_->take_back();
                 listening_->lost = listening_->lost || listening_->left_out;
                 return hub().fence(*listening_);
             }
@@ -121,9 +122,9 @@ notification_hub& client_session::hub() {
 
 void client_session::drop_channels(bool (*which)(bool live), const std::vector<std::string>* but) {
     std::vector<std::string> gone;
-    for (const auto& [name, live] : listening_->channels) {
+    for (const auto& [name, channel] : listening_->channels) {
         const bool kept = but != nullptr && std::find(but->begin(), but->end(), name) != but->end();
-        if (which(live) && !kept) gone.push_back(name);
+        if (which(channel.live) && !kept) gone.push_back(name);
     }
     for (const std::string& name : gone) {
         hub().unsubscribe(*listening_, name);
@@ -222,14 +223,14 @@ bool client_session::notification(protocol::byte_view body) {
     if (reader.failed()) return true;
     if (name == notification_hub::mark_channel) {
         // Others hand over too, and what comes between their mark and ours is ours to be told.
-        listening_->marked = listening_->marked || reader.cstring() == listening_->token();
+        if (reader.cstring() == listening_->token()) listening_->leave_to_hub();
         return false;
     }
     if (phase_ == session_phase::handing_over && listening_->marked) {
         listening_->left_out = true;
         return false;
     }
-    return !listening_->hears(name);
+    return !listening_->left_to_hub(name);
 }
 
 }  // namespace pgmend::proxy

@@ -1,11 +1,14 @@
 """The virtual session: what one client alone may know of a server that many use."""
 
+import asyncio
 import contextlib
+import queue
 import re
 
 import wire
-from harness import check, poll, same
+from harness import PASSWORDS, check, poll, same
 from registry import register
+from tcp_gate import TcpGate
 
 TESTS = []
 test = register(TESTS)
@@ -235,6 +238,35 @@ def busy_listeners(t):
                 listener.query("UNLISTEN *")
             listener.close()
             talker.close()
+
+
+@test("notifications: what a server tells late of what came before the hand-over is told, and before what came behind it", pool=2,
+      subjects=("pgmend",), seconds=60)
+def told_late(t):
+    gate = TcpGate((t.postgres.host, t.postgres.port))
+    t.closing.callback(gate.close)
+    gate.open()
+    subject = t.own("late", url=f"postgres://app:{PASSWORDS['app']}@127.0.0.1:{gate.port}/app", settings=SHARING)
+    go, met = gate.call(asyncio.Event), queue.Queue()
+
+    def at_mark(link, data):
+        if b'NOTIFY "pgmend mark"' not in data:
+            return None
+        link.answers.clear()
+        met.put(link)
+        return go
+
+    gate.holds = at_mark
+    listener, talker = t.wire(on=subject), t.wire(direct=True)
+    listener.query("LISTEN c")
+    link = met.get(timeout=20)
+    talker.query("NOTIFY c, 'before'")
+    gate.call(go.set)
+    poll(lambda: "pgmend_clients_listening 1\n" in subject.http("/metrics")[1], "the shared connection has met the mark", 20)
+    talker.query("NOTIFY c, 'behind'")
+    gate.call(link.answers.set)
+    same([payload for _, payload, _ in heard(listener, 2)], ["before", "behind"])
+    same([kind for kind, _ in listener.query("SELECT 1") if kind == "A"], [], "nothing is told twice")
 
 
 def end_shared(t):

@@ -15,6 +15,8 @@ class Link:
         self.writers = (client, server)
         self.left = None  # bytes of the server's that still go through, before the end
         self.ends_at_answer = False
+        self.answers = asyncio.Event()  # the server's go through
+        self.answers.set()
 
     def reset(self):
         """Both ends meet ECONNRESET."""
@@ -32,6 +34,7 @@ class TcpGate:
         self.delay = 0.0  # seconds, each way
         self.at_commit = lambda: None  # of each COMMIT: "asking" (it never arrives), "answering", or None
         self.hides_pids = False  # BackendKeyData names a backend that there is not
+        self.holds = lambda link, data: None  # what is for the server waits for this Event of the loop's
         self.loop = asyncio.new_event_loop()
         self.passable = asyncio.Event()
         self.passable.set()
@@ -131,6 +134,10 @@ class TcpGate:
                 at, data = await pieces.get()
                 await asyncio.sleep(max(0.0, at - self.loop.time()))
                 await self.passable.wait()
+                if answers:
+                    await link.answers.wait()
+                elif data and (held := self.holds(link, data)):
+                    await held.wait()
                 if data is None:
                     raise ConnectionResetError
                 if not data:
