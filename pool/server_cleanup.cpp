@@ -123,7 +123,7 @@ struct server_pool::cleaning {
     std::size_t want = 0;
 };
 
-detached server_pool::clean(server_connection& server, bool touched) {
+detached server_pool::clean(server_connection& server, bool touched, bool left) {
     ++tasks_;
     move(server, server_state::cleaning);
     bool good = true;
@@ -142,7 +142,7 @@ detached server_pool::clean(server_connection& server, bool touched) {
             if (work.settled() && !planned) {
                 planned = true;
                 plan = plan_reset(
-                    {server.status, options_.commit_abandoned, touched, server.close_when_free,
+                    {server.status, left && options_.commit_abandoned, touched, server.close_when_free,
                      server.owed.in_doubt()}
                 );
                 if (plan.close) break;

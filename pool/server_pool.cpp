@@ -257,7 +257,7 @@ void server_pool::plan_tick() {
 
 void server_pool::release(server_connection& server, bool touched) {
     if (touched || server.close_when_free || server.cancels_under_way != 0 || !server.at_safe_point()) {
-        clean(server, touched);
+        clean(server, touched, false);
         return;
     }
     if (ledger_.waiting() == 0 && !closing_ && check_due(server) <= context_.env.now()) {
@@ -319,13 +319,13 @@ void server_pool::back_to_ledger(server_connection& server) {
     free_actions_.swap(actions);
 }
 
-void server_pool::abandon(server_connection& server, bool touched, bool mid_message) {
+void server_pool::abandon(server_connection& server, bool touched, bool mid_message, bool left) {
     if (mid_message || server.broken) {
         context_.metrics.cleanups.add(metrics::cleanup_action::close);
         discard(server, server.broken ? server_close::protocol : server_close::unclean);
         return;
     }
-    clean(server, touched);
+    clean(server, touched, left);
 }
 
 void server_pool::discard(server_connection& server, server_close why) {

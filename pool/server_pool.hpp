@@ -159,7 +159,9 @@ public:
     /// Gives back a server whose client is gone in the middle of something: it is drained, rolled back, or
     /// closed. `mid_message`: the client stopped within a message, so nothing more can be said to this
     /// server.
-    void abandon(server_connection& server, bool touched, bool mid_message);
+    /// `left`: the client has left by itself, and was told of no error; only then an open transaction may be
+    /// committed.
+    void abandon(server_connection& server, bool touched, bool mid_message, bool left);
     /// A server in use that cannot go on.
     void discard(server_connection& server, config::metrics::server_close why);
     /// What is known of the servers has changed: connections to those that may no longer serve are closed,
@@ -223,7 +225,7 @@ private:
         startup_parameters parameters,
         std::function<void(std::unique_ptr<server_connection>, const login_outcome&)> done
     );
-    detached clean(server_connection& server, bool touched);
+    detached clean(server_connection& server, bool touched, bool left);
     detached inspect(server_connection& server);
     config::time_point check_due(const server_connection& server) const noexcept;
     void inspect_idle();

@@ -20,7 +20,8 @@ namespace {
 
 std::uint32_t epoll_bits(interest what) noexcept {
     std::uint32_t bits = 0;
-    if (what == interest::read || what == interest::read_write) bits |= EPOLLIN;
+    // Who reads meets the end of what the other side sends by that.
+    bits |= what == interest::read || what == interest::read_write ? EPOLLIN : EPOLLRDHUP;
     if (what == interest::write || what == interest::read_write) bits |= EPOLLOUT;
     return bits;
 }
@@ -95,7 +96,7 @@ void socket_stream::watch(event_sink& sink, readiness bits) noexcept {
 void socket_stream::arm(interest what) noexcept {
     if (what == armed_ || descriptor_ < 0) return;
     armed_ = what;
-    told_broken_ = false;
+    told_broken_ = told_ended_ = false;
     loop_.modify(descriptor_, epoll_bits(what), *this);
 }
 
@@ -142,6 +143,12 @@ void socket_stream::on_ready(loop_watch& self, std::uint32_t events) noexcept {
     if ((events & (EPOLLIN | broken)) != 0) bits |= stream.bits_.on_readable;
     if ((events & (EPOLLOUT | broken)) != 0) bits |= stream.bits_.on_writable;
     if ((events & broken) != 0) bits |= stream.bits_.on_broken;
+    if ((events & EPOLLRDHUP) != 0 && !stream.told_ended_) {
+        // Behind bytes that nobody reads now; told once.
+        bits |= stream.bits_.on_readable;
+        stream.told_ended_ = true;
+        stream.loop_.modify(stream.descriptor_, epoll_bits(stream.armed_) & ~EPOLLRDHUP, stream);
+    }
     if ((events & broken) != 0 && stream.armed_ == interest::none) {
         // Reported even when paused, once; leave the loop until somebody arms again and meets the error by
         // I/O. The change itself is another edge.

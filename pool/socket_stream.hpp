@@ -42,6 +42,7 @@ private:
     interest armed_ = interest::none;
     bool connecting_ = false;
     bool told_broken_ = false;  ///< while armed for nothing: epoll would say so again and again
+    bool told_ended_ = false;   ///< while not armed for reading: the other side sends no more
 };
 
 /// `address:port`, `[v6]:port`, or `unix`.

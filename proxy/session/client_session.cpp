@@ -18,7 +18,6 @@ using protocol::transaction_status;
 namespace {
 constexpr std::size_t held_while_waiting = 64 * 1024;  // of further requests, while the first one waits
 constexpr std::size_t held_without_memory = 4 * 1024;  // of a request without a server
-constexpr config::duration closing_time = std::chrono::seconds{5};
 }  // namespace
 
 client_session::client_session(
@@ -74,6 +73,7 @@ bool client_session::step(pool::event_mask bits) {
 bool client_session::progress(pool::event_mask bits) {
     if ((bits & (killed | client_broken)) != 0) {
         out_.clear();
+        if ((bits & killed) != 0) give_back(false);  // it did not leave its open block: it was made to
         return false;
     }
     if (phase_ == session_phase::closing) return step_closing(bits);
@@ -125,10 +125,10 @@ bool client_session::unusual_progress(pool::event_mask& bits) {
 }
 
 bool client_session::read_client() {
-    if (paused()) return true;
+    if (paused()) return half_closed_ || phase_ != session_phase::waiting || half_close();
     const pool::io_result result = in_.fill(*io_, want_);
     if (result.status == io_status::would_block) return true;
-    if (result.status != io_status::ok) return false;
+    if (result.status != io_status::ok) return result.status == io_status::eof && half_close();
     worker_.metrics().client_bytes_received.add(result.bytes);
     pool_->traffic().received += result.bytes;
     return consume_requests();
@@ -137,7 +137,7 @@ bool client_session::read_client() {
 /// Whether the client is not read now: what it sent cannot go on, or it does not take what it is sent.
 bool client_session::paused() const noexcept {
     return out_.blocked() || (server_ != nullptr && server_->out.blocked()) || too_many_owed_ ||
-           (in_.size() >= held_while_waiting && (holding() || replaying()));
+           half_closed_ || (in_.size() >= held_while_waiting && (holding() || replaying()));
 }
 
 bool client_session::consume_requests() {
@@ -337,7 +337,9 @@ bool client_session::after_progress() {
     const bool free =
         phase_ == session_phase::idle && server_ == nullptr && in_.empty() && !requests_.mid_request();
     if (free && listening_ && listening_->lost) return end_listening();
-    return !draining_ || !free || terminated_by_order();
+    if (!draining_ && !half_closed_) return true;
+    if (draining_ && free) return terminated_by_order();
+    return !half_closed_ || left || goes_on_half_closed();
 }
 
 /// Of each reason once: some clients are pinned with every other transaction.
@@ -388,43 +390,6 @@ void client_session::reconsider() {
 
 void client_session::drain() noexcept { gate_.set(drained); }
 void client_session::kill() noexcept { gate_.set(killed); }
-
-bool client_session::fail(std::string_view sqlstate, std::string_view message, std::string_view detail) {
-    if (std::exchange(server_said_goodbye_, false)) {
-        // The client has the server's own FATAL, and nothing follows one.
-        give_back(false);
-        close_when_sent();
-        return false;
-    }
-    const bool half_sent = server_ != nullptr && server_->body_left != 0 && server_->body_forward;
-    if (half_sent || (replaying() && mishap_->replay->inside_message)) {
-        give_back(false);  // nothing can be said inside a message
-        return false;
-    }
-    std::vector<std::byte> frame;
-    protocol::message_writer{frame}.error(
-        {.severity = "FATAL", .sqlstate = sqlstate, .message = message, .detail = detail}
-    );
-    log::debug("client_failed", {{"client", peer_}, {"sqlstate", sqlstate}, {"message", message}});
-    send_made(frame);
-    give_back(false);
-    close_when_sent();
-    return false;
-}
-
-void client_session::close_when_sent() {
-    phase_ = session_phase::closing;
-    if (!out_.blocked()) return;
-    closing_timer_ = std::make_unique<pool::gate_timer>(worker_.env(), gate_, timed_out);
-    closing_timer_->after(closing_time);
-    io_->arm(pool::interest::write);
-}
-
-bool client_session::step_closing(pool::event_mask bits) {
-    if ((bits & timed_out) != 0 || !out_.drain(*io_)) out_.clear();
-    if (out_.blocked()) io_->arm(pool::interest::write);
-    return out_.blocked();
-}
 
 bool client_session::send_made(const std::vector<std::byte>& frames) {
     worker_.flight_to_client().add(frames);

@@ -271,6 +271,8 @@ private:
     bool fail(std::string_view sqlstate, std::string_view message, std::string_view detail = {});
     bool terminated_by_order();
     void close_when_sent();
+    bool half_close();
+    bool goes_on_half_closed();
 
     // The loss of a server (session_recovery.cpp). False when the session is over.
     bool lost_server();
@@ -396,9 +398,10 @@ private:
     request_relay::catalog_change catalog_change_ = request_relay::catalog_change::none;
     bool setting_up_ = false;  ///< for a request that has not been sent yet
     bool prepared_ = false;    ///< the server is set up: what is asked now follows a request
-    bool draining_ = false;
-    bool physical_ = false;  ///< replication of the physical kind
-    bool local_ = false;     ///< over a Unix socket: TLS is not asked for
+    bool draining_ : 1 = false;
+    bool half_closed_ : 1 = false;  ///< the client sends no more, and may still read
+    bool physical_ : 1 = false;     ///< replication of the physical kind
+    bool local_ : 1 = false;        ///< over a Unix socket: TLS is not asked for
     bool own_over_ = false;
     bool own_failed_ = false;
     bool own_ran_out_of_time_ = false;

@@ -239,6 +239,7 @@ bool client_session::request_done() {
     worker_.retries().succeeded();
     if (mishap_) recovered();
     if (draining_) return terminated_by_order();
+    if (half_closed_) gate_.set(client_readable);  // a turn in which it is seen whether that was all
     if (facts_.pins.empty()) {
         give_back(false);
     } else if (std::exchange(server_->pinned_by, 0) != freshly_pinned) {
@@ -353,7 +354,7 @@ void client_session::give_back(bool client_gone) {
             pool_->release(server, touched);
         } else {
             server.tally = 0;
-            pool_->abandon(server, touched, requests_.mid_message());
+            pool_->abandon(server, touched, requests_.mid_message(), client_gone);
         }
     }
     facts_.server_left();

@@ -2,10 +2,12 @@
 
 import select
 import signal
+import socket
 import struct
 import threading
 import time
 
+import console
 import wire
 from harness import POSTGRES_BIN, check, poll, same
 from registry import register
@@ -204,6 +206,109 @@ def while_waiting(t):
         same(t.admin("SELECT count(*) FROM vanished"), [(0,)], "what waited was never run")
         holder.query("BEGIN")
     holder.query("COMMIT")
+
+
+# ---- one direction closed: it sends no more, and reads on
+
+
+def last_answers(client, data):
+    """All that comes after `data` was sent and nothing will follow, up to the end."""
+    client.send(data)
+    client.socket.shutdown(socket.SHUT_WR)
+    return rest(client)
+
+
+def rest(client):
+    got = []
+    try:
+        while True:
+            got.append(client.receive())
+    except wire.Closed:
+        return [one for one in got if one[0] != "S"]
+
+
+def asked_at_the_end():
+    yield "Queries", wire.query("SELECT 1") + wire.query("SELECT 2/0") + wire.query("SELECT 3")
+    yield "a slow statement", wire.query("SELECT 1 FROM pg_sleep(0.3)")
+    yield "a pipeline", b"".join(wire.run(f"SELECT {number}") + wire.SYNC for number in range(300))
+    yield "groups that fail", (wire.run("SELECT 1/0") + wire.run("SELECT 2") + wire.SYNC + wire.run("SELECT 3") + wire.SYNC) * 3
+    yield "a copy", (wire.query("COPY vanished FROM STDIN") + wire.copy_data("7\tx\n") + wire.COPY_DONE
+                     + wire.query("SELECT a FROM vanished WHERE a = 7; DELETE FROM vanished"))
+    yield "a block that is not ended", wire.query("BEGIN; INSERT INTO vanished VALUES (1)") + wire.query("SELECT count(*) FROM vanished")
+    yield "a group that is flushed", wire.run("INSERT INTO vanished VALUES (1)") + wire.FLUSH
+    yield "a message that is not whole", wire.query("SELECT 1") + wire.query("SELECT 'never whole'")[:9]
+    yield "a large answer", wire.query("SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
+    yield "settings and then what they change", (wire.query("SET work_mem = '11MB'; SET search_path = nowhere")
+                                                 + wire.query("SHOW work_mem") + wire.query("SHOW search_path"))
+    yield "nothing", b""
+
+
+@test("half-closed: who sends no more gets the answers to all it has sent, as from PostgreSQL", pool=2, subjects=("pgmend", "direct"))
+def half_closed(t):
+    table(t)
+    for words, data in asked_at_the_end():
+        same(last_answers(t.wire(), data), last_answers(t.wire(direct=True), data), words)
+        clean(t, words)
+
+
+@test("half-closed: also while it waits for a server, and its settings are put in force there", pool=1, subjects=("pgmend",))
+def half_closed_in_line(t):
+    table(t)
+    holder, client = t.wire(), t.wire()
+    client.query("SET work_mem = '3MB'")
+    holder.query("BEGIN")
+    client.send(wire.query("SHOW work_mem") + wire.query("INSERT INTO vanished VALUES (1)") + wire.query("DELETE FROM vanished"))
+    client.socket.shutdown(socket.SHUT_WR)
+    # What comes behind the end of the other direction tells that it was seen.
+    same(client.receive()[0], "S")
+    holder.query("COMMIT")
+    got = rest(client)
+    same((wire.rows_of(got), wire.tags(got), wire.statuses(got)), ([["3MB"]], ["SHOW", "INSERT 0 1", "DELETE 1"], "III"))
+    clean(t, "a client that waited")
+
+
+@test("vanish: who goes away in line is noticed, however much it has sent that nobody has read", pool=1, subjects=("pgmend",))
+def large_in_line(t):
+    table(t)
+    holder = t.wire()
+    holder.query("BEGIN")
+    before = t.subject.descriptors()
+    for way in ("drop", "reset"):
+        waiter = t.wire()
+        waiter.send(wire.query(f"INSERT INTO vanished VALUES (1, '{'x' * (1 << 18)}')") * 2)
+        getattr(waiter, way)()
+        poll(lambda: t.subject.descriptors() <= before, f"its socket is closed, by {way}")
+    holder.query("COMMIT")
+    clean(t, "a client that waited")
+
+
+@test("vanish: who was told of its end finds its block rolled back, also where open transactions of others are committed",
+      subjects=("pgmend",))
+def told_of_its_end(t):
+    table(t)
+    subject = t.own("ordered", pool_size=2, settings={"pool": {"on_abandoned_transaction": "commit"}})
+    admin = console.console(t, on=subject)
+
+    def in_block(number):
+        client = t.wire(on=subject, parameters={"application_name": f"number {number}"})
+        client.query(f"BEGIN; INSERT INTO vanished VALUES ({number})")
+        return client
+
+    def told(client, sqlstate):
+        same(wire.error_fields(client.until("E")[-1][1])["C"], sqlstate)
+        check(client.at_end(), "closed")
+
+    victim = in_block(1)
+    number = {row["application_name"]: row["id"] for row in console.table(admin, "SHOW CLIENTS")}["number 1"]
+    same(wire.tags(admin.query(f"KILL_CLIENT {number}")), ["KILL_CLIENT"])
+    told(victim, "57P01")
+    culprit = in_block(2)
+    culprit.send(b"?\0\0\0\4")
+    told(culprit, "08P01")
+    in_block(3).drop()
+    t.quiet("the blocks are over")
+    same(t.admin("SELECT a FROM vanished"), [(3,)], "committed is what was left by its client alone")
+    t.admin("TRUNCATE vanished")
 
 
 @test("vanish: during login, at every byte and stage")
