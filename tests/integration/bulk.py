@@ -107,6 +107,12 @@ def slow_readers_leave(t):
             same(t.wire().rows("SELECT 1"), [["1"]])
 
 
+@test("back-pressure: a pipeline larger than every buffer does not dead-lock, among neighbours on its servers", pool=3, seconds=120)
+def pipeline_among_neighbours(t):
+    with t.neighbours(6):
+        pipeline_beyond_buffers(t)
+
+
 @test("back-pressure: a pipeline larger than every buffer does not dead-lock", seconds=90)
 def pipeline_beyond_buffers(t):
     before = memory_before(t)

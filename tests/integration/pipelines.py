@@ -17,6 +17,20 @@ test = register(TESTS)
 MANY = ("pgmend", "direct")
 
 
+def beside_others(words, pool=4, seconds=60, **options):
+    """A test that runs quietly, and once more with neighbours on the same servers, who are not to be disturbed either."""
+    def add(function):
+        def crowded(t):
+            with t.neighbours(6):
+                function(t)
+
+        test(words, seconds=seconds, **options)(function)
+        test(f"{words}; among neighbours", pool=pool, seconds=2 * seconds, **options)(crowded)
+        return function
+
+    return add
+
+
 # ---- statements --------------------------------------------------------------------------------------------
 
 
@@ -184,7 +198,7 @@ def rest_of(piece, rest):
     return bytes(rest) if len(rest) != len(piece) else b""
 
 
-@test("an error reaches a writer: COPY IN that failed at once, with 100 MB still to send", seconds=90, subjects=MANY)
+@beside_others("an error reaches a writer: COPY IN that failed at once, with 100 MB still to send", seconds=90, subjects=MANY)
 def copy_fails_early(t):
     t.admin("SET ROLE app; DROP TABLE IF EXISTS refused; CREATE TABLE refused (a int, b text)")
     size = 100 * MB  # the sockets of both ways together hold a fifth of it
@@ -204,7 +218,7 @@ def copy_fails_early(t):
     bounded(t, before, 16 * MB, "a copy that failed early")
 
 
-@test("an error reaches a writer: COPY IN that is terminated or cancelled by the server under way", seconds=60, subjects=MANY)
+@beside_others("an error reaches a writer: COPY IN that is terminated or cancelled by the server under way", seconds=60, subjects=MANY)
 def copy_cancelled(t):
     t.admin("SET ROLE app; DROP TABLE IF EXISTS refused; CREATE TABLE refused (a int, b text)")
     piece = copy_data("1\t" + "x" * 8000 + "\n") * 100
@@ -242,7 +256,7 @@ def copy_cancelled(t):
         same(client.rows("SELECT count(*) FROM refused"), [["0"]])
 
 
-@test("an error reaches a writer: huge Binds and Parses that are refused", seconds=90, subjects=MANY)
+@beside_others("an error reaches a writer: huge Binds and Parses that are refused", seconds=90, subjects=MANY)
 def huge_refused(t):
     size = (10 if t.quick else 40) * MB
     before = memory_before(t)
@@ -268,7 +282,7 @@ def huge_refused(t):
     bounded(t, before, 24 * MB, "huge messages that were refused")
 
 
-@test("an error reaches a writer: executemany whose first row fails is told before it has sent the rest", seconds=60,
+@beside_others("an error reaches a writer: executemany whose first row fails is told before it has sent the rest", seconds=60,
       subjects=MANY)
 def pipeline_fails_early(t):
     client = t.wire()
@@ -283,4 +297,4 @@ def pipeline_fails_early(t):
     same(wire.sqlstates(client.ready()), ["22012"])
     same(client.rows("SELECT 1"), [["1"]])
     bounded(t, before, 16 * MB, "a pipeline that failed early")
-    poll(lambda: not t.servers("state = 'active'"), "its server is idle")
+    poll(lambda: not t.servers("state = 'active' AND query LIKE 'SELECT 1 / $1%'"), "its server is idle")
