@@ -1,10 +1,11 @@
 """Thousands of malformed and half-finished logins a minute, and what those notice who come to work."""
 
 import contextlib
+import functools
 import json
+import os
 import re
 import subprocess
-import sys
 import threading
 import time
 import types
@@ -20,10 +21,24 @@ MINUTE = 10_000  # attempts
 CLIENTS, RATE = 16, 800  # of the normal load, and its transactions a second
 
 
+@functools.cache
+def abuser():
+    """The program, built from abuser.cpp into build/integration; again when a source has changed."""
+    sources = [HERE / "abuser.cpp", HERE / "tls_guest.hpp"]
+    made = HERE.parent.parent / "build/integration/abuser"
+    if not made.exists() or made.stat().st_mtime < max(each.stat().st_mtime for each in sources):
+        made.parent.mkdir(parents=True, exist_ok=True)
+        fresh = made.with_suffix(f".{os.getpid()}")
+        done = subprocess.run(["c++", "-std=c++20", "-O2", sources[0], "-o", fresh, "-lcrypto"], capture_output=True, text=True)
+        check(done.returncode == 0, f"the abuser does not build\n{done.stderr[-2000:]}")
+        fresh.rename(made)
+    return made
+
+
 @contextlib.contextmanager
 def abuse(subject, tls):
     """Attempts at MINUTE's rate while the block runs; afterwards what the abuser says of itself is in the namespace."""
-    command = [sys.executable, HERE / "abuser.py", subject.host, subject.port, MINUTE / 60, "tls" if tls else "clear"]
+    command = [abuser(), subject.host, subject.port, MINUTE / 60, "tls" if tls else "clear"]
     process = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                preexec_fn=die_with_parent())
     said = types.SimpleNamespace()
@@ -100,25 +115,29 @@ def p99(times):
     return times[int(len(times) * 0.99)]
 
 
-def siege(subject, directory, tls, least, quiet, busy):
-    """Periods of normal load alone and under abuse in turn, until `least` attempts were made. Returns what was seen; that
-    nobody met an error is checked."""
+def siege(subject, directory, tls, least, quiet, busy, elsewhere=None):
+    """Periods of normal load alone and under abuse in turn, until `least` attempts were made; with `elsewhere`, a third one
+    with the abuse at that door. Returns what was seen; that nobody met an error is checked."""
     normal_load(subject, directory, 1, tls, rate=0)  # the pool is full
     with abuse(subject, tls):
         normal_load(subject, directory, 2, tls)  # what is allocated once has been
-    seen = types.SimpleNamespace(rounds=[], made=0, failed=0, seconds=0.0, kinds={}, came=0)
+    seen = types.SimpleNamespace(rounds=[], beside=[], made=0, failed=0, seconds=0.0, cpu=0.0, kinds={}, came=0)
     poll(lambda: connected(subject) == 0, "the first attempts are over", 90)
     subject.reset_memory_peak()
     seen.descriptors, seen.memory = subject.descriptors(), resident(subject)
     seen.peak = subject.memory_peak()
     while seen.made < least:
         before = p99(normal_load(subject, directory, quiet, tls))
+        if elsewhere:
+            with abuse(elsewhere, tls), Newcomers(elsewhere):
+                seen.beside.append((before, p99(normal_load(subject, directory, busy, tls))))
         with abuse(subject, tls) as said, Newcomers(subject) as newcomers:
             seen.rounds.append((before, p99(normal_load(subject, directory, busy, tls))))
         check(not newcomers.errors, f"{len(newcomers.errors)} who know the password: {newcomers.errors[:2]}")
         seen.made += said.made
         seen.failed += said.failed
         seen.seconds += said.seconds
+        seen.cpu += said.cpu
         seen.came += newcomers.came
         seen.kinds = {kind: seen.kinds.get(kind, 0) + count for kind, count in said.kinds.items()}
     poll(lambda: connected(subject) == 0, "all attempts are over", 90)
@@ -128,8 +147,12 @@ def siege(subject, directory, tls, least, quiet, busy):
 
 
 def described(seen):
-    words = ", ".join(f"{before / 1e3:.2f} ms became {under / 1e3:.2f} ms" for before, under in seen.rounds)
-    return (f"{seen.made} attempts of {len(seen.kinds)} kinds in {seen.seconds:.1f} s, {seen.came} newcomers; p99 {words}; memory "
+    def words(rounds):
+        return ", ".join(f"{before / 1e3:.2f} ms became {under / 1e3:.2f} ms" for before, under in rounds)
+
+    beside = f" (abuse elsewhere: {words(seen.beside)})" if seen.beside else ""
+    return (f"{seen.made} attempts of {len(seen.kinds)} kinds in {seen.seconds:.1f} s, for which the abuser took "
+            f"{seen.cpu / seen.seconds:.1%} of a processor, {seen.came} newcomers; p99 {words(seen.rounds)}{beside}; memory "
             f"{seen.grown / 1024:+.0f} kB, its peak {seen.peak_grown / 1024:+.0f} kB")
 
 
