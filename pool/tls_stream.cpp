@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace pgmend::pool {
 
@@ -22,20 +23,7 @@ constexpr event_mask below_writable = 2;
 constexpr std::size_t record_size = 16384;
 /// Records of one write call: what leaves in one system call.
 constexpr std::size_t records_a_call = 4;
-/// Ciphertext held for a peer that does not read. A handshake's flight or one write call fits; more than that
-/// is a peer who asks for answers (key updates) and takes none.
-constexpr std::size_t unsent_max = 160 * 1024;
-
-/// Ciphertext of the call under way, on its way down. One call at a time runs on a thread.
-thread_local std::vector<std::byte> outgoing;
 thread_local std::array<std::byte, record_size> joined;
-
-std::string openssl_reason() {
-    const unsigned long code = ERR_get_error();
-    const char* reason = code == 0 ? nullptr : ERR_reason_error_string(code);
-    ERR_clear_error();
-    return reason != nullptr ? reason : "TLS failed";
-}
 
 bool includes(interest what, interest part) noexcept {
     return (static_cast<unsigned>(what) & static_cast<unsigned>(part)) != 0;
@@ -84,72 +72,12 @@ private:
 
 }  // namespace
 
-/// How OpenSSL reaches the stream below. Writing always succeeds here; `flush` carries the bytes down
-/// afterwards.
-struct tls_bio {
-    static int read(BIO* bio, char* into, int size) noexcept {
-        auto& self = *static_cast<tls_stream*>(BIO_get_data(bio));
-        BIO_clear_retry_flags(bio);
-        if (size <= 0) return 0;
-        if (!self.early_.empty()) return self.take_early(into, static_cast<std::size_t>(size));
-        const io_result got =
-            self.below_->read_some({reinterpret_cast<std::byte*>(into), static_cast<std::size_t>(size)});
-        switch (got.status) {
-            case io_status::ok:
-                return static_cast<int>(got.bytes);
-            case io_status::would_block:
-                BIO_set_retry_read(bio);
-                return -1;
-            case io_status::eof:
-                self.below_ended_ = true;
-                return 0;
-            case io_status::error:
-                self.error_ = got.error != 0 ? got.error : EIO;
-                return -1;
-        }
-        return -1;
-    }
-
-    static int write(BIO* bio, const char* from, int size) noexcept {
-        auto& self = *static_cast<tls_stream*>(BIO_get_data(bio));
-        BIO_clear_retry_flags(bio);
-        if (size <= 0) return 0;
-        if (self.unsent_.size() + outgoing.size() + static_cast<std::size_t>(size) > unsent_max) {
-            self.error_ = ENOBUFS;
-            return -1;
-        }
-        const auto* bytes = reinterpret_cast<const std::byte*>(from);
-        outgoing.insert(outgoing.end(), bytes, bytes + size);
-        return size;
-    }
-
-    static long control(BIO*, int command, long, void*) noexcept { return command == BIO_CTRL_FLUSH ? 1 : 0; }
-
-    /// One table for the process, made at the first connection; OpenSSL never changes it.
-    static BIO_METHOD* methods() noexcept {
-        static BIO_METHOD* const table = [] {
-            BIO_METHOD* made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "pgmend stream");
-            BIO_meth_set_read(made, &read);
-            BIO_meth_set_write(made, &write);
-            BIO_meth_set_ctrl(made, &control);
-            return made;
-        }();
-        return table;
-    }
-};
-
 tls_stream::tls_stream(
     std::unique_ptr<stream> below, std::shared_ptr<const tls_context> context, const std::string& host
 )
-    : below_(std::move(below)), context_(std::move(context)), ssl_(context_->make(host)) {
-    BIO* const bio = ssl_ != nullptr ? BIO_new(tls_bio::methods()) : nullptr;
-    if (bio == nullptr) {
-        fail(EINVAL, "no TLS to host \"" + host + "\"");
-        return;
-    }
-    BIO_set_data(bio, this);
-    BIO_set_init(bio, 1);
-    SSL_set_bio(ssl_, bio, bio);
+    : below_(std::move(below)), context_(std::move(context)), ssl_(make_tls(*context_, host, wire_)) {
+    wire_.below = below_.get();
+    if (ssl_ == nullptr) fail(EINVAL, "no TLS to host \"" + host + "\"");
 }
 
 io_result tls_stream::fail(int error, std::string text) noexcept {
@@ -161,15 +89,16 @@ io_result tls_stream::fail(int error, std::string text) noexcept {
     return {io_status::error, 0, error_};
 }
 
-/// Carries `unsent_` and then `fresh` down as far as they go and keeps the rest. `would_block` while some
-/// stays.
+/// Carries `wire_.unsent` and then `fresh` down as far as they go and keeps the rest. `would_block` while
+/// some stays.
 io_result tls_stream::send(std::span<std::byte> fresh) noexcept {
     if (failed_) return {io_status::error, 0, error_};
-    const bool waited = !unsent_.empty();
+    const bool waited = !wire_.unsent.empty();
     std::size_t sent = 0;
-    while (sent < unsent_.size() + fresh.size()) {
-        const std::size_t old = std::min(sent, unsent_.size());
-        const std::span<std::byte> pieces[2] = {std::span(unsent_).subspan(old), fresh.subspan(sent - old)};
+    while (sent < wire_.unsent.size() + fresh.size()) {
+        const std::size_t old = std::min(sent, wire_.unsent.size());
+        const std::span<std::byte> pieces[2] = {
+            std::span(wire_.unsent).subspan(old), fresh.subspan(sent - old)};
         const iovec both[2] = {
             {pieces[0].data(), pieces[0].size()},
             {pieces[1].data(), pieces[1].size()},
@@ -183,19 +112,19 @@ io_result tls_stream::send(std::span<std::byte> fresh) noexcept {
         }
         sent += moved.bytes;
     }
-    const std::size_t old = std::min(sent, unsent_.size());
-    unsent_.erase(unsent_.begin(), unsent_.begin() + static_cast<std::ptrdiff_t>(old));
+    const std::size_t old = std::min(sent, wire_.unsent.size());
+    wire_.unsent.erase(wire_.unsent.begin(), wire_.unsent.begin() + static_cast<std::ptrdiff_t>(old));
     const auto rest = fresh.subspan(sent - old);
-    unsent_.insert(unsent_.end(), rest.begin(), rest.end());
-    if (unsent_.empty() && waited) unsent_.shrink_to_fit();
-    if (waited == unsent_.empty()) arm_below();
-    return {unsent_.empty() ? io_status::ok : io_status::would_block};
+    wire_.unsent.insert(wire_.unsent.end(), rest.begin(), rest.end());
+    if (wire_.unsent.empty() && waited) wire_.unsent.shrink_to_fit();
+    if (waited == wire_.unsent.empty()) arm_below();
+    return {wire_.unsent.empty() ? io_status::ok : io_status::would_block};
 }
 
 /// Carries down what OpenSSL has produced in the call under way.
 io_result tls_stream::flush() noexcept {
-    const io_result sent = send(outgoing);
-    outgoing.clear();
+    const io_result sent = send(tls_outgoing());
+    tls_outgoing().clear();
     return sent;
 }
 
@@ -211,26 +140,27 @@ io_result tls_stream::result_of(int outcome) noexcept {
         flush();
         return {io_status::eof};
     }
-    const int broken_below = error_;
-    const bool refused = ERR_GET_REASON(ERR_peek_error()) == SSL_R_CERTIFICATE_VERIFY_FAILED;
-    if (broken_below == 0) {
+    std::string why = tls_failure(ssl_);
+    if (wire_.error == 0) {
         flush();
     } else {
-        outgoing.clear();
+        tls_outgoing().clear();
     }
-    // Without close_notify an end may have been cut by anybody: it is not the other side's word.
-    if (below_ended_) return fail(ECONNRESET, "the connection ended without TLS saying so");
-    if (broken_below != 0) return fail(broken_below, "the connection below broke");
-    if (refused) {
-        const long why = SSL_get_verify_result(ssl_);
-        return fail(0, std::string("certificate refused: ") + X509_verify_cert_error_string(why));
-    }
-    return fail(0, openssl_reason());
+    if (wire_.ended) return ended_below();
+    if (wire_.error != 0) return fail(wire_.error, "the connection below broke");
+    return fail(0, std::move(why));
+}
+
+/// Without close_notify an end may have been cut by anybody: it is not the other side's word.
+io_result tls_stream::ended_below() noexcept {
+    return fail(ECONNRESET, "the connection ended without TLS saying so");
 }
 
 io_result tls_stream::handshake() noexcept {
     if (failed_) return {io_status::error, 0, error_};
     if (established_) return {io_status::ok};
+    if (step_) return {io_status::would_block};
+    if (desk_ != nullptr) return hand_over();
     ERR_clear_error();
     const int outcome = SSL_do_handshake(ssl_);
     if (outcome != 1) {
@@ -246,17 +176,49 @@ io_result tls_stream::handshake() noexcept {
     return {io_status::ok};
 }
 
-io_result tls_stream::connected() noexcept {
+/// What has come goes to the desk, with OpenSSL's state. Until that is back nothing more is read.
+io_result tls_stream::hand_over() noexcept {
+    const io_result got = below_->read_some(joined);
+    if (got.status == io_status::ok)
+        wire_.early.insert(
+            wire_.early.end(), joined.begin(), joined.begin() + static_cast<std::ptrdiff_t>(got.bytes)
+        );
+    if (wire_.early.empty()) {
+        if (got.status == io_status::eof) return ended_below();
+        if (got.status == io_status::error)
+            return fail(got.error != 0 ? got.error : EIO, "the connection below broke");
+        return got;
+    }
+    step_ = std::make_shared<handshake_step>(*this, ssl_, context_, std::exchange(wire_.early, {}));
+    ssl_ = nullptr;
+    if (desk_->take(step_)) return {io_status::would_block};
+    const auto step = step_;
+    step->run();
+    take_back(*step);
     if (failed_) return {io_status::error, 0, error_};
     return {established_ ? io_status::ok : io_status::would_block};
 }
 
-int tls_stream::take_early(char* into, std::size_t size) noexcept {
-    const std::size_t count = std::min(size, early_.size());
-    std::memcpy(into, early_.data(), count);
-    early_.erase(early_.begin(), early_.begin() + static_cast<std::ptrdiff_t>(count));
-    if (early_.empty()) early_.shrink_to_fit();
-    return static_cast<int>(count);
+void tls_stream::take_back(handshake_step& step) noexcept {
+    using outcome = handshake_step::outcome;
+    ssl_ = std::exchange(step.ssl_, nullptr);
+    attach(ssl_, wire_);
+    wire_.early = std::move(step.wire_.early);
+    step_.reset();
+    // Where it has failed, these bytes are the alert that says so.
+    send(step.made_);
+    if (step.outcome_ == outcome::failed) fail(step.wire_.error, std::move(step.failure_));
+    if (step.outcome_ == outcome::done && !failed_) {
+        established_ = true;
+        drained_ = false;
+    }
+    arm_below();
+    if (sink_ != nullptr && (failed_ || established_)) sink_->notify(bits_.on_readable);
+}
+
+io_result tls_stream::connected() noexcept {
+    if (failed_) return {io_status::error, 0, error_};
+    return {established_ ? io_status::ok : io_status::would_block};
 }
 
 std::string tls_stream::version() const { return established_ ? SSL_get_version(ssl_) : std::string(); }
@@ -301,7 +263,7 @@ io_result tls_stream::write_some(std::span<const iovec> pieces) noexcept {
         const io_result shaken = handshake();
         if (shaken.status != io_status::ok) return shaken;
     }
-    if (!unsent_.empty()) {
+    if (!wire_.unsent.empty()) {
         const io_result flushed = flush();
         if (flushed.status != io_status::ok) return flushed;
     }
@@ -334,15 +296,19 @@ void tls_stream::arm(interest what) noexcept {
 
 /// Our own bytes leave whatever the user waits for.
 void tls_stream::arm_below() noexcept {
-    const auto mine = unsent_.empty() ? interest::none : interest::write;
-    below_->arm(static_cast<interest>(static_cast<unsigned>(armed_) | static_cast<unsigned>(mine)));
+    below_->arm(static_cast<interest>(static_cast<unsigned>(armed_) | static_cast<unsigned>(own_interest())));
 }
 
 void tls_stream::notify(event_mask bits) noexcept {
     event_mask out = 0;
+    if (step_ && (bits & below_readable) != 0) {
+        // Nobody can read it now; it is told again when there is somebody.
+        below_->arm(own_interest());
+        bits &= ~below_readable;
+    }
     if ((bits & below_writable) != 0) {
-        if (!unsent_.empty()) send({});
-        if (unsent_.empty() && includes(armed_, interest::write)) out |= bits_.on_writable;
+        if (!wire_.unsent.empty()) send({});
+        if (wire_.unsent.empty() && includes(armed_, interest::write)) out |= bits_.on_writable;
     }
     if ((bits & below_readable) != 0) out |= bits_.on_readable;
     // Nobody waits for our own bytes: whoever waits for anything must look.
@@ -351,7 +317,9 @@ void tls_stream::notify(event_mask bits) noexcept {
 }
 
 std::size_t tls_stream::buffered() const noexcept {
-    if (failed_ || drained_ || SSL_has_pending(ssl_) == 0) return 0;
+    if (failed_ || drained_) return 0;
+    if (!wire_.early.empty()) return wire_.early.size();
+    if (SSL_has_pending(ssl_) == 0) return 0;
     return static_cast<std::size_t>(std::max(SSL_pending(ssl_), 1));
 }
 
@@ -362,10 +330,12 @@ void tls_stream::close() noexcept {
         flush();
     }
     fail(ENOTCONN, "closed");
+    if (step_) step_->forget();
+    step_.reset();
     SSL_free(ssl_);
     ssl_ = nullptr;
-    unsent_.clear();
-    unsent_.shrink_to_fit();
+    wire_.unsent.clear();
+    wire_.unsent.shrink_to_fit();
     below_->close();
 }
 

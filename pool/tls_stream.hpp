@@ -14,6 +14,7 @@
 
 #include "pool/stream.hpp"
 #include "pool/tls_context.hpp"
+#include "pool/tls_handshake.hpp"
 
 struct ssl_st;
 
@@ -43,7 +44,9 @@ public:
     const std::string& failure() const noexcept { return failure_; }
     /// Bytes of the peer's that were read before there was TLS (direct TLS: the first byte tells it from
     /// PostgreSQL's protocol). Before the first call of `handshake`.
-    void begin_with(std::span<const std::byte> early) { early_.assign(early.begin(), early.end()); }
+    void begin_with(std::span<const std::byte> early) { wire_.early.assign(early.begin(), early.end()); }
+    /// Lets the handshake be done there, from the first call of `handshake` on.
+    void hand_over_to(handshake_desk* desk) noexcept { desk_ = desk; }
     /// The tls-server-end-point data that SCRAM binds to: a hash of the server's certificate. Empty where
     /// there is none. Source: RFC 5929, section 4.1.
     std::string end_point() const;
@@ -69,10 +72,13 @@ public:
     void describe(stream_ends& ends) const override;
 
 private:
-    friend struct tls_bio;
+    friend class handshake_step;
 
     void notify(event_mask bits) noexcept override;
-    int take_early(char* into, std::size_t size) noexcept;
+    io_result hand_over() noexcept;
+    void take_back(handshake_step& step) noexcept;
+    io_result ended_below() noexcept;
+    interest own_interest() const noexcept { return wire_.unsent.empty() ? interest::none : interest::write; }
     io_result send(std::span<std::byte> fresh) noexcept;
     io_result flush() noexcept;
     io_result result_of(int outcome) noexcept;
@@ -81,18 +87,18 @@ private:
 
     std::unique_ptr<stream> below_;
     std::shared_ptr<const tls_context> context_;
+    handshake_desk* desk_ = nullptr;
+    std::shared_ptr<handshake_step> step_;  ///< under way elsewhere; it has `ssl_` meanwhile
+    tls_wire wire_;
     ssl_st* ssl_ = nullptr;
-    std::vector<std::byte> early_;
-    std::vector<std::byte> unsent_;  ///< ciphertext; empty nearly always
     std::string failure_;
     event_sink* sink_ = nullptr;
     readiness bits_;
-    int error_ = 0;  ///< of the stream below until `failed_`, then what every call says
+    int error_ = 0;  ///< what every call says once `failed_`
     interest armed_ = interest::none;
     bool established_ = false;
     bool failed_ = false;
     bool drained_ = true;  ///< all that was received is read, but for the beginning of a record
-    bool below_ended_ = false;
 };
 
 }  // namespace pgmend::pool

@@ -18,6 +18,11 @@ namespace {
 
 constexpr int accepts_per_turn = 32;
 
+worker_options with_desk(worker_options options, pool::handshake_desk& desk) {
+    options.handshakes = &desk;
+    return options;
+}
+
 int open_spare() noexcept { return ::open("/dev/null", O_RDONLY | O_CLOEXEC); }
 
 }  // namespace
@@ -28,7 +33,8 @@ worker::worker(
 )
     : metrics_(metrics),
       network_(loop_, addresses, {}),
-      core_(loop_, network_, metrics, std::move(options)),
+      handshakes_(loop_),
+      core_(loop_, network_, metrics, with_desk(std::move(options), handshakes_)),
       spare_descriptor_(open_spare()) {
     for (const auto& socket : sockets) {
         auto made = std::make_unique<acceptor>();

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "pool/event_loop.hpp"
+#include "pool/handshake_helper.hpp"
 #include "pool/socket_stream.hpp"
 #include "proxy/worker_core.hpp"
 
@@ -57,6 +58,7 @@ private:
     config::metrics::cells& metrics_;
     pool::event_loop loop_;
     pool::socket_network network_;
+    pool::handshake_helper handshakes_;
     worker_core core_;
     std::vector<std::unique_ptr<acceptor>> acceptors_;
     int spare_descriptor_ = -1;  ///< given up when there are no others, so that a client can be turned away

@@ -15,6 +15,7 @@
 #include "health/retry_budget.hpp"
 #include "health/retry_schedule.hpp"
 #include "pool/server_pool.hpp"
+#include "pool/tls_handshake.hpp"
 #include "proxy/admin/admin_port.hpp"
 #include "proxy/admin/worker_admin.hpp"
 #include "proxy/limits/limit_book.hpp"
@@ -50,6 +51,9 @@ struct worker_options {
     std::function<void(unsigned worker, std::uint32_t pid, std::vector<std::byte> key)> forward_cancel;
     /// What clients may have and ask for, of all workers of one process; null: this worker is the only one.
     std::shared_ptr<limit_book> limits;
+    /// Does the handshakes of clients who come by TLS, and outlives the worker_core; null: they are done
+    /// here.
+    pool::handshake_desk* handshakes = nullptr;
     /// Takes what is asked on a console; empty: there is no console.
     console_port console;
 };

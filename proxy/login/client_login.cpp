@@ -272,6 +272,7 @@ pool::task<bool> client_login::start_tls() {
     auto secured =
         std::make_unique<pool::tls_stream>(std::move(session_.io_), worker_.live().towards_clients);
     pool::tls_stream& tls = *secured;
+    tls.hand_over_to(worker_.options().handshakes);
     tls.begin_with(session_.in_.bytes());
     session_.in_.consume(session_.in_.size());
     session_.io_ = std::move(secured);

@@ -174,6 +174,19 @@ void raw_client::check(char type, std::string_view body) {
 
 // ---- the world
 
+bool later_desk::take(std::shared_ptr<pool::handshake_step> step) noexcept {
+    steps_.push_back(std::move(step));
+    timer_.at(env_.now() + std::chrono::microseconds(300));
+    return true;
+}
+
+void later_desk::work() {
+    for (const auto& step : std::exchange(steps_, {})) {
+        step->run();
+        step->give_back();
+    }
+}
+
 proxy_world::proxy_world(
     std::uint64_t seed, login_method method, std::size_t pool_size,
     std::shared_ptr<const pool::tls_context> towards_clients
@@ -181,6 +194,7 @@ proxy_world::proxy_world(
     : env_(seed), network_(env_) {
     proxy::worker_options options = options_for(method, pool_size);
     options.live.towards_clients = std::move(towards_clients);
+    if (seed % 2 == 0) options.handshakes = &desk_;
     core_ = std::make_unique<proxy::worker_core>(env_, network_, metrics_, std::move(options));
     network_.listen(proxy(), sim::link_group::client, links(), [this](std::unique_ptr<pool::stream> client) {
         core_->accept(std::move(client), "fuzzed", false);

@@ -67,6 +67,19 @@ private:
     sim::world_timer step_;
 };
 
+/// Does steps of handshakes a little later, as a thread beside the worker would.
+class later_desk final : public pool::handshake_desk {
+public:
+    explicit later_desk(sim::sim_environment& env) : env_(env), timer_(env, [this] { work(); }) {}
+    bool take(std::shared_ptr<pool::handshake_step> step) noexcept override;
+
+private:
+    void work();
+    sim::sim_environment& env_;
+    sim::world_timer timer_;
+    std::vector<std::shared_ptr<pool::handshake_step>> steps_;
+};
+
 class proxy_world {
 public:
     /// With a context, clients may ask for TLS.
@@ -97,6 +110,7 @@ private:
     sim::sim_environment env_;
     sim::sim_network network_;
     config::metrics::cells metrics_;
+    later_desk desk_{env_};
     std::unique_ptr<proxy::worker_core> core_;
     std::vector<std::unique_ptr<raw_client>> clients_;
 };
