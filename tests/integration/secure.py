@@ -394,6 +394,18 @@ def server_versions(t):
         same(set(names), {wanted})
 
 
+@test("TLS toward servers: PostgreSQL gives no session to come back to, which is why pgmend asks for none", subjects=OURS)
+def server_sessions(t):
+    with server_tls(t, Authority(t.directory)):
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            context = tls_context(version=version)
+            first = t.wire(on=t.postgres, tls=context)
+            first.query("SELECT 1")
+            session = first.socket.session
+            again = t.wire(on=t.postgres, tls=context, session=session)
+            same((session.has_ticket, again.socket.session_reused), (False, False), f"{version}")
+
+
 @test("TLS toward servers: clear bytes behind the answer are refused (CVE-2021-23222)", subjects=OURS)
 def injected_by_the_middle(t):
     listening = socket.create_server(("127.0.0.1", 0))
