@@ -54,7 +54,8 @@ public:
         data_ = server_.in.bytes();
         rest_of_body();
         close_run();
-        if (server_.owed.ours_is_next() && !emit_synthesized(server_, flight_)) return finish(pump_result::flight_full);
+        if (server_.owed.ours_is_next() && !emit_synthesized(server_, flight_))
+            return finish(pump_result::flight_full);
         while (data_.size() - at_ >= protocol::frame_header_size) {
             if (!flight_.has_room(made_bytes)) return finish(pump_result::flight_full);
             const std::byte* header_bytes = data_.data() + at_;
@@ -77,7 +78,8 @@ public:
         }
         const bool all = data_.size() == at_;
         // Of ours there may be more to say than the flight could take, and no byte will come to remind of it.
-        if (all && server_.owed.ours_is_next() && server_.body_left == 0) return finish(pump_result::flight_full);
+        if (all && server_.owed.ours_is_next() && server_.body_left == 0)
+            return finish(pump_result::flight_full);
         return finish(pump_result::drained, all ? 0 : protocol::frame_header_size);
     }
 
