@@ -149,11 +149,7 @@ request_step request_relay::read_messages() {
         }
         if (server_ != nullptr && type_ != 'X') {
             const bool in_copy = server_->owed.copying_in();
-            if (in_copy && !belongs_to_copy(type_)) {
-                // A server that meets it there has lost its place in the stream, and hangs up.
-                violation_ = "unexpected message type during COPY from stdin";
-                return {request_result::violation, at_};
-            }
+            if (in_copy && !belongs_to_copy(type_)) return lost_in_copy();
             if (server_->cancels_under_way != 0 && server_->owed.empty()) {
                 undecided_ = true;  // the cancel is for what went before, not for this
                 return {request_result::too_many, at_};

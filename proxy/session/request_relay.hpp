@@ -252,6 +252,7 @@ private:
     request_step read_messages();
     bool names_statement() const noexcept;
     outcome message();
+    request_step lost_in_copy();
     outcome without_server();
     outcome query();
     outcome parse();

@@ -1,10 +1,12 @@
 // The part of request_relay that sets a server up for one statement, right in front of it: what others drew
 // from sequences is forgotten, what the client listens to is told, what must fail is made to fail there.
 
+#include <algorithm>
 #include <array>
 
 #include "protocol/message_writer.hpp"
 #include "protocol/session_change.hpp"
+#include "protocol/sqlstate.hpp"
 #include "proxy/session/request_relay.hpp"
 
 namespace pgmend::proxy {
@@ -82,6 +84,24 @@ request_relay::outcome request_relay::force_error(substitute_error error) {
     owe(reply_kind::describe, reply_action::substitute).error = error;
     discard_message();
     return outcome::done;
+}
+
+/// A server that meets such a message there has lost its place in the stream, says so, and hangs up.
+request_step request_relay::lost_in_copy() {
+    constexpr std::string_view digits = "0123456789ABCDEF";
+    const auto code = static_cast<unsigned char>(type_);
+    std::string said = "unexpected message type 0x.. during COPY from stdin";
+    const std::size_t at = said.find('.');
+    said[at] = digits[code >> 4U];
+    said[at + 1] = digits[code & 15U];
+    std::vector<std::byte> frame;
+    protocol::message_writer{frame}.error(
+        {.sqlstate = protocol::sqlstate::protocol_violation, .message = said}
+    );
+    const auto room = to_client_->make(frame.size());
+    std::copy(frame.begin(), frame.end(), room.begin());
+    violation_ = "terminating connection because protocol synchronization was lost";
+    return {request_result::violation, at_};
 }
 
 }  // namespace pgmend::proxy
