@@ -125,10 +125,10 @@ bool client_session::unusual_progress(pool::event_mask& bits) {
 }
 
 bool client_session::read_client() {
-    if (paused()) return half_closed_ || phase_ != session_phase::waiting || half_close();
+    if (paused()) return half_closed_ || phase_ != session_phase::waiting || half_close(false);
     const pool::io_result result = in_.fill(*io_, want_);
     if (result.status == io_status::would_block) return true;
-    if (result.status != io_status::ok) return result.status == io_status::eof && half_close();
+    if (result.status != io_status::ok) return result.status == io_status::eof && half_close(true);
     worker_.metrics().client_bytes_received.add(result.bytes);
     pool_->traffic().received += result.bytes;
     return consume_requests();
@@ -136,8 +136,9 @@ bool client_session::read_client() {
 
 /// Whether the client is not read now: what it sent cannot go on, or it does not take what it is sent.
 bool client_session::paused() const noexcept {
-    return out_.blocked() || (server_ != nullptr && server_->out.blocked()) || too_many_owed_ ||
-           half_closed_ || (in_.size() >= held_while_waiting && (holding() || replaying()));
+    return too_many_owed_ || half_closed_ || out_.blocked() ||
+           (server_ != nullptr && server_->out.blocked()) ||
+           (in_.size() >= held_while_waiting && (holding() || replaying()));
 }
 
 bool client_session::consume_requests() {
@@ -308,7 +309,7 @@ bool client_session::pump_server() {
     }
     server_->in.keep();
     if (server_leaves()) return lost_server();
-    too_many_owed_ = too_many_owed_ && !requests_.may_go_on(*server_);
+    if (too_many_owed_ && requests_.may_go_on(*server_)) too_many_owed_ = false;
     return true;
 }
 
@@ -333,11 +334,11 @@ bool client_session::after_progress() {
     if (left) gate_.set(client_readable);
     if (phase_ == session_phase::active && server_ != nullptr && at_safe_point() && !replaying())
         return request_done();
+    if (!draining_ && !half_closed_ && !listening_) return true;
     // A request that ended with its server, or without one, ends the client's stay as any other does.
     const bool free =
         phase_ == session_phase::idle && server_ == nullptr && in_.empty() && !requests_.mid_request();
     if (free && listening_ && listening_->lost) return end_listening();
-    if (!draining_ && !half_closed_) return true;
     if (draining_ && free) return terminated_by_order();
     return !half_closed_ || left || goes_on_half_closed();
 }
@@ -401,16 +402,16 @@ void client_session::set_interest() {
     const auto combine = [](bool read, bool write) {
         return static_cast<interest>((read ? 1 : 0) | (write ? 2 : 0));
     };
-    const bool server_blocked = server_ != nullptr && server_->out.blocked();
-    const bool read_client = !paused();
+    const bool read_client = !paused();  // nor is anything blocked then
     const bool muted = server_ != nullptr && server_->muted;
-    const bool read_both = read_client && !out_.blocked() && !server_blocked && !muted;
+    const bool read_both = read_client && !muted;
     if (read_both && reads_both_) {
         if (io_->buffered() != 0) gate_.set(client_readable);
         if (server_ != nullptr && server_->io->buffered() != 0) gate_.set(server_readable);
         return;
     }
     reads_both_ = read_both;
+    const bool server_blocked = server_ != nullptr && server_->out.blocked();
     if (server_blocked) worker_.metrics().backpressure_pauses.add(metrics::side::server);
     if (out_.blocked()) worker_.metrics().backpressure_pauses.add(metrics::side::client);
     io_->arm(combine(read_client, out_.blocked()));

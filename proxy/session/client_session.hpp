@@ -271,7 +271,7 @@ private:
     bool fail(std::string_view sqlstate, std::string_view message, std::string_view detail = {});
     bool terminated_by_order();
     void close_when_sent();
-    bool half_close();
+    bool half_close(bool all_read);
     bool goes_on_half_closed();
 
     // The loss of a server (session_recovery.cpp). False when the session is over.
@@ -398,10 +398,12 @@ private:
     request_relay::catalog_change catalog_change_ = request_relay::catalog_change::none;
     bool setting_up_ = false;  ///< for a request that has not been sent yet
     bool prepared_ = false;    ///< the server is set up: what is asked now follows a request
+    // Asked for together.
     bool draining_ : 1 = false;
     bool half_closed_ : 1 = false;  ///< the client sends no more, and may still read
-    bool physical_ : 1 = false;     ///< replication of the physical kind
-    bool local_ : 1 = false;        ///< over a Unix socket: TLS is not asked for
+    bool too_many_owed_ : 1 = false;
+    bool physical_ : 1 = false;  ///< replication of the physical kind
+    bool local_ : 1 = false;     ///< over a Unix socket: TLS is not asked for
     bool own_over_ = false;
     bool own_failed_ = false;
     bool own_ran_out_of_time_ = false;
@@ -412,7 +414,6 @@ private:
     /// What the last CommandComplete was of.
     protocol::transaction_end answered_end_ = protocol::transaction_end::unknown;
     bool server_said_goodbye_ = false;
-    bool too_many_owed_ = false;
     bool counted_active_ = false;
     bool reads_both_ = false;         ///< both streams are armed for reading and nothing else
     bool taken_for_request_ = false;  ///< the server holds nothing of requests before this one

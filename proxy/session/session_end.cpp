@@ -55,8 +55,9 @@ bool client_session::step_closing(pool::event_mask bits) {
 /// What it has asked for is answered, as PostgreSQL does. Where nothing is on its way to the client,
 /// something harmless is: the kernel of one that is gone refuses it, and the session ends. False when there
 /// is nothing to wait for.
-bool client_session::half_close() {
-    half_closed_ = !paused();  // else it sends no more than is waiting to be read
+/// `all_read`: else it sends no more than what is still to be read.
+bool client_session::half_close(bool all_read) {
+    half_closed_ = all_read;
     if (!goes_on_half_closed()) return false;
     const bool inside_message =
         (server_ != nullptr && server_->body_left != 0) || (replaying() && mishap_->replay->inside_message);

@@ -238,8 +238,10 @@ bool client_session::request_done() {
     if (server_->served != nullptr) ++*server_->served;
     worker_.retries().succeeded();
     if (mishap_) recovered();
-    if (draining_) return terminated_by_order();
-    if (half_closed_) gate_.set(client_readable);  // a turn in which it is seen whether that was all
+    if (draining_ || half_closed_) [[unlikely]] {
+        if (draining_) return terminated_by_order();
+        gate_.set(client_readable);  // a turn in which it is seen whether that was all
+    }
     if (facts_.pins.empty()) {
         give_back(false);
     } else if (std::exchange(server_->pinned_by, 0) != freshly_pinned) {
@@ -342,7 +344,10 @@ void client_session::give_back(bool client_gone) {
         if (listening_) listening_->own_server_pid = 0;
         if (std::exchange(counted_active_, false)) worker_.metrics().clients_active.sub();
         // What it kept from going on, a cancel under way, keeps nobody who has left it.
-        if (std::exchange(too_many_owed_, false) && !in_.empty()) gate_.set(client_readable);
+        if (too_many_owed_) {
+            too_many_owed_ = false;
+            if (!in_.empty()) gate_.set(client_readable);
+        }
         const bool own_under_way = phase_ == session_phase::surveying || phase_ == session_phase::restoring ||
                                    phase_ == session_phase::reviewing;
         const auto* catalog = requests_.catalog();

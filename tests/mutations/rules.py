@@ -129,7 +129,7 @@ RULES = (
          "pool/server_cleanup.cpp", "left && options_.commit_abandoned", "options_.commit_abandoned",
          "vanish: who was told of its end"),
     Rule("who sends no more is answered what it has asked for",
-         "proxy/session/client_session.cpp", "result.status == io_status::eof && half_close()", "false",
+         "proxy/session/client_session.cpp", "result.status == io_status::eof && half_close(true)", "false",
          "half-closed:"),
     Rule("what a server tells before the mark is its client's, whoever has met the mark before",
          "proxy/session/session_listening.cpp", "return !listening_->left_to_hub(name);",
