@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <system_error>
 #include <utility>
 
@@ -22,13 +23,30 @@ handshake_helper::~handshake_helper() {
     if (thread_.joinable()) thread_.join();
 }
 
+bool time_share::has_room(config::time_point now) noexcept {
+    const config::duration regained = (now - seen_) / parts_;
+    seen_ = now;
+    spent_ -= std::min(spent_, regained);
+    return spent_ < at_once_;
+}
+
+/// False when there can be no further thread; perhaps there can the next time.
+bool handshake_helper::start() noexcept {
+    if (thread_.joinable()) return true;
+    try {
+        thread_ = std::thread{[this] { work(); }};
+    } catch (const std::system_error&) {
+        return false;
+    }
+    return true;
+}
+
 bool handshake_helper::take(std::shared_ptr<handshake_step> step) noexcept {
-    if (!thread_.joinable()) {
-        try {
-            thread_ = std::thread{[this] { work(); }};
-        } catch (const std::system_error&) {
-            return false;  // the machine's limit; perhaps next time
-        }
+    const auto began = config::steady_clock::now();
+    if (own_.has_room(began) || !start()) {
+        step->run();
+        own_.took(config::steady_clock::now() - began);
+        return false;
     }
     {
         const std::lock_guard lock{mutex_};

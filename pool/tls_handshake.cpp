@@ -141,7 +141,11 @@ void handshake_step::run() noexcept {
 }
 
 void handshake_step::give_back() noexcept {
-    if (owner_ != nullptr) owner_->take_back(*this);
+    if (owner_ == nullptr) return;
+    tls_stream& owner = *owner_;
+    owner.take_back(*this);
+    const bool over = owner.failed_ || owner.established_;
+    if (over && owner.sink_ != nullptr) owner.sink_->notify(owner.bits_.on_readable);
 }
 
 }  // namespace pgmend::pool

@@ -70,8 +70,8 @@ private:
 /// Where steps are done beside the thread of their streams. It outlives the streams that know it.
 class handshake_desk {
 public:
-    /// `run` will be called elsewhere and then `give_back` on this thread, neither inside this call. False:
-    /// not now, do it yourself.
+    /// True: `run` will be called elsewhere and then `give_back` on this thread, neither inside this call.
+    /// False: `run` has been called in here, and nothing else will be.
     virtual bool take(std::shared_ptr<handshake_step> step) noexcept = 0;
 
 protected:

@@ -193,7 +193,6 @@ io_result tls_stream::hand_over() noexcept {
     ssl_ = nullptr;
     if (desk_->take(step_)) return {io_status::would_block};
     const auto step = step_;
-    step->run();
     take_back(*step);
     if (failed_) return {io_status::error, 0, error_};
     return {established_ ? io_status::ok : io_status::would_block};
@@ -213,7 +212,6 @@ void tls_stream::take_back(handshake_step& step) noexcept {
         drained_ = false;
     }
     arm_below();
-    if (sink_ != nullptr && (failed_ || established_)) sink_->notify(bits_.on_readable);
 }
 
 io_result tls_stream::connected() noexcept {

@@ -70,7 +70,8 @@ BANS = [
         r"\bsteady_clock::now\b",
         "time is an argument; ask environment::now()",
         # proxy/server is the control plane: it has no environment, only Asio's timers.
-        ("config/log", "proxy/process/real_", "proxy/server.", "proxy/servers/server_probes", "pool/event_loop", "tests/"),
+        ("config/log", "proxy/process/real_", "proxy/server.", "proxy/servers/server_probes", "pool/event_loop",
+         "pool/handshake_helper", "tests/"),
     ),
     Ban(r"\brandom_device\b", "randomness is an argument; ask environment::rng()", ("proxy/process/real_",)),
     Ban(r"\bstd::regex\b", "allocates and recurses without bound: write the loop"),

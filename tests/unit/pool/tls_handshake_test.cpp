@@ -49,7 +49,10 @@ struct slow_desk final : handshake_desk {
     std::size_t taken = 0;
     bool full = false;
     bool take(std::shared_ptr<handshake_step> step) noexcept override {
-        if (full) return false;
+        if (full) {
+            step->run();
+            return false;
+        }
         ++taken;
         steps.push_back(std::move(step));
         return true;
@@ -236,32 +239,60 @@ TEST_CASE("tls_handshake: where the desk has no time the stream does it itself",
     CHECK(pair::hear(*both.server) == "startup");
 }
 
-TEST_CASE("handshake_helper: hands come back on the loop's own thread", "[pool]") {
+TEST_CASE("time_share: a part of the time, and a little at once", "[pool]") {
+    using std::chrono::microseconds, std::chrono::milliseconds;
+    time_share share(200, microseconds(500));
+    pgmend::config::time_point now{std::chrono::hours(1)};
+    for (const auto pause : {milliseconds(0), milliseconds(100), milliseconds(3'600'000)}) {
+        INFO("ms of pause: " << pause.count());
+        now += pause;
+        std::size_t done = 0;
+        for (; share.has_room(now); ++done)
+            share.took(microseconds(300));
+        CHECK(done == 2);
+    }
+    std::size_t done = 0;
+    for (int ms = 0; ms < 60'000; ++ms) {
+        now += milliseconds(1);
+        if (!share.has_room(now)) continue;
+        share.took(microseconds(300));
+        ++done;
+    }
+    CHECK(done >= 998);
+    CHECK(done <= 1002);
+}
+
+TEST_CASE("handshake_helper: a crowd gets through, and all is told on the loop's own thread", "[pool]") {
     event_loop loop;
     handshake_helper helper(loop);
-    pair both;
-    both.server->hand_over_to(&helper);
-    struct ending_sink final : event_sink {
-        std::function<void()> told;
-        void notify(event_mask) noexcept override { told(); }
+    struct thread_sink final : event_sink {
+        std::thread::id own = std::this_thread::get_id();
+        std::size_t told = 0, told_elsewhere = 0;
+        void notify(event_mask) noexcept override {
+            ++told;
+            told_elsewhere += std::this_thread::get_id() == own ? 0 : 1;
+        }
     };
-    ending_sink sink;
-    both.server->watch(sink, {1, 2});
-    std::thread::id where;
-    sink.told = [&] {
-        where = std::this_thread::get_id();
-        loop.stop();
-    };
-    // The client's second flight is there before the server's first step is back.
+    std::deque<pair> crowd(12);
+    thread_sink sink;
+    for (pair& each : crowd) {
+        each.server->hand_over_to(&helper);
+        each.server->watch(sink, {1, 2});
+    }
     std::function<void()> turn = [&] {
-        both.client->handshake();
-        both.server->handshake();
+        std::size_t done = 0;
+        for (pair& each : crowd) {
+            each.client->handshake();
+            done += each.server->handshake().status == io_status::ok ? 1 : 0;
+        }
+        if (done == crowd.size()) return loop.stop();
         loop.post(turn);
     };
     loop.post(turn);
     loop.run();
-    CHECK(both.server->handshake().status == io_status::ok);
-    CHECK(where == std::this_thread::get_id());
+    // This thread does the first steps itself, but not all of so many.
+    CHECK(sink.told > 0);
+    CHECK(sink.told_elsewhere == 0);
 }
 
 TEST_CASE("handshake_helper: its end waits for nobody", "[pool]") {
