@@ -329,8 +329,7 @@ private:
     /// The password of last resort, as in libpq.
     void read_passfile() {
         auto& upstream = candidate_->upstream;
-        if (!upstream.password().empty() || !upstream.password_file().empty() || upstream.servers().empty())
-            return;
+        if (!upstream.password().empty() || !upstream.password_file().empty()) return;
         std::string path = upstream.passfile();
         if (path.empty()) path = variable("PGPASSFILE");
         if (path.empty() && !variable("HOME").empty()) path = variable("HOME") + "/.pgpass";
@@ -346,7 +345,9 @@ private:
             );
             return;
         }
-        const server_address& server = upstream.servers().front();
+        // Of servers that are not known yet only lines with a '*' can speak.
+        const server_address server =
+            upstream.servers().empty() ? server_address{} : upstream.servers().front();
         std::string host = server.host.empty() ? server.address : server.host;
         if (host == DEFAULT_PGSOCKET_DIR) host = "localhost";
         if (auto found = find_password(*text.value, host, server.port, upstream.database(), upstream.user()))

@@ -9,6 +9,7 @@
 #include "config/metric.hpp"
 #include "config/modes.hpp"
 #include "config/process_stats.hpp"
+#include "config/server_source.hpp"
 
 namespace pgmend::config::metrics {
 
@@ -405,6 +406,8 @@ struct alignas(64) cells : metric_set {
     histogram probe_seconds{this, "pgmend_probe_seconds", "Time a check of a server took that was answered."};
     gauge_by<node_condition> nodes{this, "pgmend_nodes", "condition", "Servers by what is known of their health."};
     counter_by<election_reason> elections{this, "pgmend_elections_total", "reason", "Times another server, or none, became the primary, by why."};
+    gauge_by<server_source> servers_listed{this, "pgmend_servers_listed", "source", "Servers that are there to be used, healthy or not, by where they are named."};
+    counter_by<list_result> server_lists{this, "pgmend_server_lists_total", "result", "Times a list of servers was asked for (upstream.srv, upstream.patroni), by what became of it; none but ok changes the servers."};
     gauge primary_known{this, "pgmend_primary_known", "1 while there is a primary to send requests to."};
 
     gauge servers_banned{this, "pgmend_servers_banned", "Servers that an administrator has banned: they get no new requests."};

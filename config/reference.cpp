@@ -22,6 +22,7 @@ struct sample {
 constexpr std::array samples = {
     sample{"upstream.url", "postgres://app:secret@127.0.0.1:5432/app"},
     sample{"upstream.servers", "[\"127.0.0.1:5432\", \"[::1]:5432\", \"/var/run/postgresql:5432\"]"},
+    sample{"upstream.patroni.urls", "[\"http://10.0.0.1:8008\", \"http://10.0.0.2:8008\"]"},
     sample{"users", "[{name: app, password: secret}]"},
     sample{"listen.tls.certificates", "[{cert: other.crt, key: other.key}]"},
     sample{"pool.session_rules", "[{database: reports, user: reader, session_state: pin}]"},

@@ -84,6 +84,7 @@ constexpr std::array kinds{
     kind{"a PostgreSQL connection URL", R"({"type": "string"})"},
     kind{"a list of password, md5", R"({"type": "string"})"},
     kind{"a list of host:port", server_schema},
+    kind{"a list of http://host:port", server_schema},
     kind{"none, strict", rate_schema},
     kind{"a list of {name: text", user_schema},
     kind{"a list of {cert: path", certificate_schema},

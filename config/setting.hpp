@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "config/api_urls.hpp"
 #include "config/auth_requirement.hpp"
 #include "config/auto_values.hpp"
 #include "config/certificates.hpp"
@@ -343,6 +344,18 @@ struct codec<server_list> {
     }
     static std::string print(const server_list& value) { return print_servers(value); }
     static std::string allowed() { return "a list of host:port, [v6]:port or /socket/directory:port"; }
+};
+
+template <>
+struct codec<api_url_list> {
+    static constexpr bool list = true;
+    static constexpr bool structured = false;
+    static constexpr bool redacts = false;
+    static bool read(const document_node& node, std::string_view key, api_url_list& into, problems& found) {
+        return read_api_urls(node, key, into, found);
+    }
+    static std::string print(const api_url_list& value) { return print_api_urls(value); }
+    static std::string allowed() { return "a list of http://host:port or https://host:port"; }
 };
 
 template <>

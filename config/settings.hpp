@@ -1,6 +1,6 @@
 #pragma once
-// The declaration of every setting (with admin_, auth_, health_, lifecycle_, limit_, replay_ and
-// tls_settings.hpp): one member, one place. From it come the YAML key, the environment variable, parsing,
+// The declaration of every setting (with admin_, auth_, health_, lifecycle_, limit_, patroni_, replay_
+// and tls_settings.hpp): one member, one place. From it come the YAML key, the environment variable, parsing,
 // validation, the generated documents and --print-config. A snapshot is a `std::shared_ptr<const settings>`:
 // built by the loader, then shared by all threads and never changed.
 
@@ -13,6 +13,7 @@
 #include "config/health_settings.hpp"
 #include "config/lifecycle_settings.hpp"
 #include "config/limit_settings.hpp"
+#include "config/patroni_settings.hpp"
 #include "config/replay_settings.hpp"
 #include "config/setting.hpp"
 #include "config/tls_settings.hpp"
@@ -155,7 +156,13 @@ struct upstream_settings : section {
         {},
         reload_class::restart,
         "The PostgreSQL servers, in the order in which they are tried: host:port, [v6]:port, "
-        "/directory:port."};
+        "/directory:port. With `upstream.srv` or `upstream.patroni`: those that are used until it has "
+        "first been answered."};
+    setting<std::string> srv{
+        this, "upstream.srv", "", reload_class::restart,
+        "Name of the DNS records (SRV) that say which servers there are, such as "
+        "_postgresql._tcp.example.com. Asked again when they expire; those that are new are used, those that "
+        "are gone are left, without a restart. A lookup that fails changes nothing."};
     setting<std::string> database{
         this, "upstream.database", "", reload_class::restart,
         "Database of clients that name none, and of the upstream user. Empty: the same as `user`."};
@@ -204,6 +211,10 @@ struct upstream_settings : section {
         this, "upstream.options", "", reload_class::new_sessions,
         "Command-line options for the server session, such as `-c search_path=app`."};
     server_tls_settings tls{owner()};
+    patroni_settings patroni{owner()};
+
+    /// Whether the servers may become others while we run.
+    bool servers_change() const noexcept { return !srv().empty() || !patroni.urls().empty(); }
 };
 
 struct pool_settings : section {

@@ -99,6 +99,29 @@ void check_loop(const settings& candidate, problems& found) {
     }
 }
 
+/// As RFC 2782 has it, _service._proto.name; a name that cannot be asked for is not kept for the first
+/// lookup.
+void check_srv(const setting<std::string>& srv, problems& found) {
+    std::string_view rest = srv();
+    if (rest.empty()) return;
+    if (rest.ends_with('.')) rest.remove_suffix(1);
+    std::size_t labels = 0;
+    bool good = rest.size() <= 253;
+    for (bool more = true; more; ++labels) {
+        const std::string_view label = rest.substr(0, rest.find('.'));
+        more = label.size() < rest.size();
+        if (more) rest.remove_prefix(label.size() + 1);
+        const bool plain = std::ranges::all_of(label, [](unsigned char each) {
+            return (each >= 'a' && each <= 'z') || (each >= 'A' && each <= 'Z') ||
+                   (each >= '0' && each <= '9') || each == '-' || each == '_';
+        });
+        good =
+            good && plain && !label.empty() && label.size() <= 63 && (labels > 1 || label.starts_with('_'));
+    }
+    if (good && labels >= 3) return;
+    complain(srv, "'" + srv() + "' is no name of SRV records; such as _postgresql._tcp.example.com", found);
+}
+
 void check_auth(const settings& candidate, problems& found) {
     const auto& auth = candidate.auth;
     check_file(auth.userlist, found);
@@ -125,7 +148,7 @@ void check_auth(const settings& candidate, problems& found) {
 void validate(const settings& candidate, problems& found) {
     const auto& upstream = candidate.upstream;
     const auto& pool = candidate.pool;
-    if (upstream.servers().empty())
+    if (upstream.servers().empty() && !upstream.servers_change())
         complain(
             upstream.servers, "no server is known: give DATABASE_URL, upstream.url or upstream.servers", found
         );
@@ -152,6 +175,10 @@ void validate(const settings& candidate, problems& found) {
     check_client_tls(candidate.listen.tls, found);
     check_server_tls(upstream.tls, found);
     check_file(upstream.password_file, found);
+    check_srv(upstream.srv, found);
+    check_file(upstream.patroni.ca, found);
+    if (!upstream.srv().empty() && !upstream.patroni.urls().empty())
+        complain(upstream.patroni.urls, "stands beside 'upstream.srv'; only one can name the servers", found);
     check_loop(candidate, found);
     check_auth(candidate, found);
 }

@@ -26,6 +26,7 @@ test_set=(
     strace valgrind
     iproute2 python3-yaml python3-jsonschema golang-github-masterminds-sprig-dev golang-gopkg-yaml.v2-dev
     prometheus mmdebstrap dpkg-dev man-db
+    patroni etcd-server etcd-client python3-etcd
     chromium
     buildah podman runc
 )

@@ -11,6 +11,11 @@ constexpr std::size_t longest_message = 300;
 
 }  // namespace
 
+void check_history::begin(std::size_t node) {
+    if (node >= servers_.size()) servers_.resize(node + 1);
+    servers_[node] = {};
+}
+
 void check_history::add(std::size_t node, const observation& seen, config::time_point now) {
     server& one = servers_[node];
     const bool answered = seen.result == probe_result::ok;

@@ -43,6 +43,11 @@ public:
     /// Keeps the latest `limit` checks of each of `servers`.
     check_history(std::size_t servers, std::size_t limit) : servers_(servers), limit_(limit) {}
 
+    /// A server has come to this place: nothing is remembered of the last one.
+    void begin(std::size_t node);
+    /// Whether it is looked at.
+    void set_watched(std::size_t node, bool watched) noexcept { servers_[node].watched = watched; }
+    bool watched(std::size_t node) const noexcept { return servers_[node].watched; }
     void add(std::size_t node, const observation& seen, config::time_point now);
     check_summary summary(std::size_t node) const;
     /// At most `most` of the latest checks, the oldest first.
@@ -56,6 +61,7 @@ private:
         std::uint64_t total = 0;
         std::uint32_t failed_in_row = 0;
         bool answered = false;  ///< the latest one
+        bool watched = true;
         config::time_point since{};
     };
     std::vector<server> servers_;

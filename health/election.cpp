@@ -13,6 +13,11 @@ bool is_fenced(const candidate& one, const election_memory& memory) noexcept {
     return one.timeline != 0 && one.timeline < memory.timeline;
 }
 
+bool is_same_server(const candidate& one, const candidate& other) noexcept {
+    return one.instance != 0 && one.instance == other.instance &&
+           one.system_identifier == other.system_identifier && one.timeline == other.timeline;
+}
+
 namespace {
 
 /// The highest timeline anybody of this cluster is on; a standby's word counts as well.
@@ -42,12 +47,25 @@ verdict choose_primary(std::span<const candidate> candidates, const election_mem
         return !one.down && !is_foreign(one, memory) && !is_fenced(one, memory);
     };
     const auto may_be = [&](const candidate& one) { return says_so(one) && eligible(one); };
-    const auto claimants = std::count_if(candidates.begin(), candidates.end(), may_be);
+    // Two names of one server are one claim.
+    std::ptrdiff_t claimants = 0;
+    for (auto one = candidates.begin(); one != candidates.end(); ++one) {
+        const auto same = [&](const candidate& other) {
+            return may_be(other) && is_same_server(other, *one);
+        };
+        if (may_be(*one) && std::find_if(candidates.begin(), one, same) == one) ++claimants;
+    }
     if (previous.primary) {
         // Neither suspicion nor evidence that has become old costs it its place: only its own word, proof
         // that it is gone, or a newer timeline.
         const candidate& present = candidates[*previous.primary];
         if (present.claim != role_claim::standby && eligible(present)) {
+            // It is named otherwise now.
+            const auto renamed = std::find_if(candidates.begin(), candidates.end(), [&](const auto& other) {
+                return !present.listed && other.listed && may_be(other) && is_same_server(other, present);
+            });
+            if (renamed != candidates.end())
+                memory.primary = static_cast<std::size_t>(renamed - candidates.begin());
             const bool others = claimants > (may_be(present) ? 1 : 0);
             return {memory, others ? election_reason::split : election_reason::kept};
         }

@@ -26,6 +26,8 @@ struct candidate {
     bool down = false;  ///< proven away; a suspect is not
     std::uint64_t system_identifier = 0;
     std::uint32_t timeline = 0;  ///< the last it told; 0: never told
+    std::uint64_t instance = 0;  ///< alike for two names of one running server; 0: never told
+    bool listed = true;          ///< a list still names it
 };
 
 /// What must not be forgotten between elections.
@@ -45,6 +47,9 @@ struct verdict {
 bool is_foreign(const candidate& one, const election_memory& memory) noexcept;
 /// Whether it is behind a promotion: what it says of itself as a primary is history.
 bool is_fenced(const candidate& one, const election_memory& memory) noexcept;
+
+/// Whether two candidates are one running server under two names.
+bool is_same_server(const candidate& one, const candidate& other) noexcept;
 
 /// `candidates` in the order of the configuration, the same in every call.
 verdict choose_primary(std::span<const candidate> candidates, const election_memory& previous) noexcept;

@@ -11,24 +11,55 @@ namespace asio = boost::asio;
 using config::label_word;
 
 health_monitor::health_monitor(
-    asio::io_context& control, config::metrics::cells& metrics, std::vector<watched_server> servers,
+    asio::io_context& control, config::metrics::cells& metrics, roster_snapshot servers,
     monitor_options options
 )
-    : control_(control),
-      metrics_(metrics),
-      options_(std::move(options)),
-      plan_(servers.size(), options_.limits),
-      published_(std::make_shared<const topology>(plan_.picture())) {
-    for (auto& server : servers) {
-        watches_.push_back(std::make_unique<watch>(watch{std::move(server), asio::steady_timer{control_}}));
+    : control_(control), metrics_(metrics), options_(std::move(options)), plan_(0, options_.limits) {
+    plan_.adopt(std::move(servers), options_.clock());
+    for (const known_server& server : *plan_.picture().servers) {
+        watches_.push_back(make_watch(server));
         metrics_.nodes.add(node_condition::unknown);
     }
+    published_ = std::make_shared<const topology>(plan_.picture());
+}
+
+std::shared_ptr<health_monitor::watch> health_monitor::make_watch(const known_server& server) {
+    return std::make_shared<watch>(watch{
+        config::print_server(server.address), options_.make_prober(server.address),
+        asio::steady_timer{control_}});
+}
+
+void health_monitor::begin(std::size_t node) {
+    asio::co_spawn(control_, run(watches_[node], node), asio::detached);
 }
 
 void health_monitor::start() {
-    for (std::size_t node = 0; node < watches_.size(); ++node) {
-        asio::co_spawn(control_, run(node), asio::detached);
+    started_ = true;
+    for (std::size_t node = 0; node < watches_.size(); ++node)
+        begin(node);
+}
+
+void health_monitor::adopt(roster_snapshot servers) {
+    if (stopped_) return;
+    for (std::size_t node = 0; node < servers->size(); ++node) {
+        const known_server& server = (*servers)[node];
+        const bool watched = node < watches_.size() && !watches_[node]->retired;
+        if (watched && server.here == presence::gone) {
+            metrics_.nodes.sub(plan_.state(node).condition());
+            watches_[node]->retired = true;
+            watches_[node]->timer.cancel();
+        }
     }
+    const watch_step step = plan_.adopt(servers, options_.clock());
+    for (std::size_t node = 0; node < servers->size(); ++node) {
+        const known_server& server = (*servers)[node];
+        if (node < watches_.size() && (!watches_[node]->retired || server.here == presence::gone)) continue;
+        if (node == watches_.size()) watches_.emplace_back();
+        watches_[node] = make_watch(server);
+        metrics_.nodes.add(plan_.state(node).condition());
+        if (started_) begin(node);
+    }
+    if (step.news) publish();
 }
 
 void health_monitor::stop() {
@@ -38,14 +69,13 @@ void health_monitor::stop() {
     }
 }
 
-asio::awaitable<void> health_monitor::run(std::size_t node) {
-    watch& mine = *watches_[node];
-    while (!stopped_) {
+asio::awaitable<void> health_monitor::run(std::shared_ptr<watch> mine, std::size_t node) {
+    while (!stopped_ && !mine->retired) {
         const auto due = plan_.next(node);
         if (options_.clock() < due) {
-            mine.timer.expires_at(due);
-            const bool ended = co_await mine.server.probe->idle(mine.timer);
-            if (ended && !stopped_) {
+            mine->timer.expires_at(due);
+            const bool ended = co_await mine->probe->idle(mine->timer);
+            if (ended && !stopped_ && !mine->retired) {
                 took_step(
                     node, plan_.traffic(node, traffic_evidence::reset, options_.clock()), "session lost"
                 );
@@ -53,8 +83,8 @@ asio::awaitable<void> health_monitor::run(std::size_t node) {
             continue;
         }
         plan_.begins(node);
-        const observation seen = co_await mine.server.probe->probe(options_.timeout);
-        if (stopped_) break;
+        const observation seen = co_await mine->probe->probe(options_.timeout);
+        if (stopped_ || mine->retired) break;
         metrics_.probes.add(seen.result);
         if (seen.result == probe_result::ok) metrics_.probe_seconds.record(seen.latency);
         const auto now = options_.clock();
@@ -68,7 +98,7 @@ asio::awaitable<void> health_monitor::run(std::size_t node) {
 }
 
 void health_monitor::traffic(std::size_t node, traffic_evidence what) {
-    if (stopped_ || node >= watches_.size()) return;
+    if (stopped_ || node >= watches_.size() || watches_[node]->retired) return;
     took_step(node, plan_.traffic(node, what, options_.clock()), "traffic");
     watches_[node]->timer.cancel();
 }
@@ -84,7 +114,7 @@ void health_monitor::took_step(std::size_t node, const watch_step& step, std::st
         metrics_.nodes.sub(step.node.from);
         metrics_.nodes.add(step.node.to);
         const auto level = step.node.to == node_condition::down ? log::level::warning : log::level::info;
-        const std::string& name = watches_[node]->server.name;
+        const std::string& name = watches_[node]->name;
         if (level == log::level::warning) {
             log::warning(
                 "server_condition", {{"server", name},
@@ -119,9 +149,10 @@ void health_monitor::publish() {
 void health_monitor::tell_of_primary(const topology& before, const topology& now) const {
     for (std::size_t node = 0; node < now.nodes.size(); ++node) {
         const bool fenced = now.nodes[node].role == node_role::fenced;
-        if (fenced && before.nodes[node].role != node_role::fenced) {
+        const bool known = node < before.nodes.size() && before.nodes[node].role == node_role::fenced;
+        if (fenced && !known) {
             log::error(
-                "server_fenced", {{"server", watches_[node]->server.name},
+                "server_fenced", {{"server", watches_[node]->name},
                                   {"timeline", now.nodes[node].timeline},
                                   {"highest_timeline", now.memory.timeline}}
             );
@@ -130,7 +161,7 @@ void health_monitor::tell_of_primary(const topology& before, const topology& now
     if (now.reason == election_reason::split && before.reason != election_reason::split) {
         log::error(
             "two_primaries",
-            {{"timeline", now.memory.timeline}, {"kept", watches_[*now.memory.primary]->server.name}}
+            {{"timeline", now.memory.timeline}, {"kept", watches_[*now.memory.primary]->name}}
         );
     }
     if (now.memory.primary == before.memory.primary) return;
@@ -140,7 +171,7 @@ void health_monitor::tell_of_primary(const topology& before, const topology& now
         return;
     }
     log::info(
-        "primary_chosen", {{"server", watches_[*now.memory.primary]->server.name},
+        "primary_chosen", {{"server", watches_[*now.memory.primary]->name},
                            {"timeline", now.memory.timeline},
                            {"reason", label_word(now.reason)}}
     );

@@ -20,6 +20,7 @@ struct server_facts {
     std::uint32_t timeline = 0;           ///< 0: not told
     std::uint64_t lsn = 0;                ///< written (primary) or replayed (standby)
     config::duration lag{};               ///< of a standby, by the age of the last transaction replayed
+    std::uint64_t instance = 0;           ///< when it was started, in microseconds; 0: not told
     bool operator==(const server_facts&) const = default;
 };
 

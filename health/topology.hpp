@@ -7,6 +7,7 @@
 
 #include "health/election.hpp"
 #include "health/node_state.hpp"
+#include "health/server_directory.hpp"
 
 namespace pgmend::health {
 
@@ -29,7 +30,8 @@ struct node_view {
 };
 
 struct topology {
-    std::vector<node_view> nodes;  ///< in the order of the configuration
+    std::vector<node_view> nodes;  ///< by place: the order of the configuration, or of first appearance
+    roster_snapshot servers;       ///< who they are; null: those of the configuration
     election_memory memory;
     election_reason reason = election_reason::none_claims;
     std::uint64_t generation = 0;  ///< rises with each picture
@@ -38,7 +40,7 @@ struct topology {
 };
 using topology_snapshot = std::shared_ptr<const topology>;
 
-/// The picture after `previous`, from what is known of each server now.
+/// The picture after `previous`, of the same servers, from what is known of each now.
 topology assess(std::span<const node_state> states, const topology& previous);
 /// Whether workers would act otherwise on `now` than on `before`: conditions, roles, or who is the primary.
 bool differs(const topology& now, const topology& before) noexcept;

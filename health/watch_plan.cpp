@@ -29,6 +29,27 @@ bool watch_plan::redraw(config::time_point now) {
     return news;
 }
 
+watch_step watch_plan::adopt(roster_snapshot servers, config::time_point now) {
+    const roster_snapshot before = std::exchange(picture_.servers, std::move(servers));
+    for (std::size_t place = 0; place < picture_.servers->size(); ++place) {
+        const known_server& server = (*picture_.servers)[place];
+        const bool was_here = before && place < before->size();
+        if (place >= states_.size()) {
+            states_.emplace_back(limits_.nodes);
+            plans_.push_back({now});
+        } else if (was_here && (*before)[place].address != server.address) {
+            states_[place] = node_state{limits_.nodes};
+            plans_[place] = {now};
+        } else if (was_here && (*before)[place].here == presence::gone && server.here != presence::gone) {
+            plans_[place] = {now};
+        }
+    }
+    watch_step step;
+    if (!redraw(now)) ++picture_.generation;
+    step.news = true;
+    return step;
+}
+
 watch_step watch_plan::observed(std::size_t node, const observation& what, config::time_point now) {
     watch_step step;
     step.node = states_[node].observe(what, now);

@@ -24,6 +24,9 @@ class watch_plan {
 public:
     watch_plan(std::size_t nodes, watch_limits limits);
 
+    /// The servers as they are named now. Those that are new, or named again, are looked at at once; what is
+    /// known of a place goes when another server has it.
+    watch_step adopt(roster_snapshot servers, config::time_point now);
     /// A check of this server begins.
     void begins(std::size_t node) noexcept { plans_[node].under_way = true; }
     watch_step observed(std::size_t node, const observation& what, config::time_point now);

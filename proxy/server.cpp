@@ -11,7 +11,6 @@
 #include <boost/asio/post.hpp>
 
 #include "config/log.hpp"
-#include "proxy/servers/server_probes.hpp"
 
 namespace pgmend::proxy {
 
@@ -167,7 +166,8 @@ void server::run() {
     wait_for_signal();
     addresses_.start();
     const auto until = std::chrono::steady_clock::now() + names_within;
-    while (!addresses_.settled() && std::chrono::steady_clock::now() < until) {
+    servers_->start();
+    while (!(addresses_.settled() && servers_->settled()) && std::chrono::steady_clock::now() < until) {
         control_.run_one_until(until);
     }
     wait_for_first_look();
@@ -186,68 +186,17 @@ void server::run() {
     }
     control_.run();
     monitor_->stop();
+    servers_->stop();
     for (const auto& worker : workers_) {
         worker->join();
     }
     log::info("stopped", {});
 }
 
-void server::watch_servers() {
-    const auto& servers = settings_->upstream.servers();
-    life_ = std::make_shared<life_signs>(servers.size());
-    std::vector<health::watched_server> watched;
-    for (const auto& address : servers) {
-        watched.push_back(
-            {config::print_server(address), make_prober(control_, *settings_, address, addresses_, files_)}
-        );
-    }
-    const auto& wanted = settings_->health;
-    health::monitor_options options;
-    options.limits.interval = wanted.interval();
-    options.limits.recovery_interval = wanted.recovery_interval();
-    options.limits.nodes.failures = wanted.failures();
-    options.limits.nodes.successes = wanted.successes();
-    options.limits.nodes.evidence_age = wanted.evidence_age();
-    options.limits.nodes.silence = wanted.timeout();
-    options.timeout = wanted.timeout();
-    options.clock = [] { return std::chrono::steady_clock::now(); };
-    options.last_heard = [this](std::size_t node) {
-        return config::time_point{config::duration{(*life_)[node].load(std::memory_order_relaxed)}};
-    };
-    options.publish = [this](health::topology_snapshot picture) {
-        for (const auto& worker : workers_) {
-            worker->post([picture](worker_core& core) { core.update(picture); });
-        }
-    };
-    options.observed = [this](std::size_t node, const health::observation& seen) {
-        checks_.add(node, seen, std::chrono::steady_clock::now());
-    };
-    monitor_ = std::make_unique<health::health_monitor>(
-        control_, *health_cells_, std::move(watched), std::move(options)
-    );
-}
-
-/// The first client is to meet the primary: every server is asked once before clients are let in. No server
-/// has to be there.
-void server::wait_for_first_look() {
-    monitor_->start();
-    if (settings_->upstream.servers().size() == 1) return;  // there is nothing to choose
-    const auto until = std::chrono::steady_clock::now() + settings_->health.timeout();
-    const auto asked = [this] {
-        const auto picture = monitor_->picture();
-        return std::none_of(picture->nodes.begin(), picture->nodes.end(), [](const auto& node) {
-            return node.condition == health::node_condition::unknown;
-        });
-    };
-    while (stage_ == stage::serving && !asked() && std::chrono::steady_clock::now() < until) {
-        control_.run_one_until(until);
-    }
-}
-
 void server::announce() const {
     std::vector<std::string> servers;
-    for (const auto& address : settings_->upstream.servers()) {
-        servers.push_back(config::print_server(address));
+    for (const auto& each : *servers_->roster()) {
+        if (each.here == health::presence::listed) servers.push_back(config::print_server(each.address));
     }
     log::info(
         "started",

@@ -27,6 +27,7 @@
 #include "proxy/process/service_notify.hpp"
 #include "proxy/process/takeover.hpp"
 #include "proxy/servers/address_resolver.hpp"
+#include "proxy/servers/live_servers.hpp"
 #include "proxy/worker.hpp"
 
 namespace pgmend::proxy {
@@ -60,6 +61,7 @@ private:
     static constexpr std::chrono::milliseconds quiet_when_deaf{1000};
 
     void watch_servers();
+    void adopt_servers(const health::roster_snapshot& roster);
     void wait_for_first_look();
     void spread(const live_facts& facts);
     void announce() const;
@@ -109,6 +111,8 @@ private:
     bool follower_kept_ = false;  ///< the manager has what a successor was given to know this process by
     int predecessor_ = -1;        ///< a pipe to the process whose sockets we inherited, until we serve
     std::shared_ptr<life_signs> life_;
+    std::unique_ptr<live_servers> servers_;
+    health::roster_snapshot roster_;  ///< as the monitor has it
     std::unique_ptr<health::health_monitor> monitor_;
     std::vector<std::unique_ptr<worker>> workers_;
     admin_desk desk_;

@@ -144,8 +144,9 @@ public:
 
 private:
     friend class worker_admin;
-    void tell_of_primary(const health::topology& picture);
-    void tell_of_servers(const health::topology& picture);
+    void tell_of_lists(const health::topology_snapshot& picture);
+    void tell_of_primary(const health::topology_snapshot& picture);
+    void tell_of_servers(const health::topology_snapshot& picture);
     void bury() noexcept;
     void about_logins(std::string_view text) override;
     void drop_unused_pools();
@@ -173,6 +174,7 @@ private:
     healing_ledger ledger_;
     std::optional<std::size_t> primary_;              ///< as last told to the ledger
     std::vector<health::node_condition> conditions_;  ///< the same
+    health::roster_snapshot told_servers_;            ///< the same
     user_directory users_;
     server_logins logins_;
     login_throttle throttle_;

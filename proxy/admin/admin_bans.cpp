@@ -5,16 +5,18 @@
 #include "protocol/sqlstate.hpp"
 #include "proxy/admin/admin_desk.hpp"
 #include "proxy/process/real_clock.hpp"
+#include "proxy/servers/server_names.hpp"
 
 namespace pgmend::proxy {
 
 std::optional<std::size_t> admin_desk::server_named(std::string_view name) const {
-    const auto& servers = settings_->upstream.servers();
+    const health::server_roster servers = servers_of(orders_.topology(), *settings_);
     std::optional<std::size_t> by_host;
     std::size_t so_called = 0;
     for (std::size_t place = 0; place < servers.size(); ++place) {
-        if (config::print_server(servers[place]) == name) return place;
-        if (servers[place].host != name) continue;
+        if (servers[place].here == health::presence::gone) continue;
+        if (config::print_server(servers[place].address) == name) return place;
+        if (servers[place].address.host != name) continue;
         by_host = place;
         ++so_called;
     }

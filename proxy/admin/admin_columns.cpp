@@ -161,7 +161,8 @@ constexpr std::array topology_columns{column{"server"},         column{"conditio
                                       column{"timeline", int8}, column{"lsn"},
                                       column{"lag_ms", int8},   column{"latency_us", int8},
                                       column{"addresses"},      column{"sv_connections", int4},
-                                      column{"banned"}};
+                                      column{"banned"},         column{"source"},
+                                      column{"listed"},         column{"said"}};
 constexpr std::array pin_columns{
     column{"reason"}, column{"clients", int8}, column{"total", int8}, column{"meaning"}};
 constexpr std::array limit_columns{column{"name"},       column{"scope"},         column{"current", int8},

@@ -44,6 +44,10 @@ public:
 
     /// Begins to answer, and to take averages. The workers must outlive the control thread's run.
     void start(const std::vector<std::unique_ptr<worker>>& workers, std::uint16_t port);
+    /// Another server has this place now.
+    void forget_ban(std::size_t place) {
+        if (bans_.contains(place)) end_ban(place, "unbanned", "the server is gone");
+    }
     void adopt(std::shared_ptr<const config::settings> settings) { settings_ = std::move(settings); }
     /// What SHOW is made of, for others than the console. The answer comes later, on the control thread.
     void facts(facts_wanted wanted, std::function<void(admin_facts)> done);

@@ -54,7 +54,7 @@ struct server_facts {
     std::string application_name;
     pool::stream_ends ends;
     shown_server state = shown_server::idle;
-    std::size_t place = 0;  ///< of its server among upstream.servers
+    std::size_t place = 0;  ///< of its server (health::server_directory)
     std::string_view replication = "none";
     bool close_needed = false;
     bool busy = false;
@@ -126,7 +126,7 @@ struct ledger_page {
 
 struct worker_facts {
     std::vector<breaker_facts> breakers;
-    std::vector<bool> usable;             ///< by place in upstream.servers: whether requests can go there now
+    std::vector<bool> usable;             ///< by place of the server: whether requests can go there now
     std::vector<healing_facts> healings;  ///< oldest first
     std::vector<client_facts> clients;
     std::vector<server_facts> servers;
@@ -151,7 +151,7 @@ struct resolved_name {
 
 /// A server that gets no new requests, by an administrator's word.
 struct ban_facts {
-    std::size_t place = 0;  ///< in upstream.servers
+    std::size_t place = 0;  ///< of the server
     /// Until it ends by itself; nothing: it does not.
     std::optional<std::int64_t> left_s;
 };

@@ -5,6 +5,7 @@
 #include <ctime>
 
 #include "proxy/admin/admin_table.hpp"
+#include "proxy/servers/server_names.hpp"
 
 namespace pgmend::proxy {
 
@@ -39,12 +40,12 @@ std::string moment_of(std::int64_t when_ms) {
 
 table_rows breaker_rows(const admin_facts& facts) {
     table_rows rows;
-    const auto& servers = facts.settings->upstream.servers();
+    const health::server_roster servers = servers_of(facts.topology, *facts.settings);
     for (std::size_t worker = 0; worker < facts.workers.size(); ++worker) {
         for (const breaker_facts& each : facts.workers[worker].breakers) {
-            if (each.place >= servers.size()) continue;
+            if (each.place >= servers.size() || servers[each.place].here == health::presence::gone) continue;
             rows.push_back(
-                {config::print_server(servers[each.place]), std::string(label_word(each.counted)),
+                {config::print_server(servers[each.place].address), std::string(label_word(each.counted)),
                  std::string(label_word(each.state)), words(each.reason), number(each.in_a_row),
                  number(each.recent.calls), number(each.recent.failures), number(each.recent.slow),
                  number(each.trials), number(each.opened),

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "proxy/admin/admin_table.hpp"
+#include "proxy/servers/server_names.hpp"
 
 namespace pgmend::proxy {
 
@@ -97,13 +98,15 @@ table_rows user_rows(const admin_facts& facts) {
 table_rows topology_rows(const admin_facts& facts) {
     table_rows rows;
     if (!facts.topology) return rows;
-    const auto& servers = facts.settings->upstream.servers();
+    const health::server_roster servers = servers_of(facts.topology, *facts.settings);
     for (std::size_t i = 0; i < facts.topology->nodes.size() && i < servers.size(); ++i) {
+        const auto& [address, source, here, rank, said, leader, behind] = servers[i];
+        if (here == health::presence::gone) continue;
         const health::node_view& node = facts.topology->nodes[i];
         constexpr std::array<std::string_view, 5> roles{"unknown", "primary", "standby", "fenced", "foreign"};
         std::string addresses;
         for (const resolved_name& name : facts.names) {
-            if (name.host != servers[i].host) continue;
+            if (name.host != address.host) continue;
             for (const std::string& each : name.addresses)
                 addresses += (addresses.empty() ? "" : ",") + each;
         }
@@ -119,11 +122,12 @@ table_rows topology_rows(const admin_facts& facts) {
         const auto lag = std::chrono::duration_cast<std::chrono::milliseconds>(node.lag);
         const auto latency = std::chrono::duration_cast<std::chrono::microseconds>(node.latency);
         rows.push_back(
-            {config::print_server(servers[i]), std::string(label_word(node.condition)),
+            {config::print_server(address), std::string(label_word(node.condition)),
              std::string(roles[static_cast<std::size_t>(node.role)]), node.read_only ? "yes" : "no",
              number(node.timeline), hexadecimal(node.lsn >> 32U) + '/' + hexadecimal(node.lsn & 0xffffffffU),
              signed_number(lag.count()), signed_number(latency.count()), addresses, number(connections),
-             banned}
+             banned, std::string(label_word(source)), here == health::presence::listed ? "yes" : "no",
+             behind ? said + ", behind" : said}
         );
     }
     return rows;

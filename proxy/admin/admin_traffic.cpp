@@ -7,6 +7,7 @@
 #include <set>
 
 #include "proxy/admin/admin_table.hpp"
+#include "proxy/servers/server_names.hpp"
 
 namespace pgmend::proxy {
 
@@ -261,7 +262,7 @@ table_rows pool_rows(const admin_facts& facts) {
             all.longest_wait = std::max(all.longest_wait, one.longest_wait);
         }
     }
-    const bool several = facts.settings->upstream.servers().size() > 1;
+    const bool several = servers_of(facts.topology, *facts.settings).size() > 1;
     const bool session = facts.settings->pool.mode() == config::pool_mode::session;
     table_rows rows;
     for (const auto& [name, all] : pools) {
@@ -295,10 +296,11 @@ table_rows database_rows(const admin_facts& facts) {
         }
     }
     const auto& settings = *facts.settings;
-    const auto& servers = settings.upstream.servers();
+    health::server_roster servers = servers_of(facts.topology, settings);
+    std::erase_if(servers, [](const auto& each) { return each.here == health::presence::gone; });
     std::string hosts;
-    for (const auto& each : servers)
-        hosts += (hosts.empty() ? "" : ",") + (each.host.empty() ? each.address : each.host);
+    for (const auto& [address, source, here, rank, said, leader, behind] : servers)
+        hosts += (hosts.empty() ? "" : ",") + (address.host.empty() ? address.address : address.host);
     const auto lifetime = std::chrono::duration_cast<std::chrono::seconds>(settings.pool.lifetime());
     const auto has = [](const std::vector<std::string>& list, const std::string& name) {
         return std::ranges::find(list, name) != list.end();
@@ -310,8 +312,8 @@ table_rows database_rows(const admin_facts& facts) {
             settings.limits.rules(), config::limit_scope::database, name, settings.limits.database_clients()
         );
         rows.push_back(
-            {name, hosts, servers.empty() ? "0" : std::to_string(servers.front().port), name, std::nullopt,
-             number(settings.pool.size()), number(settings.pool.min_size()),
+            {name, hosts, servers.empty() ? "0" : std::to_string(servers.front().address.port), name,
+             std::nullopt, number(settings.pool.size()), number(settings.pool.min_size()),
              number(settings.pool.reserve_size()), std::to_string(lifetime.count()),
              settings.pool.mode.shown(), servers.size() > 1 ? cell("disable") : std::nullopt, "0",
              number(counts.servers), number(most), number(counts.clients), paused ? "1" : "0",

@@ -9,6 +9,7 @@
 
 #include "config/metrics.hpp"
 #include "config/upstreams.hpp"
+#include "proxy/servers/server_names.hpp"
 
 namespace pgmend::proxy {
 
@@ -63,7 +64,7 @@ component_health server_health(const health_view& view, std::size_t node) {
     const health::node_view& seen = view.facts.topology->nodes[node];
     const health::check_summary checks = view.checks.summary(node);
     component_health one;
-    one.name = "server:" + config::print_server(view.facts.settings->upstream.servers()[node]);
+    one.name = "server:" + server_name(view.facts.topology, *view.facts.settings, node);
     one.vital = false;
     if (seen.condition == node_condition::down)
         worsen(
@@ -78,7 +79,7 @@ component_health server_health(const health_view& view, std::size_t node) {
     if (seen.role == node_role::foreign)
         worsen(
             one, health_state::critical, "it belongs to another cluster",
-            "Take it out of upstream.servers, or correct its address."
+            "Take it out of upstream.servers, or of the list that names it, or correct its address."
         );
     if (checks.remembered >= enough_checks && checks.success_rate() < least_success)
         worsen(
@@ -120,7 +121,14 @@ component_health topology_health(const health_view& view) {
     component_health one;
     one.name = "topology";
     const health::topology& picture = *view.facts.topology;
-    const auto up = std::ranges::count(picture.nodes, node_condition::up, &health::node_view::condition);
+    const health::server_roster servers = servers_of(view.facts.topology, *view.facts.settings);
+    std::size_t up = 0;
+    std::size_t all = 0;
+    for (std::size_t node = 0; node < picture.nodes.size() && node < servers.size(); ++node) {
+        if (servers[node].here == health::presence::gone) continue;
+        ++all;
+        if (picture.nodes[node].condition == node_condition::up) ++up;
+    }
     bool asked = false;
     for (std::size_t node = 0; node < picture.nodes.size(); ++node)
         asked = asked || view.checks.total(node) != 0;
@@ -139,19 +147,19 @@ component_health topology_health(const health_view& view) {
             one, health_state::critical, "the primary is banned: requests wait for another one",
             "UNBAN it, or promote a standby; they wait up to hold.timeout."
         );
-    if (static_cast<std::size_t>(up) < picture.nodes.size())
+    if (up < all)
         worsen(
             one, health_state::degraded,
-            std::to_string(up) + " of " + std::to_string(picture.nodes.size()) + " servers are up", {}
+            std::to_string(up) + " of " + std::to_string(all) + " servers are up", {}
         );
     one.figures = {
-        {"servers", picture.nodes.size()},
+        {"servers", all},
         {"up", up},
         {"timeline", picture.memory.timeline},
         {"reason", view_of(label_word(picture.reason))}};
     if (picture.memory.primary)
         one.figures["primary"] =
-            config::print_server(view.facts.settings->upstream.servers()[*picture.memory.primary]);
+            server_name(view.facts.topology, *view.facts.settings, *picture.memory.primary);
     return one;
 }
 
@@ -252,9 +260,11 @@ std::string_view word_of(health_state state) noexcept { return state_words[stati
 health_report assess_health(const health_view& view) {
     health_report report;
     report.components.push_back(topology_health(view));
-    const auto& servers = view.facts.settings->upstream.servers();
-    for (std::size_t node = 0; node < servers.size() && node < view.facts.topology->nodes.size(); ++node)
+    const health::server_roster servers = servers_of(view.facts.topology, *view.facts.settings);
+    for (std::size_t node = 0; node < servers.size() && node < view.facts.topology->nodes.size(); ++node) {
+        if (servers[node].here == health::presence::gone) continue;
         report.components.push_back(server_health(view, node));
+    }
     report.components.push_back(pool_health(view));
     report.components.push_back(client_health(view));
     report.components.push_back(memory_health(view));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "config/log.hpp"
+#include "proxy/servers/server_names.hpp"
 #include "proxy/worker_core.hpp"
 
 namespace pgmend::proxy {
@@ -173,7 +174,7 @@ void worker_admin::set_ban(
     act.at = worker_.env_.now();
     act.kind = healing_kind::ban;
     act.outcome = outcome;
-    act.server = config::print_server(worker_.settings().upstream.servers()[place]);
+    act.server = server_name(cluster.picture(), worker_.settings(), place);
     act.cause = cause;
     log::warning("server_ban", {{"server", act.server}, {"outcome", outcome}, {"cause", cause}});
     worker_.ledger_.add(std::move(act));

@@ -22,6 +22,8 @@ public:
     address_resolver(boost::asio::io_context& control, const config::server_list& servers);
 
     std::vector<pool::socket_address> lookup(const pool::endpoint& to) override;
+    /// The servers are others now: names that are new are resolved at once, those that are gone no more.
+    void replace(const config::server_list& servers);
     /// Begins to resolve; the control thread must run.
     void start();
     void stop();
@@ -29,16 +31,18 @@ public:
     std::map<std::string, std::vector<std::string>> names();
     std::chrono::steady_clock::time_point next_look() const { return timer_.expiry(); }
     /// Every name has been asked for once, with whatever outcome.
-    bool settled() const noexcept { return names_.empty() || asked_ >= names_.size(); }
+    bool settled() const noexcept { return asked_.size() >= names_.size(); }
 
 private:
     void resolve_all();
+    void resolve(const pool::endpoint& name);
     void plan();
 
     boost::asio::ip::tcp::resolver resolver_;
     boost::asio::steady_timer timer_;
     std::set<pool::endpoint> names_;
-    std::size_t asked_ = 0;
+    std::set<pool::endpoint> asked_;  ///< of those, the ones that have been asked for
+    bool started_ = false;
     bool stopped_ = false;
     std::mutex mutex_;
     std::map<pool::endpoint, std::vector<pool::socket_address>> known_;

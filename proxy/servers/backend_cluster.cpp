@@ -1,6 +1,7 @@
 #include "proxy/servers/backend_cluster.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 #include "config/log.hpp"
 
@@ -12,13 +13,31 @@ using health::node_condition;
 using health::node_role;
 
 backend_cluster::backend_cluster(const config::settings& settings, config::environment& env)
-    : env_(env), wanted_(settings.upstream.target_session_attrs()), breakers_(settings.breaker, env) {
-    const health::backoff_limits limits{settings.pool.retry_delay_min(), settings.pool.retry_delay_max()};
-    for (const auto& server : settings.upstream.servers()) {
-        const std::string& host = server.address.empty() ? server.host : server.address;
-        candidates_.push_back(candidate{pool::endpoint{host, server.port}, health::backoff{limits}, {}});
-        breakers_.add(candidates_.back().where.to_string());
+    : env_(env),
+      wanted_(settings.upstream.target_session_attrs()),
+      pauses_{settings.pool.retry_delay_min(), settings.pool.retry_delay_max()},
+      changing_(settings.upstream.servers_change()),
+      breakers_(settings.breaker, env) {
+    adopt(*health::server_directory(settings.upstream.servers()).roster());
+}
+
+void backend_cluster::adopt(const health::server_roster& servers) {
+    for (std::size_t place = 0; place < servers.size(); ++place) {
+        const auto& address = servers[place].address;
+        pool::endpoint where{address.address.empty() ? address.host : address.address, address.port};
+        if (place == candidates_.size()) {
+            candidates_.push_back(candidate{std::move(where), health::backoff{pauses_}, {}});
+            breakers_.add(candidates_.back().where.to_string());
+        } else if (candidates_[place].where != where) {
+            candidates_[place] = candidate{std::move(where), health::backoff{pauses_}, {}};
+            breakers_.replace(place, candidates_[place].where.to_string());
+        }
+        candidates_[place].listed = servers[place].here == health::presence::listed;
+        candidates_[place].behind = servers[place].behind;
     }
+    order_.resize(candidates_.size());
+    std::iota(order_.begin(), order_.end(), std::size_t{0});
+    std::ranges::stable_sort(order_, {}, [&servers](std::size_t place) { return servers[place].rank; });
 }
 
 void backend_cluster::connect_worker(
@@ -31,15 +50,19 @@ void backend_cluster::connect_worker(
 void backend_cluster::update(health::topology_snapshot picture) {
     const health::topology_snapshot before = std::exchange(picture_, std::move(picture));
     knew_primary_ = knew_primary_ || picture_->memory.primary.has_value();
+    const bool others = picture_->servers && (!before || picture_->servers != before->servers);
+    if (others) adopt(*picture_->servers);
     for (std::size_t place = 0; place < picture_->nodes.size() && place < candidates_.size(); ++place) {
-        const bool was_up = before && before->nodes[place].condition == node_condition::up;
+        const bool was_up =
+            before && place < before->nodes.size() && before->nodes[place].condition == node_condition::up;
         if (!was_up && picture_->nodes[place].condition == node_condition::up) breakers_.probed(place);
     }
 }
 
 void backend_cluster::adopt(const config::settings& settings) noexcept {
+    pauses_ = {settings.pool.retry_delay_min(), settings.pool.retry_delay_max()};
     for (candidate& one : candidates_)
-        one.pause.set_limits({settings.pool.retry_delay_min(), settings.pool.retry_delay_max()});
+        one.pause.set_limits(pauses_);
 }
 
 std::size_t backend_cluster::place_of(const pool::endpoint& where) const noexcept {
@@ -56,18 +79,24 @@ const health::node_view* backend_cluster::view_of(const pool::endpoint& where) c
 }
 
 bool backend_cluster::roles_matter() const noexcept {
-    return picture_ && candidates_.size() > 1 &&
-           (picture_->memory.primary || picture_->memory.system_identifier != 0);
+    return picture_ && !is_alone() && (picture_->memory.primary || picture_->memory.system_identifier != 0);
 }
 
 backend_cluster::fitness backend_cluster::fitness_of(std::size_t place) const noexcept {
     if (candidates_[place].banned) return fitness::unfit;
     // One server alone is taken as it is: there is nothing to take it for another one.
-    if (!picture_ || candidates_.size() == 1) return fitness::perhaps;
+    if (!picture_ || is_alone()) return fitness::perhaps;
     const health::node_view& view = picture_->nodes[place];
+    // Whom no list names any more gets nothing new; a primary that works has the last word on that.
+    if (!candidates_[place].listed && picture_->memory.primary != place) return fitness::unfit;
+    // Who has come lately says first what it is: it may be a primary of the past.
+    if (view.condition == node_condition::unknown && roles_matter()) return fitness::unfit;
     if (view.role == node_role::fenced || view.role == node_role::foreign) return fitness::unfit;
     if (view.role == node_role::unknown) return fitness::perhaps;
     const bool standby = view.role == node_role::standby;
+    // Where nobody else is left it does all the same: it is behind, not wrong.
+    const bool spare = standby && candidates_[place].behind && wanted_ != session_attributes::any;
+    if (spare && !wants_primary()) return fitness::perhaps;
     const fitness if_alive = view.condition == node_condition::down ? fitness::perhaps : fitness::fit;
     switch (wanted_) {
         case session_attributes::any:
@@ -100,7 +129,7 @@ const backend_cluster::candidate* backend_cluster::pick(fitness wanted, Admitted
     const auto now = env_.now();
     const candidate* chosen = nullptr;
     for (std::size_t i = 0; i <= candidates_.size(); ++i) {
-        const std::size_t place = i == 0 ? present_ : i - 1;
+        const std::size_t place = i == 0 ? present_ : order_[i - 1];
         const candidate& one = candidates_[place];
         if (fitness_of(place) != wanted || !admitted(place)) continue;
         if (one.rests_until <= now) return &one;
@@ -205,7 +234,7 @@ std::atomic<config::time_point::rep>* backend_cluster::life_sign(const pool::end
 
 bool backend_cluster::may_serve(const pool::endpoint& where) const noexcept {
     const std::size_t place = place_of(where);
-    if (place == candidates_.size()) return true;
+    if (place == candidates_.size()) return !changing_;
     if (candidates_[place].banned) return false;
     if (!picture_) return true;
     // Nothing is sent into a server that is known to be down: it waits for one that answers.
@@ -219,7 +248,7 @@ bool backend_cluster::any_serves() const noexcept {
 }
 
 bool backend_cluster::must_leave(const pool::endpoint& where) const noexcept {
-    if (candidates_.size() == 1) return false;
+    if (is_alone()) return false;
     const health::node_view* view = view_of(where);
     if (view == nullptr) return false;
     if (view->role == node_role::fenced || view->role == node_role::foreign) return true;
@@ -229,15 +258,19 @@ bool backend_cluster::must_leave(const pool::endpoint& where) const noexcept {
 }
 
 bool backend_cluster::is_silent(const pool::endpoint& where) const noexcept {
-    if (candidates_.size() == 1) return false;
+    if (is_alone()) return false;
     const health::node_view* view = view_of(where);
     return view != nullptr && view->condition == node_condition::down;
 }
 
 std::string backend_cluster::absence() const {
+    if (candidates_.empty()) return "no list has named a server yet";
     std::string text;
     for (std::size_t place = 0; place < candidates_.size(); ++place) {
         const candidate& one = candidates_[place];
+        const bool gone = picture_ && picture_->servers && place < picture_->servers->size() &&
+                          (*picture_->servers)[place].here == health::presence::gone;
+        if (gone) continue;
         if (!text.empty()) text += ", ";
         text += one.where.to_string();
         if (one.banned) text += " is banned";

@@ -44,6 +44,7 @@ public:
     void set_ban(std::size_t place, bool banned) noexcept { candidates_[place].banned = banned; }
     bool is_banned(std::size_t place) const noexcept { return candidates_[place].banned; }
     std::size_t servers() const noexcept { return candidates_.size(); }
+    const health::topology_snapshot& picture() const noexcept { return picture_; }
     /// Whether requests can go there now, at least where nobody better is left.
     bool is_usable(std::size_t place) const noexcept {
         return fitness_of(place) != fitness::unfit && may_serve(candidates_[place].where);
@@ -80,7 +81,7 @@ public:
     /// It answered with an error: those of classes 53, 58 and XX say something of the server.
     void in_trouble(const pool::endpoint& where, std::string_view sqlstate);
     std::vector<breaker_facts> breakers() const { return breakers_.facts(); }
-    /// The server's number in upstream.servers.
+    /// The server's number (health::server_directory); `servers()` when it is none of them.
     std::size_t place_of(const pool::endpoint& where) const noexcept;
 
 private:
@@ -89,9 +90,15 @@ private:
         health::backoff pause;
         config::time_point rests_until{};
         bool banned = false;  ///< by an administrator
+        bool listed = true;   ///< a list names it still
+        bool behind = false;  ///< and says that it lags too far for clients that want a standby
     };
     enum class fitness : std::uint8_t { unfit, perhaps, fit };
 
+    /// Who the servers are now.
+    void adopt(const health::server_roster& servers);
+    /// One server and no other for ever: there is nothing to take it for another one.
+    bool is_alone() const noexcept { return candidates_.size() == 1 && !changing_; }
     const health::node_view* view_of(const pool::endpoint& where) const noexcept;
     fitness fitness_of(std::size_t place) const noexcept;
     /// Whether there has been a primary to tell the others from.
@@ -103,7 +110,10 @@ private:
 
     config::environment& env_;
     config::session_attributes wanted_;
-    std::vector<candidate> candidates_;
+    health::backoff_limits pauses_;
+    const bool changing_;                ///< servers may come and go
+    std::vector<candidate> candidates_;  ///< by place
+    std::vector<std::size_t> order_;     ///< places, in the order in which they are tried
     health::topology_snapshot picture_;  ///< null until the first one
     evidence_sink evidence_;
     std::shared_ptr<life_signs> life_;

@@ -65,6 +65,20 @@ server_breakers::~server_breakers() { env_.withdraw(*this); }
 
 void server_breakers::add(std::string name) {
     servers_.push_back({std::move(name), breaker{limits_}, breaker{limits_}});
+    if (metrics_ != nullptr)
+        metrics_->breakers.add(breaker_state::closed, static_cast<std::int64_t>(classes.size()));
+}
+
+void server_breakers::replace(std::size_t place, std::string name) {
+    std::erase_if(attempts_, [place](const auto& each) { return each.second.place == place; });
+    server& one = servers_[place];
+    if (metrics_ != nullptr) {
+        for (const auto what : classes) {
+            metrics_->breakers.sub(of(one, what).state());
+            metrics_->breakers.add(breaker_state::closed);
+        }
+    }
+    one = server{std::move(name), breaker{limits_}, breaker{limits_}};
 }
 
 void server_breakers::connect(

@@ -3,6 +3,7 @@
 // and one for what it says of itself. Feeds them with what the traffic meets, and tells of what they do. One
 // worker thread.
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <string>
@@ -20,7 +21,7 @@ using config::metrics::breaker_class;
 
 /// One breaker as it is shown.
 struct breaker_facts {
-    std::size_t place = 0;  ///< of the server among upstream.servers
+    std::size_t place = 0;  ///< of the server (health::server_directory)
     breaker_class counted = breaker_class::local;
     health::breaker_state state = health::breaker_state::closed;
     std::string_view reason;  ///< empty: it has never changed
@@ -40,6 +41,8 @@ public:
 
     /// One more server, at the next place.
     void add(std::string name);
+    /// Another server has this place now: what was known of the last one is forgotten.
+    void replace(std::size_t place, std::string name);
     /// Where changes are counted and told; `room` is called, later, when more logins are let through.
     void connect(config::metrics::cells& metrics, healing_ledger& ledger, std::function<void()> room);
 
@@ -57,7 +60,7 @@ public:
     void reset(std::size_t place, config::time_point opened_at);
     /// A client was told an error: classes 53, 58 and XX say something of the server.
     void told_error(std::size_t place, std::string_view sqlstate);
-    /// Where requests are counted that the server has been through with. Valid when all servers are added.
+    /// Where requests are counted that the server has been through with.
     std::uint64_t* served(std::size_t place) noexcept { return &servers_[place].served; }
 
     std::vector<breaker_facts> facts() const;
@@ -87,7 +90,7 @@ private:
 
     config::environment& env_;
     health::breaker_limits limits_;
-    std::vector<server> servers_;
+    std::deque<server> servers_;                 ///< by place; what `served` gave stays where it is
     std::map<std::uint64_t, attempt> attempts_;  ///< by ticket
     std::uint64_t last_ticket_ = 0;
     config::metrics::cells* metrics_ = nullptr;

@@ -33,6 +33,8 @@ using protocol::byte_view;
     each(secrets) \
     each(http) \
     each(tls) \
+    each(srv) \
+    each(patroni) \
     each(requests) \
     each(replies) \
     each(sessions) \

@@ -67,7 +67,7 @@ COLUMNS = {
     "PEERS": [("peer_id", INT4), ("host", TEXT), ("port", INT4), ("pool_size", INT4)],
     "TOPOLOGY": [("server", TEXT), ("condition", TEXT), ("role", TEXT), ("read_only", TEXT), ("timeline", INT8),
                  ("lsn", TEXT), ("lag_ms", INT8), ("latency_us", INT8), ("addresses", TEXT), ("sv_connections", INT4),
-                 ("banned", TEXT)],
+                 ("banned", TEXT), ("source", TEXT), ("listed", TEXT), ("said", TEXT)],
     "PINS": [("reason", TEXT), ("clients", INT8), ("total", INT8), ("meaning", TEXT)],
     "LIMITS": [("name", TEXT), ("scope", TEXT), ("current", INT8), ("most", INT8), ("refused", INT8),
                ("setting", TEXT)],

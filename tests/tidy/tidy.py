@@ -60,7 +60,9 @@ class Ban:
 BANS = [
     Ban(r"\bany_completion_handler\b", "recurses without end in Boost 1.81: park on an event_gate or a timer"),
     Ban(r"\bawaitable_operators\b", "3.7 KB a session and racy: one event_gate with a bit for each cause"),
-    Ban(r"\bssl::stream\b", "85 KB a connection: pool/tls_stream"),
+    Ban(r"\bssl::stream\b", "85 KB a connection: pool/tls_stream",
+        # One connection, for the time of one question, on the control plane.
+        ("proxy/servers/patroni_finder",)),
     Ban(
         r"\bsystem_clock::now\b",
         "time is an argument; the wall clock belongs to the log and the production environment",
@@ -70,7 +72,7 @@ BANS = [
         r"\bsteady_clock::now\b",
         "time is an argument; ask environment::now()",
         # proxy/server is the control plane: it has no environment, only Asio's timers.
-        ("config/log", "proxy/process/real_", "proxy/server.", "proxy/servers/server_probes", "pool/event_loop",
+        ("config/log", "proxy/process/real_", "proxy/server.", "proxy/server_watch", "proxy/servers/server_probes", "pool/event_loop",
          "pool/handshake_helper", "tests/"),
     ),
     Ban(r"\brandom_device\b", "randomness is an argument; ask environment::rng()", ("proxy/process/real_",)),

@@ -208,6 +208,8 @@ TEST_CASE("loader: every setting is also a variable, and known to come from it",
         {"listen.unix_socket_dir", "/tmp"},
         {"upstream.url", "postgres://u:pw@h/d"},
         {"upstream.servers", "h:1"},
+        {"upstream.srv", "_postgresql._tcp.example.com"},
+        {"upstream.patroni.urls", "http://h:8008"},
         {"upstream.require_auth", "scram-sha-256"},
         {"upstream.options", "-c a=b"},
         {"auth.hba", "['host all all all trust']"},
@@ -216,11 +218,12 @@ TEST_CASE("loader: every setting is also a variable, and known to come from it",
         {"listen.tls.certificates", "[{cert: " + file + ", key: " + file + "}]"},
     };
     const std::set<std::string> files = {
-        "listen.tls.cert",  "listen.tls.key",           "listen.tls.ca",
-        "listen.tls.crl",   "upstream.tls.ca",          "upstream.tls.cert",
-        "upstream.tls.key", "upstream.tls.crl",         "upstream.passfile",
-        "auth.hba_file",    "upstream.password_file",   "auth.ident_file",
-        "auth.userlist",    "auth.query.password_file", "health.password_file"};
+        "listen.tls.cert",    "listen.tls.key",           "listen.tls.ca",
+        "listen.tls.crl",     "upstream.tls.ca",          "upstream.tls.cert",
+        "upstream.tls.key",   "upstream.tls.crl",         "upstream.passfile",
+        "auth.hba_file",      "upstream.password_file",   "auth.ident_file",
+        "auth.userlist",      "auth.query.password_file", "health.password_file",
+        "upstream.patroni.ca"};
     // What makes no sense alone.
     const std::map<std::string, variables> companions = {
         {"listen.tls.cert", {{"PGMEND_LISTEN_TLS_KEY", file}}},

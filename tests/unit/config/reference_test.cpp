@@ -78,9 +78,9 @@ TEST_CASE("reference: the example is valid as it stands and with every setting u
     for (const setting_base* each : every.all()) {
         INFO(each->key());
         const bool sample = each->key() == "upstream.url" || each->key() == "upstream.servers" ||
-                            each->key() == "users" || each->key() == "auth.hba" ||
-                            each->key() == "pool.session_rules" || each->key() == "limits.rules" ||
-                            each->key() == "listen.tls.certificates";
+                            each->key() == "upstream.patroni.urls" || each->key() == "users" ||
+                            each->key() == "auth.hba" || each->key() == "pool.session_rules" ||
+                            each->key() == "limits.rules" || each->key() == "listen.tls.certificates";
         CHECK((each->shown() == each->shown_default()) == !sample);
     }
 }

@@ -177,3 +177,24 @@ TEST_CASE(
         }
     }
 }
+
+TEST_CASE("election: two names of one running server are one claim", "[health]") {
+    candidate one = primary(3);
+    one.instance = 1700;
+    candidate same = one;
+    const verdict first = choose_primary(std::vector{one, same}, {});
+    CHECK(first.memory.primary == 0U);
+    CHECK(first.reason == election_reason::only_claimant);
+    CHECK(choose_primary(std::vector{one, same}, memory(1, 3)).reason == election_reason::kept);
+    // Another start is another server, and so is what never told when it was started.
+    candidate other = one;
+    other.instance = 1701;
+    CHECK(choose_primary(std::vector{one, other}, memory(0, 3)).reason == election_reason::split);
+    CHECK(choose_primary(std::vector{primary(3), primary(3)}, memory(0, 3)).reason == election_reason::split);
+    // A list names it otherwise now: that name takes its place, and nobody else.
+    one.listed = false;
+    const verdict renamed = choose_primary(std::vector{one, other, same}, memory(0, 3));
+    CHECK(renamed.memory.primary == 2U);
+    CHECK(renamed.reason == election_reason::split);
+    CHECK(choose_primary(std::vector{one, standby(3)}, memory(0, 3)).memory.primary == 0U);
+}

@@ -117,3 +117,65 @@ TEST_CASE(
     CHECK_FALSE(servers.plan.picture().memory.primary);
     CHECK(servers.plan.picture().nodes[0].role == node_role::standby);
 }
+
+namespace {
+
+roster_snapshot roster(std::initializer_list<std::pair<const char*, presence>> named) {
+    server_roster made;
+    for (const auto& [host, here] : named) {
+        known_server one;
+        one.address.host = host;
+        one.here = here;
+        made.push_back(one);
+    }
+    return std::make_shared<const server_roster>(made);
+}
+
+}  // namespace
+
+TEST_CASE("watch plan: servers come, leave and are replaced, and timelines are remembered", "[health]") {
+    pair servers;
+    servers.plan.adopt(roster({{"a", presence::listed}, {"b", presence::listed}}), servers.now);
+    servers.look(0, says(false, 4));
+    servers.look(1, says(true, 4));
+    servers.now += 10ms;
+    const watch_step come = servers.plan.adopt(
+        roster({{"a", presence::listed}, {"b", presence::leaving}, {"c", presence::listed}}), servers.now
+    );
+    CHECK(come.news);
+    CHECK(servers.plan.size() == 3);
+    CHECK(servers.plan.next(2) == servers.now);
+    CHECK(servers.plan.picture().nodes[2].role == node_role::unknown);
+    CHECK(servers.plan.picture().memory.primary == 0U);
+    // Somebody who comes with an older timeline is a primary of the past.
+    servers.look(2, says(false, 3));
+    CHECK(servers.plan.picture().nodes[2].role == node_role::fenced);
+    // A primary that is named no more stays the primary; one that nobody looks at is nobody's.
+    servers.plan.adopt(
+        roster({{"a", presence::leaving}, {"b", presence::gone}, {"c", presence::listed}}), servers.now
+    );
+    CHECK(servers.plan.picture().memory.primary == 0U);
+    servers.plan.adopt(
+        roster({{"a", presence::gone}, {"d", presence::listed}, {"c", presence::listed}}), servers.now
+    );
+    CHECK_FALSE(servers.plan.picture().memory.primary);
+    CHECK(servers.plan.picture().memory.timeline == 4);
+    CHECK(servers.plan.state(1).condition() == node_condition::unknown);
+    CHECK(servers.plan.next(1) == servers.now);
+    // It is what it was when it comes back: history, until it has been asked.
+    servers.look(2, says(false, 3));
+    CHECK_FALSE(servers.plan.picture().memory.primary);
+}
+
+TEST_CASE("watch plan: a server under its new name takes over from its old one without a break", "[health]") {
+    pair servers;
+    observation it = says(false, 4);
+    it.facts.instance = 99;
+    servers.plan.adopt(roster({{"a", presence::leaving}, {"10.0.0.1", presence::listed}}), servers.now);
+    servers.look(0, it);
+    CHECK(servers.plan.picture().memory.primary == 0U);
+    servers.look(1, it);
+    CHECK(servers.plan.picture().memory.primary == 1U);
+    CHECK(servers.plan.picture().nodes[0].role == node_role::primary);  // not fenced: it is the same one
+    CHECK(servers.plan.picture().reason == election_reason::kept);
+}

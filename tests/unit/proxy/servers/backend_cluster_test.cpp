@@ -22,11 +22,15 @@ struct fixture {
     std::unique_ptr<backend_cluster> cluster;
     pool::endpoint_choice choice;  ///< the last one
 
-    explicit fixture(const std::string& attributes = "any", const std::string& servers = "a:1,b:2,c:3") {
+    explicit fixture(
+        const std::string& attributes = "any", const std::string& servers = "a:1,b:2,c:3",
+        const std::string& srv = ""
+    ) {
         const config::load_result loaded = config::load(
             {{},
              {{"PGMEND_UPSTREAM_SERVERS", servers},
               {"PGMEND_UPSTREAM_PASSWORD", "pw"},
+              {"PGMEND_UPSTREAM_SRV", srv},
               {"PGMEND_UPSTREAM_TARGET_SESSION_ATTRS", attributes},
               {"PGMEND_POOL_RETRY_DELAY_MIN", "100ms"},
               {"PGMEND_POOL_RETRY_DELAY_MAX", "100ms"}},
@@ -430,4 +434,98 @@ TEST_CASE("backend cluster: one crash breaks many connections and is one failure
         f.cluster->broke(*other);
     }
     CHECK(f.events() == std::vector<std::string>{"only:1 open failures_in_a_row"});
+}
+
+namespace {
+
+using health::presence;
+
+/// A picture of servers that a list names: `a`, or `-a` for one that is leaving and `xa` for one that is
+/// gone.
+health::topology_snapshot named(
+    const std::vector<std::string>& names, std::vector<health::node_view> nodes,
+    std::optional<std::size_t> primary
+) {
+    health::server_roster roster;
+    for (const std::string& name : names) {
+        health::known_server one;
+        one.here = name[0] == '-' ? presence::leaving : name[0] == 'x' ? presence::gone : presence::listed;
+        one.address = *config::parse_server(one.here == presence::listed ? name : name.substr(1)).value;
+        one.rank = static_cast<std::uint32_t>(roster.size());
+        roster.push_back(one);
+    }
+    auto made = std::make_shared<health::topology>(*picture(std::move(nodes), primary));
+    made->servers = std::make_shared<const health::server_roster>(roster);
+    return made;
+}
+
+constexpr const char* srv = "_postgresql._tcp.example.com";
+
+}  // namespace
+
+TEST_CASE("backend cluster: servers that a list names are used, and left, as they come and go") {
+    fixture f{"any", "", srv};
+    CHECK(f.choose() == "nobody");
+    CHECK(f.cluster->absence() == "no list has named a server yet");
+    CHECK_FALSE(f.cluster->any_serves());
+    f.cluster->update(named({"a:1"}, {node(node_role::primary)}, 0));
+    CHECK(f.choose() == "a:1");
+    f.cluster->update(named({"a:1", "b:2"}, {node(node_role::primary), node(node_role::standby)}, 0));
+    CHECK(f.choose() == "a:1");
+    // A primary that works is not left because a list has forgotten it.
+    f.cluster->update(named({"-a:1", "b:2"}, {node(node_role::primary), node(node_role::standby)}, 0));
+    CHECK(f.choose() == "a:1");
+    CHECK(f.cluster->may_serve({"a", 1}));
+    // Another one is: connections are given up as they become free, and not under anybody.
+    f.cluster->update(named({"-a:1", "b:2"}, {node(node_role::standby), node(node_role::primary)}, 1));
+    CHECK(f.choose() == "b:2");
+    CHECK_FALSE(f.cluster->may_serve({"a", 1}));
+    CHECK_FALSE(f.cluster->must_leave({"a", 1}));
+    CHECK_FALSE(f.cluster->is_silent({"a", 1}));
+    f.cluster->update(named({"xa:1", "b:2"}, {node(node_role::standby), node(node_role::primary)}, 1));
+    CHECK_FALSE(f.cluster->may_serve({"a", 1}));
+    CHECK(f.cluster->absence().find("a:1") == std::string::npos);
+    // Its place is another one's now: nobody knows it any more.
+    f.cluster->update(named({"d:4", "b:2"}, {node(node_role::standby), node(node_role::primary)}, 1));
+    CHECK(f.cluster->place_of({"a", 1}) == f.cluster->servers());
+    CHECK_FALSE(f.cluster->may_serve({"a", 1}));
+    CHECK(f.cluster->place_of({"d", 4}) == 0);
+}
+
+TEST_CASE("backend cluster: who has just been named gets nothing before it has said what it is") {
+    fixture f{"any", "", srv};
+    const auto unknown = node(node_role::unknown, node_condition::unknown);
+    // Where no primary has ever been, anybody may be tried.
+    f.cluster->update(named({"a:1"}, {unknown}, std::nullopt));
+    f.worker.env.pass(1s);
+    CHECK(f.choose() == "a:1");
+    f.cluster->update(named({"a:1"}, {node(node_role::primary)}, 0));
+    // The primary is gone, and the new name may be a primary of the past.
+    f.cluster->update(named({"a:1", "b:2"}, {node(node_role::standby), unknown}, std::nullopt));
+    CHECK(f.choose() == "nobody");
+    f.cluster->update(named({"a:1", "b:2"}, {node(node_role::standby), node(node_role::primary)}, 1));
+    CHECK(f.choose() == "b:2");
+}
+
+TEST_CASE("backend cluster: one server that a list names is not alone for ever") {
+    fixture f{"any", "only:1", srv};
+    f.cluster->update(named({"only:1"}, {node(node_role::standby)}, std::nullopt));
+    CHECK(f.choose() == "nobody");
+    CHECK_FALSE(f.cluster->may_serve({"only", 1}));
+}
+
+TEST_CASE("backend cluster: a list's order is that in which servers are tried") {
+    fixture f{"any", "", srv};
+    auto made = std::make_shared<health::topology>(
+        *named({"a:1", "b:2"}, {node(node_role::unknown), node(node_role::unknown)}, std::nullopt)
+    );
+    health::server_roster roster = *made->servers;
+    roster[0].rank = 1;
+    roster[1].rank = 0;
+    made->servers = std::make_shared<const health::server_roster>(roster);
+    made->memory.system_identifier = 0;
+    f.cluster->update(made);
+    // The last one that worked comes first, then by rank.
+    f.report("a", 1, connect_result::refused);
+    CHECK(f.choose() == "b:2");
 }
