@@ -1,13 +1,37 @@
 // The part of client_login that says whether there is room for a client: in the process, in its database, and
 // within the limits of the policy.
 
+#include "config/log.hpp"
 #include "protocol/sqlstate.hpp"
 #include "proxy/login/client_login.hpp"
+#include "proxy/process/memory_room.hpp"
 #include "proxy/worker_core.hpp"
 
 namespace pgmend::proxy {
 
 namespace metrics = config::metrics;
+
+/// A handshake takes more memory than all that follows, and comes before the client can be told anything in
+/// TLS. So it is told in clear text, as PostgreSQL tells that it cannot start another process; who speaks TLS
+/// already gets an alert.
+bool client_login::may_start_tls(bool direct) {
+    if (memory_room::take(memory_room::tls_handshake)) return true;
+    worker_.metrics().clients_refused.add(metrics::refusal::memory);
+    if (!direct) return refuse_for_memory();
+    worker_.metrics().client_logins.add(login_result::unavailable);
+    log::info("client_refused", {{"client", session_.peer_}, {"reason", "no memory for a TLS handshake"}});
+    // internal_error, in the clear: RFC 8446, section 6.
+    send({std::byte{21}, std::byte{3}, std::byte{3}, std::byte{0}, std::byte{2}, std::byte{2}, std::byte{80}}
+    );
+    return false;
+}
+
+bool client_login::refuse_for_memory() {
+    return refuse(
+        protocol::sqlstate::out_of_memory, "too little memory is left for another client",
+        login_result::unavailable, "The limit is machine.memory, or that of pgmend's cgroup."
+    );
+}
 
 /// Whether this client is let in at all, whoever it is; if not, it has been told why.
 bool client_login::may_enter() {
@@ -30,11 +54,7 @@ bool client_login::may_enter() {
     }
     if (!for_console() && worker_.short_of_memory()) {
         worker_.metrics().clients_refused.add(metrics::refusal::memory);
-        refuse(
-            protocol::sqlstate::out_of_memory, "too little memory is left for another client",
-            login_result::unavailable, "The limit is machine.memory, or that of pgmend's cgroup."
-        );
-        return false;
+        return refuse_for_memory();
     }
     if (!for_console() && worker_.sessions() > worker_.max_sessions()) {
         worker_.metrics().clients_refused.add(metrics::refusal::client_limit);

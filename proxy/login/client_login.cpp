@@ -109,6 +109,7 @@ pool::task<login_end::kind> client_login::reach_startup() {
         if (first == got::gone) worker_.metrics().client_logins.add(login_result::vanished);
         if (first == got::tls_hello) {
             // Direct TLS: both sides know the protocol by ALPN, or it is somebody else's client.
+            if (!may_start_tls(true)) co_return kind::refused;
             if (!co_await start_tls() || !tls_->protocol_agreed()) co_return kind::gone;
             continue;
         }
@@ -133,6 +134,7 @@ pool::task<login_end::kind> client_login::reach_startup() {
         }
         session_.in_.consume(packet_.size);
         const bool tls = packet_.kind == startup_kind::ssl_request && wants_tls();
+        if (tls && !may_start_tls(false)) co_return kind::refused;
         send({tls ? std::byte{'S'} : std::byte{'N'}});
         // Clear text behind the request may be somebody else's (CVE-2021-23214).
         if (tls && (!session_.in_.empty() || !co_await start_tls())) co_return kind::gone;

@@ -55,6 +55,10 @@ private:
     pool::task<got> read_first_packet();
     pool::task<got> read_message();
     pool::task<bool> start_tls();
+    /// Whether there is memory for a handshake; if not, the client has been told. `direct`: it speaks TLS
+    /// already.
+    bool may_start_tls(bool direct);
+    bool refuse_for_memory();
     pool::task<login_end::kind> reach_startup();
     bool wants_tls() const;
 

@@ -4,6 +4,7 @@
 
 #include "config/log.hpp"
 #include "config/process_stats.hpp"
+#include "proxy/process/memory_room.hpp"
 
 namespace pgmend::proxy {
 
@@ -15,6 +16,9 @@ constexpr auto close_interval = std::chrono::milliseconds{10};
 /// Memory comes back in steps, so what was closed at 90 % opens again a little lower.
 constexpr std::uint64_t close_at_percent = 90;
 constexpr std::uint64_t open_at_percent = 87;
+/// Handshakes stop a little later than clients: who is let in no more is told so in TLS as long as that goes,
+/// and administrators get in.
+constexpr std::uint64_t handshakes_up_to_percent = 95;
 
 }  // namespace
 
@@ -39,6 +43,10 @@ std::uint64_t memory_guard::in_use() const {
 void memory_guard::look() {
     const std::uint64_t used = in_use();
     cells_.memory_used_bytes.set(static_cast<std::int64_t>(used));
+    memory_room::left.store(
+        static_cast<std::int64_t>(limit_ / 100 * handshakes_up_to_percent) - static_cast<std::int64_t>(used),
+        std::memory_order_relaxed
+    );
     const bool was = pressed_->load(std::memory_order_relaxed);
     const std::uint64_t threshold = limit_ / 100 * (was ? open_at_percent : close_at_percent);
     const bool is = used > threshold;
