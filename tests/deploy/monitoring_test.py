@@ -59,17 +59,39 @@ def test_rules_meet_their_tests(here):
     same(fired, {rule["alert"] for rule in rules()}, "alerts that a test sees firing")
 
 
+def changed(rule):
+    """What may go wrong with a rule while it is written: never, at once, too late, too easily, too seldom, for too much, for too
+    little. Each with what is to be replaced in the rule, and by what."""
+    expression = rule["expr"]
+    yield "never", {"expr": "vector(0) > 1"}
+    if "for" in rule:
+        yield "at once", {"for": "0s"}
+        yield "too late", {"for": "20m"}
+    if threshold := re.search(r"> ([\d.]+)$", expression):
+        before, number = expression[:threshold.start()], float(threshold.group(1))
+        yield "too easily", {"expr": before + (">= 0" if number == 0 else "> 0")}
+        yield "too seldom", {"expr": f"{before}> {number * 20 + 1:g}"}
+    for matcher in re.findall(r'\w+(?:=~|!=|=)"[^"]*"', expression):
+        yield f"without {matcher}", {"expr": expression.replace(matcher, "", 1)}
+        words = matcher.split('"')[1].split("|")
+        for word in words if len(words) > 1 else ():
+            fewer = matcher.replace("|".join(words), "|".join(each for each in words if each != word))
+            yield f"without {word}", {"expr": expression.replace(matcher, fewer, 1)}
+
+
 def test_rule_tests_convict(here):
-    """A test of the test: with every threshold inverted, it fails."""
-    folder = here.directory()
-    for name in ("alerts.yaml", "alerts_test.yaml"):
-        (folder / name).write_text((MONITORING / name).read_text())
+    """A test of the tests: whatever is wrong with a rule, they fail."""
+    folder, count = here.directory(), 0
+    (folder / "alerts_test.yaml").write_text((MONITORING / "alerts_test.yaml").read_text())
     for rule in rules():
-        text = (MONITORING / "alerts.yaml").read_text()
-        (folder / "alerts.yaml").write_text(text.replace(f"expr: {rule['expr']}\n", "expr: vector(0) > 1\n"))
-        done = subprocess.run(["promtool", "test", "rules", "alerts_test.yaml"], cwd=folder, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL)
-        check(done.returncode != 0, f"{rule['alert']} may be dead and no test notices")
+        for how, words in changed(rule):
+            every = [{**each, **words} if each == rule else each for each in rules()]
+            (folder / "alerts.yaml").write_text(yaml.safe_dump({"groups": [{"name": "pgmend", "rules": every}]}))
+            done = subprocess.run(["promtool", "test", "rules", "alerts_test.yaml"], cwd=folder, stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL)
+            check(done.returncode != 0, f"{rule['alert']} may fire {how} and no test notices")
+            count += 1
+    return f"{count} changes"
 
 
 def test_expressions_are_understood(here):
@@ -102,7 +124,9 @@ def test_metrics_and_labels_exist(here):
 def test_runbook_knows_every_alert(here):
     headings = re.findall(r"^## (\w+)$", (ROOT / "deploy/RUNBOOK.md").read_text(), re.M)
     same(headings, [rule["alert"] for rule in rules()], "headings of the runbook and alerts")
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", (ROOT / "deploy/RUNBOOK.md").read_text(), re.M | re.S))
     for rule in rules():
+        check(len(sections[rule["alert"]].split()) > 20, f"the runbook says next to nothing on {rule['alert']}")
         same(rule["annotations"]["runbook"], f"deploy/RUNBOOK.md#{rule['alert'].lower()}")
     for name in re.findall(r"`(pgmend_\w+)", (ROOT / "deploy/RUNBOOK.md").read_text()):
         check(name in declared(), f"the runbook names {name}, which is no metric")
