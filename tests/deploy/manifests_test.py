@@ -101,6 +101,15 @@ def locked_down(pod, container):
     same((context["capabilities"], context["seccompProfile"]), ({"drop": ["ALL"]}, {"type": "RuntimeDefault"}))
     same(pod["automountServiceAccountToken"], False)
     check("memory" in container["resources"]["limits"], "no limit on memory")
+    same(set(container["resources"]["requests"]), {"cpu", "memory"}, "what it asks of a node")
+
+
+def probed(container):
+    """All three: by what they ask, and so that a slow start is no death."""
+    same([container[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")],
+         [{"path": path, "port": "http"} for path in ("/live", "/live", "/ready")], "its probes")
+    start, live = container["startupProbe"], container["livenessProbe"]
+    check(start["periodSeconds"] == 1 and start["failureThreshold"] >= 30 and live["failureThreshold"] > 1, f"{start}, {live}")
 
 
 def threads(container, settings):
@@ -179,7 +188,7 @@ def test_sidecars_are_valid_and_pgmend_takes_their_settings(here):
         labels = document["spec"]["template"]["metadata"]["labels"].items()
         check(monitor["spec"]["selector"]["matchLabels"].items() <= labels, "the PodMonitor's pods")
         check(endpoint["port"] in {each["name"] for each in container["ports"]}, "the PodMonitor's port")
-        same(container["startupProbe"]["httpGet"]["path"], "/live", "a start must not wait for the database")
+        probed(container)
 
 
 def test_overlays_build_and_are_valid(here):
@@ -195,6 +204,7 @@ def test_overlays_build_and_are_valid(here):
         locked_down(pod, container)
         fits(pod, settings)
         threads(container, settings)
+        probed(container)
         same((settings["listen.host"], settings["http.host"], settings["workers"]), ("*", "*", "auto"))
         check(seconds(settings["shutdown.linger_quiet"]) >= 5, "clients are sent here for some seconds more")
         belong_together(kinds)
@@ -268,6 +278,7 @@ def test_chart_renders_valid_documents(here):
         kinds = by_kind(found)
         pod, (container,) = pgmend_containers(kinds["Deployment"])
         locked_down(pod, container)
+        probed(container)
         settings = accepted(here, container, kinds["ConfigMap"]["data"]["pgmend.yaml"])
         fits(pod, settings)
         threads(container, settings)
@@ -287,6 +298,45 @@ def test_chart_renders_valid_documents(here):
     same(settings["limits.table_size"], "1000000", "a number that Go would write with an exponent")
     same((settings["shutdown.linger"], settings["shutdown.linger_quiet"], settings["shutdown.drain_timeout"]), ("10s", "2s", "20s"))
     same(pod["terminationGracePeriodSeconds"], 35)
+
+
+def another(schema, name):
+    """A value that the schema takes and the chart has not got."""
+    if "enum" in schema:
+        return schema["enum"][-1]
+    if schema.get("pattern", "").startswith("^(postgres"):
+        return SECRET_URL
+    kind = schema.get("type", "object")
+    kind = kind if isinstance(kind, str) else kind[0]
+    one = {"name": "another", "key": "another", "mountPath": "/another", "another": "another"}
+    return {"integer": 17, "array": [one], "string": "17s" if name == "interval" else "another",
+            "object": {"pool": {"size": 17}} if name == "settings" else {"another": "another"}}[kind]
+
+
+def leaves(schema, path=()):
+    for name, each in schema["properties"].items():
+        if "properties" in each:
+            yield from leaves(each, (*path, name))
+        elif name != "global":  # helm's own
+            yield (*path, name), each
+
+
+def test_every_value_of_the_chart_does_something(here):
+    """What the schema takes is used by a template: each value, changed alone, changes what is rendered."""
+    base = {"database": {"existingSecret": "mine"}, "networkPolicy": {"enabled": True}, "podMonitor": {"enabled": True}}
+    before, count = rendered(base), 0
+    values = json.loads((CHART / "values.schema.json").read_text())
+    for path, schema in leaves(values):
+        changed = path[-1] != "enabled" and another(schema, path[-1])
+        for name in reversed(path):
+            changed = {name: changed}
+        if path == ("database", "url"):
+            changed["database"]["existingSecret"] = ""
+        check(rendered(harness.merged(base, changed)) != before, f"{'.'.join(path)} changes nothing")
+        count += 1
+    known = yaml.safe_load((CHART / "values.yaml").read_text())
+    check(set(known) <= set(values["properties"]), "the schema does not know a value")
+    return f"{count} values"
 
 
 def test_chart_refuses_wrong_values(here):
