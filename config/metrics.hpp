@@ -144,7 +144,7 @@ enum class pin_reason : std::uint8_t {
     cursor,       ///< WITH HOLD
     sql_prepare,  ///< prepared by SQL text
     parameter,    ///< a setting that cannot be tracked
-    role,         ///< SET ROLE or SET SESSION AUTHORIZATION
+    role,         ///< SET SESSION AUTHORIZATION, or a role that was set unseen
     sequence,     ///< reads currval or lastval
     unknown,      ///< a statement that is not understood
 };
