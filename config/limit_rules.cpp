@@ -15,7 +15,10 @@ constexpr std::uint32_t most_clients = 1'000'000;
 constexpr std::string_view behind_rate = " burst ";
 constexpr auto scopes = words(limit_scope{});
 constexpr std::string_view members =
-    "user, database, address, application_name, per, clients, requests, waiting";
+    "user, database, address, application_name, per, clients, requests, waiting, query_timeout, "
+    "idle_transaction_timeout, transaction_timeout, result_size";
+constexpr milliseconds longest_time = std::chrono::hours{24};
+constexpr byte_size largest_result = gib(1024);
 
 struct preset {
     std::string_view name;
@@ -57,6 +60,26 @@ bool read_count(
     return true;
 }
 
+bool read_time(
+    const document_member& member, const std::string& key, std::optional<milliseconds>& into, problems& found
+) {
+    const auto time = parse_duration(member.value.text);
+    if (!time.value || *time.value > longest_time)
+        return complain(member.value.at, key, "must be a duration such as 500ms or 30s, up to 24h", found);
+    into = *time.value;
+    return true;
+}
+
+bool read_size(
+    const document_member& member, const std::string& key, std::optional<byte_size>& into, problems& found
+) {
+    const auto size = parse_size(member.value.text);
+    if (!size.value || *size.value > largest_result)
+        return complain(member.value.at, key, "must be a size such as 64MiB, up to 1024GiB", found);
+    into = *size.value;
+    return true;
+}
+
 bool read_member(
     const document_member& member, const std::string& key, limit_rule& rule, bool& says_per, problems& found
 ) {
@@ -91,6 +114,14 @@ bool read_member(
         return read_count(member, key, rule.clients, found);
     } else if (member.key == "waiting") {
         return read_count(member, key, rule.waiting, found);
+    } else if (member.key == "query_timeout") {
+        return read_time(member, key, rule.query_timeout, found);
+    } else if (member.key == "idle_transaction_timeout") {
+        return read_time(member, key, rule.idle_transaction_timeout, found);
+    } else if (member.key == "transaction_timeout") {
+        return read_time(member, key, rule.transaction_timeout, found);
+    } else if (member.key == "result_size") {
+        return read_size(member, key, rule.result_size, found);
     } else {
         return complain(member.at, key, "unknown; known are " + std::string(members), found);
     }
@@ -121,8 +152,10 @@ bool read_rule(const document_node& node, const std::string& key, limit_rule& ru
         good = read_member(member, key + "." + member.key, rule, says_per, found) && good;
     }
     if (!good) return false;
-    if (!rule.clients && !rule.requests && !rule.waiting)
-        return complain(node.at, key, "limits nothing: give clients, requests or waiting", found);
+    if (!rule.clients && !rule.requests && !rule.waiting && !rule.bounds_requests())
+        return complain(
+            node.at, key, "limits nothing: give clients, requests, waiting, a timeout or result_size", found
+        );
     if (rule.waiting && !(rule.address.empty() && rule.application_name.empty()))
         return complain(node.at, key + ".waiting", "is of a pool, which is a user's and a database's", found);
     if ((rule.clients || rule.requests) && !says_per && !find_scope(rule))
@@ -167,6 +200,25 @@ std::string print_request_rate(const request_rate& rate) {
     return text;
 }
 
+std::optional<std::uint64_t> limit_rule::bound(request_limit which) const noexcept {
+    const auto of_time = [](const std::optional<milliseconds>& time) -> std::optional<std::uint64_t> {
+        if (!time) return std::nullopt;
+        return static_cast<std::uint64_t>(time->count());
+    };
+    switch (which) {
+        case request_limit::query_timeout:
+            return of_time(query_timeout);
+        case request_limit::idle_transaction_timeout:
+            return of_time(idle_transaction_timeout);
+        case request_limit::transaction_timeout:
+            return of_time(transaction_timeout);
+        case request_limit::result_size:
+            break;
+    }
+    if (!result_size) return std::nullopt;
+    return result_size->bytes;
+}
+
 bool read_limit_rules(
     const document_node& node, std::string_view key, limit_rule_list& into, problems& found
 ) {
@@ -199,6 +251,11 @@ std::string print_limit_rules(const limit_rule_list& rules) {
         if (rule.clients) add("clients", std::to_string(*rule.clients));
         if (rule.requests) add("requests", print_request_rate(*rule.requests));
         if (rule.waiting) add("waiting", std::to_string(*rule.waiting));
+        if (rule.query_timeout) add("query_timeout", print_duration(*rule.query_timeout));
+        if (rule.idle_transaction_timeout)
+            add("idle_transaction_timeout", print_duration(*rule.idle_transaction_timeout));
+        if (rule.transaction_timeout) add("transaction_timeout", print_duration(*rule.transaction_timeout));
+        if (rule.result_size) add("result_size", print_size(*rule.result_size));
         list.append(list.empty() ? "" : ", ").append(one);
     }
     return list;

@@ -38,6 +38,16 @@ struct limit_rule {
     std::optional<std::uint32_t> clients;
     std::optional<request_rate> requests;
     std::optional<std::uint32_t> waiting;
+    std::optional<milliseconds> query_timeout;
+    std::optional<milliseconds> idle_transaction_timeout;
+    std::optional<milliseconds> transaction_timeout;
+    std::optional<byte_size> result_size;
+
+    /// Of one of those four, in ms or bytes; nothing where the rule does not speak of it.
+    std::optional<std::uint64_t> bound(request_limit which) const noexcept;
+    bool bounds_requests() const noexcept {
+        return query_timeout || idle_transaction_timeout || transaction_timeout || result_size;
+    }
     auto operator<=>(const limit_rule&) const = default;
 };
 using limit_rule_list = std::vector<limit_rule>;

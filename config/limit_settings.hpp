@@ -8,6 +8,8 @@
 
 namespace pgmend::config {
 
+using namespace std::chrono_literals;
+
 struct limit_settings : section {
     using section::section;
     setting<std::uint32_t> user_clients{
@@ -77,6 +79,44 @@ struct limit_settings : section {
         "Clients of one database and user that may wait for a server connection; the request of one more is "
         "refused with 53300 at once. 0: no limit. While no server can be reached, hold.max_waiters counts "
         "instead."};
+    setting<milliseconds> query_timeout{
+        this,
+        "limits.query_timeout",
+        0ms,
+        between(0ms, 24h),
+        reload_class::live,
+        "How long what a client has sent (a simple Query, or all up to a Sync) may run on its server; then "
+        "it is "
+        "cancelled there, and ends with 57014. A COMMIT is let finish. 0: no limit."};
+    setting<milliseconds> idle_transaction_timeout{
+        this,
+        "limits.idle_transaction_timeout",
+        0ms,
+        between(0ms, 24h),
+        reload_class::live,
+        "How long a client with an open transaction may ask for nothing; then its connection ends with "
+        "25P03, "
+        "as by PostgreSQL's idle_in_transaction_session_timeout, and its server is free. 0: no limit."};
+    setting<milliseconds> transaction_timeout{
+        this,
+        "limits.transaction_timeout",
+        0ms,
+        between(0ms, 24h),
+        reload_class::live,
+        "How long a transaction may last; then what runs is cancelled, and the connection ends with 25P04, "
+        "as by "
+        "PostgreSQL's transaction_timeout. A COMMIT is let finish. 0: no limit."};
+    setting<byte_size> result_size{
+        this,
+        "limits.result_size",
+        byte_size{0},
+        between(byte_size{0}, gib(1024)),
+        reload_class::live,
+        "How much the answer to one request (a simple Query, or all up to a Sync) may be; then it is "
+        "cancelled, and "
+        "ends with 53400. It is looked at as often as the server is read, so some more may come through: "
+        "what is "
+        "complete by then is no error. 0: no limit."};
     setting<limit_rule_list> rules{
         this,
         "limits.rules",
@@ -87,7 +127,8 @@ struct limit_settings : section {
         "of "
         "it decides; then the settings above. `per` says what is counted by itself (together: all that the "
         "rule "
-        "fits); left out, it is the one name that the rule gives. clients and waiting: 0 is no limit."};
+        "fits); left out, it is the one name that the rule gives. query_timeout, idle_transaction_timeout, "
+        "transaction_timeout and result_size hold for each client by itself. 0 is no limit."};
     setting<std::uint32_t> table_size{
         this,
         "limits.table_size",

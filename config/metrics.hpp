@@ -396,6 +396,7 @@ struct alignas(64) cells : metric_set {
     counter_by<refusal> clients_refused{this, "pgmend_clients_refused_total", "reason", "Clients turned away, by why."};
     counter_by<limit_scope> limited_clients{this, "pgmend_limited_clients_total", "per", "Clients turned away by a limit on those of one user, database, address or application, by which of them."};
     counter_by<limit_scope> limited_requests{this, "pgmend_limited_requests_total", "per", "Requests refused by a limit on their rate, by what it counts."};
+    counter_by<request_limit> ended_by_limit{this, "pgmend_ended_by_limit_total", "limit", "Statements and transactions ended by a limit on their time or on the size of their answer, by which."};
     counter_by<login_result> client_logins{this, "pgmend_client_logins_total", "result", "Logins of clients that ended, by how."};
 
     gauge_by<server_state> servers{this, "pgmend_servers", "state", "Server connections by what they are doing."};

@@ -179,4 +179,16 @@ inline constexpr std::array<std::string_view, 5> limit_scope_words{
 constexpr const auto& label_words(limit_scope) { return limit_scope_words; }
 static_assert(limit_scope_words[static_cast<std::size_t>(limit_scope::together)] == "together");
 
+/// What one client's statements and transactions may take.
+enum class request_limit : std::uint8_t {
+    query_timeout,
+    idle_transaction_timeout,
+    transaction_timeout,
+    result_size
+};
+inline constexpr std::array<std::string_view, 4> request_limit_words{
+    "query_timeout", "idle_transaction_timeout", "transaction_timeout", "result_size"};
+constexpr const auto& label_words(request_limit) { return request_limit_words; }
+static_assert(request_limit_words[static_cast<std::size_t>(request_limit::result_size)] == "result_size");
+
 }  // namespace pgmend::config

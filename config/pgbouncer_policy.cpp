@@ -31,6 +31,9 @@ constexpr std::array direct_names{
     direct_name{"max_client_conn", "listen.max_clients", form::number, "100"},
     direct_name{"max_db_client_connections", "limits.database_clients", form::number, {}},
     direct_name{"max_user_client_connections", "limits.user_clients", form::number, {}},
+    direct_name{"query_timeout", "limits.query_timeout", form::seconds, {}},
+    direct_name{"idle_transaction_timeout", "limits.idle_transaction_timeout", form::seconds, {}},
+    direct_name{"transaction_timeout", "limits.transaction_timeout", form::seconds, {}},
     direct_name{"client_login_timeout", "listen.login_timeout", form::seconds, {}},
     direct_name{"default_pool_size", "pool.size", form::number, {}},
     direct_name{"min_pool_size", "pool.min_size", form::number, {}},
@@ -136,6 +139,7 @@ public:
         translate_databases();
         for (const ini_section& section : ini_.sections)
             translate_other(section);
+        if (!user_rules_.empty()) set("limits.rules", "[" + user_rules_ + "]");
         result_.yaml = written();
         return std::move(result_);
     }
@@ -290,8 +294,35 @@ private:
 
     void translate_other(const ini_section& section) {
         if (section.name == "pgbouncer" || section.name == "databases") return;
-        for (const ini_entry& entry : section.entries)
-            lacks("[" + section.name + "] " + entry.key + " = " + entry.value);
+        for (const ini_entry& entry : section.entries) {
+            if (section.name != "users" || !translate_user(entry))
+                lacks("[" + section.name + "] " + entry.key + " = " + entry.value);
+        }
+    }
+
+    /// A user's own limits become a rule. False where nothing of the entry has an equivalent.
+    bool translate_user(const ini_entry& entry) {
+        std::vector<std::pair<std::string, std::string>> words;
+        if (!parse_ini_words(entry.value, words)) return false;
+        std::string limits;
+        std::vector<std::string> others;
+        for (const auto& [key, value] : words) {
+            const bool timeout =
+                key == "query_timeout" || key == "idle_transaction_timeout" || key == "transaction_timeout";
+            const auto time = timeout ? duration_of(value) : std::nullopt;
+            if (time) {
+                limits += ", " + key + ": " + *time;
+            } else if (key == "max_user_client_connections" && is_whole(value)) {
+                limits += ", clients: " + value;
+            } else {
+                others.push_back(key + "=" + value);
+            }
+        }
+        if (limits.empty()) return false;
+        user_rules_ += (user_rules_.empty() ? "" : ", ") + ("{user: " + quoted(entry.key)) + limits + "}";
+        for (const std::string& each : others)
+            lacks("[users] " + entry.key + " = " + each);
+        return true;
     }
 
     std::string written() const {
@@ -322,6 +353,7 @@ private:
     std::map<std::string, std::string> given_;   ///< of [pgbouncer], what is not translated yet
     std::map<std::string, std::string> policy_;  ///< by key
     std::vector<std::string> needless_;
+    std::string user_rules_;  ///< of limits.rules, as they are written there
     pgbouncer_policy result_;
 };
 

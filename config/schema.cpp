@@ -58,12 +58,15 @@ constexpr std::string_view rate_schema =
 std::string limit_schema() {
     const std::string text = R"({"type": ["string", "number"]})";
     const std::string count(count_schema);
+    const std::string time(duration_schema);
     return R"({"type": "array", "items": {"type": "object", "additionalProperties": false, "properties": {)"
            R"("user": )" +
            text + R"(, "database": )" + text + R"(, "address": {"type": "string"}, "application_name": )" +
            text +
            R"(, "per": {"enum": ["user", "database", "address", "application_name", "together"]}, "clients": )" +
-           count + R"(, "requests": )" + std::string(rate_schema) + R"(, "waiting": )" + count + "}}}";
+           count + R"(, "requests": )" + std::string(rate_schema) + R"(, "waiting": )" + count +
+           R"(, "query_timeout": )" + time + R"(, "idle_transaction_timeout": )" + time +
+           R"(, "transaction_timeout": )" + time + R"(, "result_size": )" + std::string(size_schema) + "}}}";
 }
 
 constexpr std::string_view definitions =

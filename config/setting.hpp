@@ -316,7 +316,8 @@ struct codec<limit_rule_list> {
     static std::string allowed() {
         return "a list of {user: text, database: text, address: text, application_name: text, per: user, "
                "database, address, application_name or together, clients: number, requests: rate, waiting: "
-               "number}";
+               "number, query_timeout: duration, idle_transaction_timeout: duration, transaction_timeout: "
+               "duration, result_size: size}";
     }
 };
 

@@ -89,6 +89,8 @@ public:
         gate_.clear(bit_);
     }
     bool running() const noexcept { return scheduled(); }
+    /// While it is running.
+    config::time_point deadline() const noexcept { return when; }
 
 private:
     config::environment& env_;

@@ -318,9 +318,7 @@ private:
         if (told && *told != value) {
             std::vector<std::byte> frame;
             protocol::message_writer{frame}.parameter_status(name, *told);
-            close_run();
-            const auto room = flight_.make(frame.size());
-            std::copy(frame.begin(), frame.end(), room.begin());
+            put(frame);
         }
         advance(header, told == value);
         return true;
@@ -362,14 +360,17 @@ private:
         sink_.error(error.sqlstate, error.message, error.fatal(), own);
         // Our words only where the server said what we made it say; 25P02 or FATAL are its own.
         bool substitute = action == reply_action::substitute && error.sqlstate == "26000";
+        bool last = false;
         if (substitute) {
-            close_run();
-            substitute_words(reply);
+            put(error_instead(reply.error));
+        } else if (const auto words = own ? byte_view{} : sink_.instead_of(error, last); !words.empty()) {
+            put(words);
+            substitute = true;
         } else if (!own && action != reply_action::drop && reply.client != nullptr) {
             substitute = rename_statement(reply, header);
         }
         advance(header, !own && !substitute && action != reply_action::drop);
-        if (own && sink_.leaving()) data_ = data_.first(at_);
+        if (last || (own && sink_.leaving())) data_ = data_.first(at_);
         server_.owed.error_during_copy();
         server_.owed.end_copy();
         switch (reply.kind) {
@@ -445,8 +446,9 @@ private:
         return true;
     }
 
-    void substitute_words(const owed_reply& reply) {
-        const std::vector<std::byte> frame = error_instead(reply.error);
+    /// A whole message of ours, in the place of the server's; it fits where there is room at all.
+    void put(byte_view frame) {
+        close_run();
         const auto room = flight_.make(frame.size());
         std::copy(frame.begin(), frame.end(), room.begin());
     }

@@ -10,6 +10,7 @@
 
 #include "pool/channel.hpp"
 #include "pool/server_connection.hpp"
+#include "protocol/error_response.hpp"
 
 namespace pgmend::pool {
 
@@ -22,6 +23,12 @@ public:
     virtual void own_row(protocol::byte_view body) = 0;
     /// An error; `own` when the query was ours.
     virtual void error(std::string_view sqlstate, std::string_view message, bool fatal, bool own) = 0;
+    /// What the client is told instead of the error of something it ran; empty: the server's own words. Valid
+    /// until the next call. `last`: nothing of what the server has said behind it goes on.
+    virtual protocol::byte_view instead_of(const protocol::error_view&, bool& last) {
+        last = false;
+        return {};
+    }
     /// After an error of our own: the server is to be left, and nothing of what it has said behind it goes
     /// on.
     virtual bool leaving() const { return false; }

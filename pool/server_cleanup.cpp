@@ -73,8 +73,9 @@ struct server_pool::cleaning {
     /// Reads what there is and forgets it. False when the server is of no more use.
     bool pump() {
         const io_result result = server.in.fill(*server.io, want);
-        if (result.status == io_status::would_block) return true;
-        if (result.status != io_status::ok) return false;
+        // Whoever had it may have left what had been read already.
+        if (result.status == io_status::would_block && server.in.empty()) return true;
+        if (result.status != io_status::ok && result.status != io_status::would_block) return false;
         gather& flight = pool.context_.flight;
         for (;;) {
             const pump_step step =

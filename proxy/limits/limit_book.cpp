@@ -53,6 +53,24 @@ limit_refusal limit_book::request_refused(const client_limits::overdrawn& why, c
     return refusal;
 }
 
+std::optional<limit_refusal> limit_book::ended(
+    const client_limits& limits, request_limit which, bool late, config::time_point now
+) {
+    const std::lock_guard lock{mutex_};
+    auto words = limiter_.ended(limits, which, late);
+    if (!words) return words;
+    limit_account& account = *limits.bounding[static_cast<std::size_t>(which)];
+    if (limiter::due(account.told_at, now, between_lines)) {
+        config::log::warning(
+            "request_limited", {{"message", words->message},
+                                {"limit", config::label_word(which)},
+                                {"setting", account.terms->name},
+                                {"ended", account.ended[static_cast<std::size_t>(which)]}}
+        );
+    }
+    return words;
+}
+
 std::vector<limit_facts> limit_book::facts(config::time_point now, std::size_t most) const {
     const std::lock_guard lock{mutex_};
     return limiter_.facts(now, most);

@@ -27,6 +27,10 @@ public:
     void leave(std::unique_ptr<client_limits> limits);
     /// A request was refused: counted, and logged now and then.
     limit_refusal request_refused(const client_limits::overdrawn& why, config::time_point now);
+    /// A statement or transaction was ended: see limiter::ended. Counted, and logged now and then.
+    std::optional<limit_refusal> ended(
+        const client_limits& limits, request_limit which, bool late, config::time_point now
+    );
     std::vector<limit_facts> facts(config::time_point now, std::size_t most) const;
 
 private:

@@ -62,6 +62,10 @@ std::vector<limit_terms> rules_of(const config::settings& settings) {
         if (setting().limited())
             add(per, setting, [&](config::limit_rule& rule) { rule.requests = setting(); });
     };
+    const auto bound = [&](const auto& setting, auto config::limit_rule::*member) {
+        if (setting() != decltype(setting()){})
+            add(limit_scope::together, setting, [&](config::limit_rule& rule) { rule.*member = setting(); });
+    };
     clients(limit_scope::user, limits.user_clients);
     clients(limit_scope::database, limits.database_clients);
     clients(limit_scope::address, limits.address_clients);
@@ -70,6 +74,11 @@ std::vector<limit_terms> rules_of(const config::settings& settings) {
     requests(limit_scope::database, limits.database_requests);
     requests(limit_scope::address, limits.address_requests);
     requests(limit_scope::application_name, limits.application_requests);
+    using config::limit_rule;
+    bound(limits.query_timeout, &limit_rule::query_timeout);
+    bound(limits.idle_transaction_timeout, &limit_rule::idle_transaction_timeout);
+    bound(limits.transaction_timeout, &limit_rule::transaction_timeout);
+    bound(limits.result_size, &limit_rule::result_size);
     return all;
 }
 
@@ -96,6 +105,18 @@ std::string in_words(const config::request_rate& rate) {
     if (rate.period == std::chrono::hours{1}) unit = "hour";
     return number(rate.count) + " requests per " + std::string(unit) + ", " + number(rate.burst) + " at once";
 }
+
+/// As it is written in a policy.
+std::string in_words(request_limit which, std::uint64_t value) {
+    if (which == request_limit::result_size) return config::print_size({value});
+    return config::print_duration(std::chrono::milliseconds{value});
+}
+
+/// Names of SHOW LIMITS.
+constexpr std::array<std::string_view, request_limits> bound_names{
+    "query_timeout_ms", "idle_transaction_timeout_ms", "transaction_timeout_ms", "result_size_bytes"};
+
+constexpr std::size_t place(request_limit which) noexcept { return static_cast<std::size_t>(which); }
 
 }  // namespace
 
@@ -164,7 +185,10 @@ void limiter::resettle(const client_identity& who, client_limits& limits, config
     client_limits old;
     old.counted = std::exchange(limits.counted, {});
     old.rated = std::exchange(limits.rated, {});
+    old.bounding = std::exchange(limits.bounding, {});
+    limits.bounds = {};
     assign(who, limits, now);
+    if (!limits.bounds.any()) limits.clock.stop();
     leave(old);
 }
 
@@ -173,12 +197,19 @@ void limiter::resettle(const client_identity& who, client_limits& limits, config
 void limiter::assign(const client_identity& who, client_limits& into, config::time_point now) {
     std::array<bool, limit_scopes> clients_said{};
     std::array<bool, limit_scopes> requests_said{};
+    std::array<bool, request_limits> bounds_said{};
     for (const terms& each : rules_) {
         const config::limit_rule& rule = each->rule;
         const auto scope = static_cast<std::size_t>(rule.per);
         const bool clients = rule.clients && !clients_said[scope];
         const bool requests = rule.requests && !requests_said[scope];
-        if ((!clients && !requests) || !fits(*each, who)) continue;
+        if ((!clients && !requests && !rule.bounds_requests()) || !fits(*each, who)) continue;
+        for (std::size_t i = 0; i < request_limits; ++i) {
+            const auto which = static_cast<request_limit>(i);
+            const auto value = rule.bound(which);
+            if (!value || std::exchange(bounds_said[i], true) || *value == 0) continue;
+            bind(into, which, account_for(each, key_of(who, rule.per), now));
+        }
         if (clients) clients_said[scope] = true;
         if (requests) requests_said[scope] = true;
         const bool counts = clients && *rule.clients != 0;
@@ -194,6 +225,28 @@ void limiter::assign(const client_identity& who, client_limits& into, config::ti
             into.rated[scope] = &account;
             ++account.holders;
         }
+    }
+}
+
+void limiter::bind(client_limits& into, request_limit which, limit_account& account) {
+    into.bounding[place(which)] = &account;
+    ++account.bound[place(which)];
+    ++account.holders;
+    const std::uint64_t value = *account.terms->rule.bound(which);
+    const config::duration time = std::chrono::milliseconds{value};
+    switch (which) {
+        case request_limit::query_timeout:
+            into.bounds.query = time;
+            break;
+        case request_limit::idle_transaction_timeout:
+            into.bounds.idle_transaction = time;
+            break;
+        case request_limit::transaction_timeout:
+            into.bounds.transaction = time;
+            break;
+        case request_limit::result_size:
+            into.bounds.result_bytes = value;
+            break;
     }
 }
 
@@ -231,23 +284,68 @@ void limiter::sweep(config::time_point now) {
 /// Nobody holds it any more: it goes, unless tokens have been taken from it that may still count.
 void limiter::release(limit_account& account) {
     const bool may_count = account.terms->rule.requests && account.terms->rule.requests->limited();
-    if (account.holders != 0 || (may_count && !account.terms->retired)) return;
+    // One of all that a rule fits: what it has ended is shown as long as the rule holds.
+    const bool has_ended =
+        account.terms->rule.per == limit_scope::together && account.ended != decltype(account.ended){};
+    if (account.holders != 0 || ((may_count || has_ended) && !account.terms->retired)) return;
     if (account.shared) --shared_accounts_;
     accounts_.erase({account.terms->id, account.key});
 }
 
 void limiter::leave(client_limits& limits) {
-    const auto counted = std::exchange(limits.counted, {});
-    const auto rated = std::exchange(limits.rated, {});
-    for (std::size_t i = 0; i < counted.size(); ++i) {
-        if (counted[i] != nullptr) {
-            --counted[i]->clients;
-            --counted[i]->holders;
-        }
-        if (rated[i] != nullptr) --rated[i]->holders;
-        if (counted[i] != nullptr) release(*counted[i]);
-        if (rated[i] != nullptr && rated[i] != counted[i]) release(*rated[i]);
+    std::vector<limit_account*> left;
+    const auto let_go = [&left](limit_account* account) {
+        --account->holders;
+        if (std::find(left.begin(), left.end(), account) == left.end()) left.push_back(account);
+    };
+    for (limit_account* account : std::exchange(limits.counted, {})) {
+        if (account == nullptr) continue;
+        --account->clients;
+        let_go(account);
     }
+    for (limit_account* account : std::exchange(limits.rated, {})) {
+        if (account != nullptr) let_go(account);
+    }
+    const auto bounding = std::exchange(limits.bounding, {});
+    for (std::size_t i = 0; i < bounding.size(); ++i) {
+        if (bounding[i] == nullptr) continue;
+        --bounding[i]->bound[i];
+        let_go(bounding[i]);
+    }
+    for (limit_account* account : left) {
+        release(*account);
+    }
+}
+
+std::optional<limit_refusal> limiter::ended(const client_limits& limits, request_limit which, bool late) {
+    limit_account* account = limits.bounding[place(which)];
+    if (account == nullptr) return std::nullopt;
+    ++account->ended[place(which)];
+    limit_refusal words;
+    words.scope = account->terms->rule.per;
+    words.detail = "The limit is " + in_words(which, *account->terms->rule.bound(which)) + " (" +
+                   account->terms->name + ").";
+    if (late) words.detail += " The statement before was over it; its cancel came when this one ran.";
+    switch (which) {
+        case request_limit::query_timeout:
+            words.message = "canceling statement due to query timeout";
+            words.hint = "Have it do less at a time, or ask for a higher limit.";
+            break;
+        case request_limit::idle_transaction_timeout:
+            words.message = "terminating connection due to idle-in-transaction timeout";
+            words.hint = "End transactions before waiting for anything else, or ask for a higher limit.";
+            break;
+        case request_limit::transaction_timeout:
+            words.message = late ? "canceling statement due to transaction timeout"
+                                 : "terminating connection due to transaction timeout";
+            words.hint = "Do less in one transaction, or ask for a higher limit.";
+            break;
+        case request_limit::result_size:
+            words.message = "canceling statement due to the size of its result";
+            words.hint = "Ask for fewer rows at a time, with LIMIT or a cursor, or ask for a higher limit.";
+            break;
+    }
+    return words;
 }
 
 limit_refusal limiter::request_refused(const client_limits::overdrawn& why) {
@@ -279,6 +377,14 @@ std::vector<limit_facts> limiter::facts(config::time_point now, std::size_t most
                  account.rate.burst - account.bucket.remaining(account.rate, now), account.rate.burst,
                  account.refused_requests, account.terms->name}
             );
+        for (std::size_t i = 0; i < request_limits; ++i) {
+            const auto value = rule.bound(static_cast<request_limit>(i)).value_or(0);
+            if (value == 0 || (account.bound[i] == 0 && account.ended[i] == 0)) continue;
+            rows.push_back(
+                {bound_names[i], subject_of(account), account.bound[i], value, account.ended[i],
+                 account.terms->name}
+            );
+        }
     }
     std::stable_sort(rows.begin(), rows.end(), [](const limit_facts& a, const limit_facts& b) {
         return a.refused > b.refused;

@@ -14,6 +14,8 @@
 
 #include "config/hba_rules.hpp"
 #include "config/settings.hpp"
+#include "pool/event_gate.hpp"
+#include "proxy/limits/request_clock.hpp"
 #include "proxy/limits/request_gate.hpp"
 #include "proxy/limits/token_bucket.hpp"
 
@@ -21,6 +23,8 @@ namespace pgmend::proxy {
 
 using config::limit_scope;
 inline constexpr std::size_t limit_scopes = config::limit_scope_words.size();
+using config::request_limit;
+inline constexpr std::size_t request_limits = config::request_limit_words.size();
 
 /// Who a client is to the limits. Views are valid during the call.
 struct client_identity {
@@ -50,16 +54,27 @@ struct limit_account {
     token_bucket bucket;
     std::uint64_t refused_clients = 0;
     std::uint64_t refused_requests = 0;
-    std::optional<config::time_point> told_at{};  ///< when the log was told last that it refuses
+    std::array<std::size_t, request_limits> bound{};    ///< clients whose statements are held to it
+    std::array<std::uint64_t, request_limits> ended{};  ///< statements and transactions, by it
+    std::optional<config::time_point> told_at{};        ///< when the log was told last that it refuses
 };
 
 /// What one client counts for, while it is connected.
 struct client_limits {
     std::array<limit_account*, limit_scopes> counted{};  ///< among their clients
     std::array<limit_account*, limit_scopes> rated{};    ///< whose tokens its requests take
+    /// Whose limits its statements and transactions are held to.
+    std::array<limit_account*, request_limits> bounding{};
     request_gate gate;
+    request_bounds bounds;
+    request_clock clock;
+    std::unique_ptr<pool::gate_timer> timer;  ///< of the clock; its session's thread only
+    std::vector<std::byte> words;             ///< the client is told instead of its server's
 
-    bool empty() const noexcept { return counted == decltype(counted){} && rated == decltype(rated){}; }
+    bool empty() const noexcept {
+        return counted == decltype(counted){} && rated == decltype(rated){} &&
+               bounding == decltype(bounding){};
+    }
     bool rates() const noexcept { return rated != decltype(rated){}; }
     struct overdrawn {
         limit_account* account = nullptr;  ///< null: the request may begin
@@ -79,7 +94,7 @@ struct limit_refusal {
 
 /// A row of SHOW LIMITS.
 struct limit_facts {
-    std::string_view kind;  ///< `clients` or `requests`
+    std::string_view kind;  ///< `clients`, `requests`, or one of a time in ms or a size in bytes
     std::string subject;
     std::uint64_t current = 0;
     std::uint64_t most = 0;
@@ -104,6 +119,9 @@ public:
     void leave(client_limits& limits);
     /// What a client is told whose request was refused. Counts it.
     limit_refusal request_refused(const client_limits::overdrawn& why);
+    /// What a client is told whose statement or transaction has met a limit; nothing when it is under that
+    /// limit no more. Counts it. `late`: a cancel meant for the statement before has met this one.
+    std::optional<limit_refusal> ended(const client_limits& limits, request_limit which, bool late);
     /// Whether something is to be told again; then `last` is now.
     static bool due(
         std::optional<config::time_point>& last, config::time_point now, config::duration apart
@@ -125,6 +143,7 @@ private:
     limit_account& account_for(const terms& rule, std::string_view key, config::time_point now);
     void sweep(config::time_point now);
     void release(limit_account& account);
+    void bind(client_limits& into, request_limit which, limit_account& account);
 
     std::vector<terms> rules_;
     /// Ordered, so that what is shown and swept does not depend on chance. With an empty string after a zero

@@ -121,6 +121,7 @@ bool client_session::unusual_progress(pool::event_mask& bits) {
         }
     }
     if ((bits & cancel_over) != 0) too_many_owed_ = false;
+    if ((bits & limit_due) != 0) return keep_limits();
     return true;
 }
 
@@ -258,6 +259,8 @@ bool client_session::to_server() {
         begin_record(*server_);
     }
     if (since == config::time_point{} && !holding()) since = worker_.env().now();
+    if (limits_) [[unlikely]]
+        note_sent();
     worker_.metrics().server_bytes_sent.add(flight.bytes());
     return server_->out.send(*server_->io, flight);
 }
@@ -293,6 +296,8 @@ bool client_session::pump_server() {
             server_->shown.leave_gap();  // in nearly all cases this was the end of the request
         }
         shown_ = shown_ || !worker_.flight_to_client().empty();
+        if (limits_) [[unlikely]]
+            note_answers();
         const bool sent = to_client();
         server_->in.consume(step.consumed);
         server_want_ = static_cast<std::uint32_t>(step.want);

@@ -93,6 +93,7 @@ public:
     // reply_sink
     std::optional<std::string> reported(std::string_view name, std::string_view value) override;
     void own_row(protocol::byte_view body) override;
+    protocol::byte_view instead_of(const protocol::error_view& error, bool& last) override;
     void error(std::string_view sqlstate, std::string_view message, bool fatal, bool own) override;
     bool farewell(std::string_view sqlstate, std::string_view message, bool is_error) override;
     bool stale_plan(const protocol::statement_ref& statement, bool untold) override;
@@ -133,6 +134,7 @@ private:
         console_answered = 262144,
         console_cancelled = 524288,
         retry_due = 1048576,
+        limit_due = 2097152,
     };
     /// What the pool said no with.
     struct refusal {
@@ -254,6 +256,16 @@ private:
     bool enter_refused_block();
     bool shed_request();
 
+    // How long its statements and transactions may take, and how much their answers (session_bounds.cpp).
+    void note_sent();
+    void note_ready(bool all_answered) noexcept;
+    void note_answers();
+    void await_limit();
+    bool keep_limits();
+    bool must_not_be_ended();
+    bool cancel_for_limit(request_limit why);
+    bool end_by_limit(request_limit why);
+
     // session_listening.cpp
     bool hand_channels_over();
     void handing_over_goes_on();
@@ -268,7 +280,10 @@ private:
     bool tell_notifications();
 
     /// Tells the client and closes once it was sent. Always false, so that it may be returned.
-    bool fail(std::string_view sqlstate, std::string_view message, std::string_view detail = {});
+    bool fail(
+        std::string_view sqlstate, std::string_view message, std::string_view detail = {},
+        std::string_view hint = {}
+    );
     bool terminated_by_order();
     void close_when_sent();
     bool half_close(bool all_read);

@@ -14,7 +14,9 @@ namespace {
 constexpr config::duration closing_time = std::chrono::seconds{5};
 }  // namespace
 
-bool client_session::fail(std::string_view sqlstate, std::string_view message, std::string_view detail) {
+bool client_session::fail(
+    std::string_view sqlstate, std::string_view message, std::string_view detail, std::string_view hint
+) {
     if (std::exchange(server_said_goodbye_, false)) {
         // The client has the server's own FATAL, and nothing follows one.
         give_back(false);
@@ -28,7 +30,7 @@ bool client_session::fail(std::string_view sqlstate, std::string_view message, s
     }
     std::vector<std::byte> frame;
     protocol::message_writer{frame}.error(
-        {.severity = "FATAL", .sqlstate = sqlstate, .message = message, .detail = detail}
+        {.severity = "FATAL", .sqlstate = sqlstate, .message = message, .detail = detail, .hint = hint}
     );
     log::debug("client_failed", {{"client", peer_}, {"sqlstate", sqlstate}, {"message", message}});
     send_made(frame);

@@ -98,6 +98,7 @@ void client_session::forget_server() {
     pool_->discard(server, config::metrics::server_close::lost_in_use);
     too_many_owed_ = false;
     server_want_ = 0;
+    if (limits_) limits_->clock.stop();
     // It may have answered a question of ours in the same breath: nobody is there any more to be told of it.
     own_over_ = false;
     row_.reset();

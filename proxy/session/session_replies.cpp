@@ -124,6 +124,8 @@ void client_session::ready() {
         if (all_answered) worker_.tallies().answered(std::exchange(server_->tally, 0), took);
     }
     since = all_answered ? config::time_point{} : now;
+    if (limits_) [[unlikely]]
+        note_ready(all_answered);
     if (server_->status != transaction_status::idle) return;
     worker_.metrics().transactions.add();
     ++traffic.transactions;

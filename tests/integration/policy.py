@@ -29,11 +29,11 @@ def from_pgbouncer(t):
                    f"* = host={t.postgres.host} port={t.postgres.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
                    f"listen_port = {port}\nunix_socket_dir = {t.directory}\nauth_type = scram-sha-256\n"
                    f"auth_file = {users}\npool_mode = transaction\ndefault_pool_size = 3\nadmin_users = app\n"
-                   "query_timeout = 5\nserver_reset_query = DISCARD ALL\n")
+                   "query_timeout = 5\nsuspend_timeout = 7\nserver_reset_query = DISCARD ALL\n")
     policy = t.directory / "pgmend.yaml"
     text = t.program(t.subject.binary, "--from-pgbouncer", ini)
     lines = text.splitlines()
-    check("no equivalent: query_timeout = 5" in lines and "#   query_timeout = 5" in lines, text)
+    check("no equivalent: suspend_timeout = 7" in lines and "#   suspend_timeout = 7" in lines and "  query_timeout: 5s" in lines, text)
     check(any(line.startswith("#   server_reset_query: ") for line in lines), text)
     policy.write_text("\n".join(line for line in lines if not line.startswith("no equivalent: ")) + "\n")
     environment = t.environment(PGMEND_HTTP_PORT="0")

@@ -221,4 +221,8 @@ RULES = (
          "pool/commit_evidence.hpp", "return none_yet && !due && !other_ && xid.empty();",
          "return none_yet && xid.empty();",
          "commit: of a block that wrote nothing"),
+    # ---- limits
+    Rule("a commit under way is not cancelled for a limit",
+         "proxy/session/session_bounds.cpp", "return reply.ends != protocol::transaction_end::unknown;", "return false;",
+         "running: a COMMIT is let finish"),
 )

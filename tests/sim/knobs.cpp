@@ -60,12 +60,22 @@ constexpr choice choices[] = {
 };
 
 /// What clients rightly notice: refusals by limits, and another end of abandoned transactions.
-constexpr std::string_view left_out[] = {"pool.on_abandoned_transaction",    "limits.user_clients",
-                                         "limits.database_clients",          "limits.address_clients",
-                                         "limits.application_clients",       "limits.user_requests",
-                                         "limits.database_requests",         "limits.address_requests",
-                                         "limits.application_requests",      "limits.waiting_clients",
-                                         "limits.client_prepared_statements"};
+constexpr std::string_view left_out[] = {
+    "pool.on_abandoned_transaction",
+    "limits.user_clients",
+    "limits.database_clients",
+    "limits.address_clients",
+    "limits.application_clients",
+    "limits.user_requests",
+    "limits.database_requests",
+    "limits.address_requests",
+    "limits.application_requests",
+    "limits.waiting_clients",
+    "limits.client_prepared_statements",
+    "limits.query_timeout",
+    "limits.idle_transaction_timeout",
+    "limits.transaction_timeout",
+    "limits.result_size"};
 
 template <class Table>
 auto entry(const Table& table, std::string_view key) {

@@ -83,9 +83,24 @@ TEST_CASE("limit rules: what is wrong is said with its place", "[config]") {
     CHECK(
         complaint("[strict]") ==
         "limits.rules[0] must be a mapping of user, database, address, application_name, per, clients, "
-        "requests, waiting"
+        "requests, waiting, query_timeout, idle_transaction_timeout, transaction_timeout, result_size"
     );
-    CHECK(complaint("[{user: a}]") == "limits.rules[0] limits nothing: give clients, requests or waiting");
+    CHECK(
+        complaint("[{user: a}]") ==
+        "limits.rules[0] limits nothing: give clients, requests, waiting, a timeout or result_size"
+    );
+    CHECK(
+        complaint("[{user: a, query_timeout: 5}]") ==
+        "limits.rules[0].query_timeout must be a duration such as 500ms or 30s, up to 24h"
+    );
+    CHECK(
+        complaint("[{user: a, transaction_timeout: 25h}]") ==
+        "limits.rules[0].transaction_timeout must be a duration such as 500ms or 30s, up to 24h"
+    );
+    CHECK(
+        complaint("[{user: a, result_size: much}]") ==
+        "limits.rules[0].result_size must be a size such as 64MiB, up to 1024GiB"
+    );
     CHECK(
         complaint("[{clients: 1}]") == "limits.rules[0].per is missing: the rule does not give one name alone"
     );
@@ -120,6 +135,26 @@ TEST_CASE("limit rules: what is wrong is said with its place", "[config]") {
     CHECK(
         complaint("[{users: a, clients: 1}]") ==
         "limits.rules[0].users unknown; known are user, database, address, application_name, per, clients, "
-        "requests, waiting"
+        "requests, waiting, query_timeout, idle_transaction_timeout, transaction_timeout, result_size"
+    );
+}
+
+TEST_CASE(
+    "limit rules: times and sizes hold for each client, so a rule need not say what it counts", "[config]"
+) {
+    const auto result = read(
+        "[{user: a, database: b, query_timeout: 5s, result_size: 0}, "
+        "{idle_transaction_timeout: 1min, transaction_timeout: 500ms, result_size: 64MiB}]"
+    );
+    REQUIRE(result.good);
+    CHECK(result.rules[0].per == limit_scope::together);
+    CHECK(result.rules[0].bound(request_limit::query_timeout) == 5000U);
+    CHECK(result.rules[0].bound(request_limit::result_size) == 0U);
+    CHECK(result.rules[0].bound(request_limit::transaction_timeout) == std::nullopt);
+    CHECK(result.rules[1].bound(request_limit::result_size) == 64U << 20);
+    CHECK(
+        print_limit_rules(result.rules) ==
+        "user=a database=b query_timeout=5s result_size=0, idle_transaction_timeout=1min "
+        "transaction_timeout=500ms result_size=64MiB"
     );
 }

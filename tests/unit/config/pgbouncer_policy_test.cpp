@@ -88,9 +88,10 @@ TEST_CASE("pgbouncer.ini: becomes a policy that means the same", "[config]") {
     CHECK(read.upstream.database() == "app");
     CHECK(print_servers(read.upstream.servers()) == "db1:5433, db2:5433");
     CHECK(lists(made, "query_wait_timeout = 0"));
-    CHECK(lists(made, "idle_transaction_timeout = 30"));
+    CHECK(read.limits.idle_transaction_timeout() == std::chrono::seconds{30});
+    CHECK(read.limits.query_timeout().count() == 0);
     CHECK(lists(made, "[users] batch = pool_mode=session"));
-    CHECK(made.missing.size() == 3);
+    CHECK(made.missing.size() == 2);
     CHECK(made.yaml.find("ignore_startup_parameters: ") != std::string::npos);
 }
 
@@ -146,4 +147,23 @@ TEST_CASE("pgbouncer.ini: what is no such file is told with its line", "[config]
     CHECK(!parse_ini_words("host='open", words));
     CHECK(!parse_ini_words("host", words));
     CHECK(words.empty());
+}
+
+TEST_CASE("pgbouncer.ini: limits of users become rules", "[config]") {
+    const pgbouncer_policy made = policy_from_pgbouncer(
+        "[pgbouncer]\ntransaction_timeout = 2.5\n[users]\n"
+        "batch = query_timeout=60 pool_mode=session max_user_client_connections=3\n"
+        "web = idle_transaction_timeout=0.5 transaction_timeout=0\nother = pool_size=9\n"
+    );
+    settings read;
+    take(made, read);
+    CHECK(read.limits.transaction_timeout() == std::chrono::milliseconds{2500});
+    CHECK(
+        print_limit_rules(read.limits.rules()) ==
+        "user=batch per=user clients=3 query_timeout=1min, "
+        "user=web idle_transaction_timeout=500ms transaction_timeout=0"
+    );
+    CHECK(lists(made, "[users] batch = pool_mode=session"));
+    CHECK(lists(made, "[users] other = pool_size=9"));
+    CHECK(made.missing.size() == 2);
 }

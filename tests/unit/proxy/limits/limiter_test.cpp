@@ -1,8 +1,11 @@
 #include "proxy/limits/limiter.hpp"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <memory>
 #include <random>
+#include <string>
+#include <vector>
 
 #include "config/document.hpp"
 
@@ -281,5 +284,66 @@ TEST_CASE("limiter: whoever comes and goes, no limit is passed and none is used 
     }
     for (auto& each : in)
         book.leave(each->limits);
+    CHECK(book.accounts() == 0);
+}
+
+TEST_CASE("limiter: times and sizes are of each client, by the first rule that speaks of them", "[limits]") {
+    using config::request_limit;
+    auto settings = policy(
+        "[{application_name: report, query_timeout: 0, result_size: 1KiB}, "
+        "{user: a, query_timeout: 5s, clients: 9}]"
+    );
+    settings->limits.query_timeout.set(1s);
+    settings->limits.idle_transaction_timeout.set(2s);
+    limiter book{*settings};
+    client_limits report;
+    client_limits own;
+    client_limits other;
+    REQUIRE_FALSE(book.enter(who("a", "app", "10.0.0.1", "report"), report, start));
+    REQUIRE_FALSE(book.enter(who("a"), own, start));
+    REQUIRE_FALSE(book.enter(who("b"), other, start));
+    CHECK(report.bounds.query == 0s);
+    CHECK(report.bounds.result_bytes == 1024);
+    CHECK(report.bounds.idle_transaction == 2s);
+    CHECK(own.bounds.query == 5s);
+    CHECK(own.bounds.result_bytes == 0);
+    CHECK(other.bounds.query == 1s);
+    CHECK(other.bounds.transaction == 0s);
+
+    const auto words = book.ended(own, request_limit::query_timeout, false);
+    REQUIRE(words);
+    CHECK(words->message == "canceling statement due to query timeout");
+    CHECK(words->detail == "The limit is 5s (limits.rules[1]).");
+    CHECK_FALSE(book.ended(own, request_limit::result_size, false));
+    const auto late = book.ended(other, request_limit::query_timeout, true);
+    REQUIRE(late);
+    CHECK(
+        late->detail ==
+        "The limit is 1s (limits.query_timeout). The statement before was over it; its cancel came when this "
+        "one "
+        "ran."
+    );
+    std::vector<std::string> rows;
+    for (const limit_facts& each : book.facts(start, 100))
+        rows.push_back(
+            std::string(each.kind) + " " + each.subject + " " + std::to_string(each.current) + " of " +
+            std::to_string(each.most) + ", " + std::to_string(each.refused)
+        );
+    std::sort(rows.begin(), rows.end());
+    CHECK(
+        rows ==
+        std::vector<std::string>{
+            "clients role \"a\" 2 of 9, 0",
+            "idle_transaction_timeout_ms limits.idle_transaction_timeout 3 of 2000, 0",
+            "query_timeout_ms limits.query_timeout 1 of 1000, 1", "query_timeout_ms role \"a\" 1 of 5000, 1",
+            "result_size_bytes limits.rules[0] 1 of 1024, 0"}
+    );
+    // What was ended is still known when nobody is left, as long as the policy says the same.
+    for (client_limits* each : {&report, &own, &other})
+        book.leave(*each);
+    REQUIRE(book.facts(start, 100).size() == 1);
+    CHECK(book.facts(start, 100).front().refused == 1);
+    auto without = policy();
+    book.adopt(*without);
     CHECK(book.accounts() == 0);
 }
