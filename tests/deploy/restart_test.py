@@ -16,6 +16,7 @@ import time
 
 import yaml
 
+import one_thread
 import real_systemd
 import running
 from running import ROOT, Naive, harness, log_in, wire
@@ -428,13 +429,17 @@ def test_rolling_restart_of_a_deployment(here):
     return f"{replaced} replacements under {clients} clients, {served} statements, 0 errors"
 
 
-def real_service(here):
-    """systemd with the service as it is installed, but for the place of the program, its account and its settings."""
+def real_service(here, **changes):
+    """systemd with the service as it is installed, but for the place of the program, its account and its settings. `changes`: of the
+    unit's settings."""
     subject = here.pgmend({"pool": {"size": 4}, "listen": {"backlog": 1024}})
     subject.write_config()
     unit = (ROOT / "deploy/systemd/pgmend.service").read_text()
     unit = unit.replace("/usr/bin/pgmend", "/run/files/pgmend").replace("/etc/pgmend/pgmend.yaml", "/run/files/pgmend.yaml")
     unit = unit.replace("User=pgmend\nGroup=pgmend\n", "User=nobody\nGroup=nogroup\nStandardError=append:/run/pgmend.log\n")
+    for name, value in changes.items():
+        unit, found = re.subn(rf"^{name}=.*$", f"{name}={value}", unit, flags=re.M)
+        same(found, 1, f"{name} in the unit")
     return subject, real_systemd.prepared(here.directory(), {"pgmend.service": unit},
                                           {"pgmend": here.binary, "pgmend.yaml": subject.config})
 
@@ -475,6 +480,31 @@ def test_systemd_itself(here):
     finally:
         manager.end()
     return f"{version}: {said}"
+
+
+def test_watchdog_of_systemd_itself(here):
+    """A worker that stands still is not fed for: systemd ends the service, its process with the worker too, and starts it again."""
+    if reason := real_systemd.why_not() or one_thread.why_not():
+        return f"not here: {reason}"
+    subject, manager = real_service(here, WatchdogSec=3)
+    try:
+        manager.start()
+        manager.systemctl("start", "pgmend.service")
+        client = log_in(subject.port)
+        same(client.value("SELECT 1"), "1")
+        group = manager.group / "system.slice/pgmend.service/cgroup.procs"
+        before = {int(each) for each in group.read_text().split()}
+        (worker,) = (thread for pid in before for thread in one_thread.threads(pid, "pgmend-worker"))
+        # Whose thread has been ended under a debugger's hold cannot be let go.
+        with contextlib.suppress(OSError), one_thread.standing_still(worker):
+            poll(lambda: os.waitpid(worker, one_thread.WAIT_ALL | os.WNOHANG)[0] == worker, "it is ended", timeout=60)
+        poll(lambda: manager.run("systemctl", "is-active", "pgmend.service").stdout.strip() == "active", "it comes again", timeout=60)
+        check(int(manager.systemctl("show", "--property=NRestarts", "--value", "pgmend.service")) > 0, "somebody else started it")
+        same(before & {int(each) for each in group.read_text().split()}, set(), "what is left of the old one")
+        same(log_in(subject.port).value("SELECT 2"), "2")
+        manager.systemctl("stop", "pgmend.service")
+    finally:
+        manager.end()
 
 
 if __name__ == "__main__":
