@@ -15,7 +15,7 @@ namespace metrics = config::metrics;
 /// TLS. So it is told in clear text, as PostgreSQL tells that it cannot start another process; who speaks TLS
 /// already gets an alert.
 bool client_login::may_start_tls(bool direct) {
-    if (memory_room::take(memory_room::tls_handshake)) return true;
+    if (memory_room::begin_handshake()) return true;
     worker_.metrics().clients_refused.add(metrics::refusal::memory);
     if (!direct) return refuse_for_memory();
     worker_.metrics().client_logins.add(login_result::unavailable);

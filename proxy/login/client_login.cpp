@@ -9,6 +9,7 @@
 #include "protocol/message_writer.hpp"
 #include "protocol/sqlstate.hpp"
 #include "proxy/admin/admin_console.hpp"
+#include "proxy/process/memory_room.hpp"
 #include "proxy/worker_core.hpp"
 
 namespace pgmend::proxy {
@@ -134,7 +135,7 @@ pool::task<login_end::kind> client_login::reach_startup() {
         }
         session_.in_.consume(packet_.size);
         const bool tls = packet_.kind == startup_kind::ssl_request && wants_tls();
-        if (tls && !may_start_tls(false)) co_return kind::refused;
+        if (tls && session_.in_.empty() && !may_start_tls(false)) co_return kind::refused;
         send({tls ? std::byte{'S'} : std::byte{'N'}});
         // Clear text behind the request may be somebody else's (CVE-2021-23214).
         if (tls && (!session_.in_.empty() || !co_await start_tls())) co_return kind::gone;
@@ -271,6 +272,7 @@ pool::task<client_login::got> client_login::read_message() {
 }
 
 pool::task<bool> client_login::start_tls() {
+    const memory_room::handshake_in_progress going_on;
     auto secured =
         std::make_unique<pool::tls_stream>(std::move(session_.io_), worker_.live().towards_clients);
     pool::tls_stream& tls = *secured;

@@ -22,6 +22,7 @@ import urllib.request
 import control_group
 import one_thread
 import running
+import tls_storm
 from running import Naive, harness, log_in, wire
 from harness import check, poll, same
 
@@ -636,6 +637,42 @@ def test_limit_that_the_kernel_enforces(here):
     check(refused, f"{inside} in and nobody refused at {limit} bytes")
     return f"64 MiB: the group's peak was {peaks[0] / MIB:.1f} with 2,000 clients and {served} statements; {limit / MIB:.1f} MiB: " \
            f"{peaks[-1] / MIB:.1f}, {inside} in, {refused} refused; nobody killed"
+
+
+def test_storm_of_tls_clients_within_64_mib(here):
+    """2,000 clients ask for TLS at one time, which takes more memory than there is: some get in, the others are told, in clear
+    text where there is no memory for a handshake. The kernel kills nobody, and those who are in go on."""
+    if reason := control_group.why_not():
+        return f"not here: {reason}"
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
+    folder, said = here.directory(), []
+    certificate, key = harness.make_certificate(folder, "localhost")
+    for direct, refusals in ((False, {"53200"}), (True, {"53200", "alert"})):
+        with control_group.limited(64 * MIB, here.directory()) as group:
+            settings = {"auth": {"method": "trust"}, "pool": {"size": 10}, "machine": {"cgroup_root": str(group.root)},
+                        "listen": {"backlog": 4096, "tls": {"mode": "prefer", "cert": str(certificate), "key": str(key)}}}
+            subject = control_group.Confined(here.postgres, here.directory(), here.binary, settings=settings)
+            subject.group = group
+            with running.running(subject):
+                crowd = tls_storm.come(subject.port, 2000, direct)
+                found = tls_storm.outcomes(crowd)
+                same((group.killed(), subject.alive()), ("0", True), f"nobody was killed: {found}")
+                same(set(found) - refusals, {"in"}, f"{found}")
+                inside = [each for each in crowd if each.outcome == "in"]
+                check(len(inside) > 100, f"{found}")
+                refused = int(re.search(r'reason="memory"} (\d+)', subject.http("/metrics")[1]).group(1))
+                same(refused, 2000 - len(inside), "it is counted")
+                for number, each in enumerate(inside):
+                    each.asks(number)
+                tls_storm.settle(inside)
+                same([number for number, each in enumerate(inside) if str(number).encode() not in each.said], [], "their answers")
+                same((group.killed(), subject.alive()), ("0", True), "nobody was killed")
+                said.append(f"{'direct' if direct else 'asked for'}: peak {group.peak() / MIB:.1f} MiB, {found}")
+                for each in crowd:
+                    each.socket.close()
+                poll(lambda: log_in(subject.port).value("SELECT 1") == "1", "it serves when they have gone", timeout=60)
+    return "; ".join(said)
 
 
 # ---- networks ---------------------------------------------------------------------------------------------
