@@ -152,6 +152,32 @@ TEST_CASE("tls_handshake: what comes together with its end is not left lying", "
     CHECK(both.server->buffered() == 0);
 }
 
+TEST_CASE("tls_handshake: much that comes behind its end arrives whole", "[pool]") {
+    pair both(made().strict_server, made().known_client);
+    both.client->handshake();
+    both.server->handshake();
+    both.desk.work();
+    REQUIRE(both.client->handshake().status == io_status::ok);
+    const std::string text(30'000, 'x');
+    pair::say(*both.client, text);
+    both.up->step = 900;
+    both.server->handshake();
+    both.desk.work();
+    both.up->step = 100'000;
+    both.server->handshake();
+    both.desk.work();
+    REQUIRE(both.server->handshake().status == io_status::ok);
+    CHECK(both.up->bytes.size() > 10'000);
+    std::string heard;
+    while (both.server->buffered() != 0 || !both.up->bytes.empty()) {
+        const std::string part = pair::hear(*both.server);
+        if (part.empty() && both.server->buffered() == 0 && both.up->bytes.empty()) break;
+        REQUIRE(both.server->failure().empty());
+        heard += part;
+    }
+    CHECK(heard == text);
+}
+
 TEST_CASE("tls_handshake: nothing is read while a step is under way", "[pool]") {
     pair both;
     CHECK(both.server->handshake().status == io_status::would_block);
