@@ -368,6 +368,17 @@ inline constexpr std::array<words, 4> cancel_result_words{"forwarded", "unknown_
 constexpr const auto& label_words(cancel_result) { return cancel_result_words; }
 static_assert(label_word(cancel_result::failed) == "failed");
 
+/// What became of what an alert has to say.
+enum class notice_end : std::uint8_t {
+    delivered,
+    failed,    ///< one attempt; another one follows, or it is given up
+    given_up,  ///< after alerts.attempts
+    dropped,   ///< too many waited
+};
+inline constexpr std::array<words, 4> notice_end_words{"delivered", "failed", "given_up", "dropped"};
+constexpr const auto& label_words(notice_end) { return notice_end_words; }
+static_assert(label_word(notice_end::dropped) == "dropped");
+
 /// What came of asking a server what its database's own functions do.
 enum class catalog_result : std::uint8_t {
     loaded,
@@ -460,6 +471,8 @@ struct alignas(64) cells : metric_set {
     counter_by<cleanup_action> cleanups{this, "pgmend_cleanups_total", "action", "What was done to server connections whose client left something behind."};
     counter_by<cancel_result> cancels{this, "pgmend_cancels_total", "result", "Cancel requests of clients, by what became of them."};
     counter_by<side> backpressure_pauses{this, "pgmend_backpressure_pauses_total", "side", "Times reading was paused because this side did not take what was sent to it."};
+    gauge alerts_firing{this, "pgmend_alerts_firing", "Alerts that are not over."};
+    counter_by<notice_end> alert_notices{this, "pgmend_alert_notices_total", "result", "Messages to alerts.webhook, by what became of them; `failed` counts attempts."};
     // clang-format on
 };
 

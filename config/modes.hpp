@@ -191,4 +191,12 @@ inline constexpr std::array<std::string_view, 4> request_limit_words{
 constexpr const auto& label_words(request_limit) { return request_limit_words; }
 static_assert(request_limit_words[static_cast<std::size_t>(request_limit::result_size)] == "result_size");
 
+/// What is worth an alert.
+enum class alert_level : std::uint8_t { warning, critical };
+constexpr auto words(alert_level) {
+    return std::array{
+        word<alert_level>{alert_level::warning, "warning"},
+        word<alert_level>{alert_level::critical, "critical"}};
+}
+
 }  // namespace pgmend::config

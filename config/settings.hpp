@@ -1,13 +1,14 @@
 #pragma once
-// The declaration of every setting (with admin_, auth_, health_, lifecycle_, limit_, patroni_, replay_
-// and tls_settings.hpp): one member, one place. From it come the YAML key, the environment variable, parsing,
-// validation, the generated documents and --print-config. A snapshot is a `std::shared_ptr<const settings>`:
-// built by the loader, then shared by all threads and never changed.
+// The declaration of every setting (with admin_, alert_, auth_, health_, lifecycle_, limit_, patroni_,
+// replay_ and tls_settings.hpp): one member, one place. From it come the YAML key, the environment variable,
+// parsing, validation, the generated documents and --print-config. A snapshot is a `std::shared_ptr<const
+// settings>`: built by the loader, then shared by all threads and never changed.
 
 #include <cstdint>
 #include <string>
 
 #include "config/admin_settings.hpp"
+#include "config/alert_settings.hpp"
 #include "config/auth_settings.hpp"
 #include "config/guard_settings.hpp"
 #include "config/health_settings.hpp"
@@ -393,6 +394,7 @@ struct settings : registry {
     guard_settings guard{owner()};
     breaker_settings breaker{owner()};
     ledger_settings ledger{owner()};
+    alert_settings alerts{owner()};
     limit_settings limits{owner()};
     catalog_settings catalog{owner()};
     log_settings log{owner()};

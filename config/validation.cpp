@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "config/webhook_address.hpp"
+
 namespace pgmend::config {
 
 namespace {
@@ -181,6 +183,9 @@ void validate(const settings& candidate, problems& found) {
         complain(upstream.patroni.urls, "stands beside 'upstream.srv'; only one can name the servers", found);
     check_loop(candidate, found);
     check_auth(candidate, found);
+    const auto& webhook = candidate.alerts.webhook;
+    if (!webhook().empty() && !parse_webhook(webhook()))
+        complain(webhook, "is no address such as http://alerts.example:9000/pgmend", found);
 }
 
 std::vector<std::string> doubts(const settings& candidate) {

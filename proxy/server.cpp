@@ -85,7 +85,8 @@ server::server(std::shared_ptr<const config::settings> settings, config::load_so
            [this](const std::string& key, const std::string& value) { return set(key, value); }}
       ),
       checks_(settings_->upstream.servers().size(), settings_->ledger.events()),
-      api_(control_, sources_of_api(), random_secret()) {}
+      api_(control_, sources_of_api(), random_secret()),
+      alerts_(control_, *health_cells_, sources_of_alerts()) {}
 
 std::string server::open() {
     descriptor_limit_ = raise_descriptor_limit();
@@ -125,6 +126,7 @@ std::string server::open() {
     for (unsigned i = 0; i < workers; ++i) {
         auto cells = std::make_shared<config::metrics::cells>();
         metrics_.attach(cells);
+        cells_.push_back(cells);
         worker_options options;
         options.settings = settings_;
         options.index = i;
@@ -179,6 +181,7 @@ void server::run() {
     desk_.start(workers_, listener_.port());
     started_ = true;
     memory_.start();
+    alerts_.start();
     manager_.ready([this] { return live().ok; });
     if (predecessor_ >= 0) {
         [[maybe_unused]] const auto told = ::write(predecessor_, "R", 1);
@@ -262,6 +265,7 @@ void server::on_signal(int signal) {
 
 void server::stop_accepting() {
     takeover_.end_successor();
+    alerts_.stop();
     if (stage_ > stage::lingering) return;
     stage_ = stage::deaf;
     for (const auto& worker : workers_)

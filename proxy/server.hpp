@@ -16,6 +16,7 @@
 #include "health/check_history.hpp"
 #include "health/health_monitor.hpp"
 #include "proxy/admin/admin_desk.hpp"
+#include "proxy/admin/alert_watch.hpp"
 #include "proxy/admin/http_api.hpp"
 #include "proxy/login/live_files.hpp"
 #include "proxy/process/attendant.hpp"
@@ -87,6 +88,7 @@ private:
     health_answer ready() const;
     http_providers providers();
     api_sources sources_of_api();
+    alert_sources sources_of_alerts();
 
     std::shared_ptr<const config::settings> settings_;
     const config::load_sources sources_;
@@ -115,9 +117,11 @@ private:
     health::roster_snapshot roster_;  ///< as the monitor has it
     std::unique_ptr<health::health_monitor> monitor_;
     std::vector<std::unique_ptr<worker>> workers_;
+    std::vector<std::shared_ptr<const config::metrics::cells>> cells_;  ///< of each worker
     admin_desk desk_;
     health::check_history checks_;
     http_api api_;
+    alert_watch alerts_;
     bool started_ = false;  ///< clients are let in
     liveness liveness_{std::chrono::seconds{5}};
     std::uint64_t descriptor_limit_ = 0;

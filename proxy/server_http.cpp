@@ -46,6 +46,27 @@ api_sources server::sources_of_api() {
     return all;
 }
 
+alert_sources server::sources_of_alerts() {
+    api_sources same = sources_of_api();
+    alert_sources all;
+    all.facts = std::move(same.facts);
+    all.checks = std::move(same.checks);
+    all.settings = std::move(same.settings);
+    all.complete = std::move(same.complete);
+    all.errors = [this] {
+        std::uint64_t errors = 0;
+        for (const auto& each : cells_)
+            errors += each->errors.value();
+        return errors;
+    };
+    all.note = [this](const alert_notice& notice) {
+        desk_.note_alert(
+            word_of(notice.stage), word_of(notice.what.level), notice.what.name + ": " + notice.what.reason
+        );
+    };
+    return all;
+}
+
 health_answer server::live() {
     std::vector<std::uint64_t> turns;
     for (const auto& worker : workers_) {

@@ -466,4 +466,8 @@ void admin_desk::take_averages() {
     });
 }
 
+void admin_desk::note_alert(std::string_view stage, std::string_view level, const std::string& what) {
+    tell_workers([stage, level, what](worker_admin& admin) { admin.note_alert(stage, level, what); });
+}
+
 }  // namespace pgmend::proxy

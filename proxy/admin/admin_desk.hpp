@@ -60,6 +60,8 @@ public:
     /// Carries out a command that is no SHOW, for others than the console: the answer comes on the control
     /// thread, and of PAUSE only when it is through.
     void command(admin_request request, std::function<void(admin_answer)> done);
+    /// An alert, into the ledger. The words live for ever.
+    void note_alert(std::string_view stage, std::string_view level, const std::string& what);
     /// For workers' consoles; any thread may call it.
     console_port port();
 

@@ -180,6 +180,17 @@ void worker_admin::set_ban(
     worker_.ledger_.add(std::move(act));
 }
 
+void worker_admin::note_alert(std::string_view stage, std::string_view level, const std::string& what) {
+    if (worker_.options_.index != 0) return;
+    healing_event act;
+    act.at = worker_.env_.now();
+    act.kind = healing_kind::alert;
+    act.outcome = stage;
+    act.reason = level;
+    act.cause = what;
+    worker_.ledger_.add(std::move(act));
+}
+
 void worker_admin::reset_statements() { worker_.tallies_.reset(); }
 
 void worker_admin::close_consoles() {

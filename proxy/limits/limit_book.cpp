@@ -1,6 +1,7 @@
 #include "proxy/limits/limit_book.hpp"
 
 #include "config/log.hpp"
+#include "config/metric.hpp"
 
 namespace pgmend::proxy {
 

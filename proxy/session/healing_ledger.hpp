@@ -30,10 +30,11 @@ enum class healing_kind : std::uint8_t {
     commit,         ///< its answer was lost; `outcome` is a commit_outcome, `reason` an outcome_reason
     ban,            ///< an administrator keeps requests from a server, or lets them go there again
     listed,         ///< a list of servers has changed; `outcome` is a presence, `reason` a server_source
+    alert,          ///< pgmend was not well, or is again; `outcome` says which, `cause` what
 };
-inline constexpr std::array<std::string_view, 12> healing_kind_words{
-    "server_lost", "request_done", "replay",  "plan_renewed", "write_refused", "primary",
-    "server",      "hold",         "breaker", "commit",       "ban",           "listed"};
+inline constexpr std::array<std::string_view, 13> healing_kind_words{
+    "server_lost", "request_done", "replay", "plan_renewed", "write_refused", "primary", "server",
+    "hold",        "breaker",      "commit", "ban",          "listed",        "alert"};
 constexpr const auto& label_words(healing_kind) { return healing_kind_words; }
 
 struct healing_event {

@@ -22,7 +22,7 @@ MODULES = ["clients", "node_clients", "differential", "isolation", "rules", "hid
            "bulk", "crowd", "hostile", "login", "secure", "libpq_ways", "access", "abuse", "refusals", "matrix", "operation", "replication",
            "regressions", "healing", "writes", "replay", "commit_outcome", "breakers", "plans", "pipelines",
            "statement_names", "applications", "drivers", "postgres_tools", "console", "reloading", "limits", "running",
-           "http_api", "policy", "discovery", "patroni"]
+           "alerts", "http_api", "policy", "discovery", "patroni"]
 # What runs against a pgmend built with a sanitizer: drivers and every kind of traffic, without the tests that
 # measure its memory or its time.
 SANITIZED = ["clients", "node_clients", "differential", "isolation", "hidden", "session", "vanish", "cancelling",

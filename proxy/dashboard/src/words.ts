@@ -78,6 +78,8 @@ export function tell(act: Act): Story {
     case "ban":
       if (act.outcome === "banned") return story("wait", "servers", `${act.server} is banned: no new request goes to it`);
       return story("good", "servers", `${act.server} may be used again`);
+    case "alert":
+      return story(act.outcome === "over" ? "good" : "bad", "servers", act.cause, act.outcome === "over" ? "over" : act.reason);
     case "breaker": {
       const [tone, words] = breakers[act.outcome] ?? ["note", `: breaker ${plain(act.outcome)}`];
       return story(tone, "servers", `${act.server} ${words}`, plain(act.reason));

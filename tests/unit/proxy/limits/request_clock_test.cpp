@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "config/metric.hpp"
+
 using namespace pgmend::proxy;
 using namespace std::chrono_literals;
 using pgmend::config::label_word;
