@@ -496,8 +496,9 @@ TEST_CASE("backend cluster: who has just been named gets nothing before it has s
     fixture f{"any", "", srv};
     const auto unknown = node(node_role::unknown, node_condition::unknown);
     // Where no primary has ever been, anybody may be tried.
-    f.cluster->update(named({"a:1"}, {unknown}, std::nullopt));
-    f.worker.env.pass(1s);
+    auto nobody_yet = std::make_shared<health::topology>(*named({"a:1"}, {unknown}, std::nullopt));
+    nobody_yet->memory.system_identifier = 0;
+    f.cluster->update(nobody_yet);
     CHECK(f.choose() == "a:1");
     f.cluster->update(named({"a:1"}, {node(node_role::primary)}, 0));
     // The primary is gone, and the new name may be a primary of the past.
