@@ -218,7 +218,7 @@ def real_switchover(t):
             print(f"    switchover to {to.name}: {time.monotonic() - begun:.1f} s until everybody had worked again")
     errors = judge(cluster, clients)
     same(errors["read"], [], f"reads see nothing of it\n{tail(subject.log)}")
-    # What waits for the synchronous standby when PostgreSQL is shut down has been committed, or not: that is the truth.
+    # A write or a COMMIT that had no answer yet when its connection broke has been carried out, or not: that is the truth.
     for code, words in errors["write"] + errors["block"]:
         check(code == "08007", f"{code} {words}")
     for client in clients:
