@@ -126,7 +126,9 @@ bool client_session::unusual_progress(pool::event_mask& bits) {
 }
 
 bool client_session::read_client() {
-    if (paused()) return half_closed_ || phase_ != session_phase::waiting || half_close(false);
+    // What is read while nothing else is armed was not paused at the end of the last turn.
+    if (!reads_both_ && paused())
+        return half_closed_ || phase_ != session_phase::waiting || half_close(false);
     const pool::io_result result = in_.fill(*io_, want_);
     if (result.status == io_status::would_block) return true;
     if (result.status != io_status::ok) return result.status == io_status::eof && half_close(true);
