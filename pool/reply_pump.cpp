@@ -77,8 +77,8 @@ public:
             if (!by_body(header)) return finish(pump_result::violation);
         }
         const bool all = data_.size() == at_;
-        // Of ours there may be more to say than the flight could take, and no byte will come to remind of it.
-        if (all && server_.owed.ours_is_next() && server_.body_left == 0)
+        // Of ours there is more to say than the flight could take, and no byte will come to remind of it.
+        if (unsaid_ && all) [[unlikely]]
             return finish(pump_result::flight_full);
         return finish(pump_result::drained, all ? 0 : protocol::frame_header_size);
     }
@@ -143,7 +143,7 @@ private:
     void close_run_if_synthesized() {
         if (!server_.owed.ours_is_next()) return;
         close_run();
-        emit_synthesized(server_, flight_);
+        unsaid_ = !emit_synthesized(server_, flight_);
     }
 
     bool front_is(reply_kind kind) noexcept {
@@ -467,6 +467,7 @@ private:
     byte_view body_;
     std::size_t run_ = 0;  ///< begin of the bytes to forward that are not in the flight yet
     std::size_t at_ = 0;
+    bool unsaid_ = false;  ///< it is our turn to answer, and the flight is full
 };
 
 }  // namespace

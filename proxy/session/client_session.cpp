@@ -71,29 +71,32 @@ bool client_session::step(pool::event_mask bits) {
 }
 
 bool client_session::progress(pool::event_mask bits) {
-    if ((bits & (killed | client_broken)) != 0) {
+    constexpr pool::event_mask usual = client_readable | server_readable;
+    const bool unusual = (bits & ~usual) != 0;
+    if (unusual && (bits & (killed | client_broken)) != 0) {
         out_.clear();
         if ((bits & killed) != 0) give_back(false);  // it did not leave its open block: it was made to
         return false;
     }
     if (phase_ == session_phase::closing) return step_closing(bits);
     if (phase_ == session_phase::blind) return step_blind(bits);
-    if ((bits & terminated) != 0) return terminated_by_order();
-    // What a server that was replaced still says is no answer.
-    if ((bits & server_unfit) != 0 && server_ != nullptr && worker_.cluster().must_leave(server_->where) &&
-        !lost_server()) {
-        return false;
+    if (unusual) [[unlikely]] {
+        if ((bits & terminated) != 0) return terminated_by_order();
+        // What a server that was replaced still says is no answer.
+        if ((bits & server_unfit) != 0 && server_ != nullptr &&
+            worker_.cluster().must_leave(server_->where) && !lost_server()) {
+            return false;
+        }
+        if (!unusual_progress(bits)) return false;
+        if (listening_ && !hear(bits)) return false;
     }
-    constexpr pool::event_mask usual = client_readable | server_readable;
-    if ((bits & ~usual) != 0 && !unusual_progress(bits)) return false;
-    if (listening_ && (bits & ~usual) != 0 && !hear(bits)) return false;
     if ((bits & server_readable) != 0 && server_ != nullptr && !read_server()) return false;
     if ((bits & client_readable) != 0 && !read_client()) return false;
     const bool large = server_ == nullptr && in_.size() > held_without_memory;
     if (large && worker_.short_of_memory_to_wait() && !shed_request()) [[unlikely]]
         return false;
     if (!after_progress()) return false;
-    if ((bits & drained) != 0) {
+    if (unusual && (bits & drained) != 0) {
         draining_ = true;
         if (phase_ == session_phase::idle && (server_ == nullptr || at_safe_point()))
             return terminated_by_order();

@@ -216,13 +216,14 @@ bool client_session::request_done() {
         own_query(facts_.review_query(pool_->login().user), session_phase::reviewing);
         return true;
     }
-    const bool old = !facts_.pins.empty() && requests_.catalog() != nullptr &&
-                     requests_.catalog()->due(worker_.env().now());
+    const bool pinned = !facts_.pins.empty();
+    const bool old =
+        pinned && requests_.catalog() != nullptr && requests_.catalog()->due(worker_.env().now());
     if (catalog_change_ != change::none || old) {
         survey();
         return true;
     }
-    if (!facts_.pins.empty() && server_->settings != facts_.settings) {
+    if (pinned && server_->settings != facts_.settings) {
         // A reset went to the server's defaults, which are not all this client's.
         restore();
         return true;
@@ -242,7 +243,7 @@ bool client_session::request_done() {
         if (draining_) return terminated_by_order();
         gate_.set(client_readable);  // a turn in which it is seen whether that was all
     }
-    if (facts_.pins.empty()) {
+    if (!pinned) {
         give_back(false);
     } else if (std::exchange(server_->pinned_by, 0) != freshly_pinned) {
         count_uncovered(replay_hindrance::pinned);
@@ -332,7 +333,7 @@ void client_session::tell_of_leak() {
 }
 
 void client_session::give_back(bool client_gone) {
-    if (pool_ != nullptr) pool_->withdraw(*this);
+    if (pool_waiter::linked()) pool_->withdraw(*this);
     if (dedicated_) {
         dedicated_.reset();
         pool_->dedicated_closed();
@@ -348,8 +349,9 @@ void client_session::give_back(bool client_gone) {
             too_many_owed_ = false;
             if (!in_.empty()) gate_.set(client_readable);
         }
-        const bool own_under_way = phase_ == session_phase::surveying || phase_ == session_phase::restoring ||
-                                   phase_ == session_phase::reviewing;
+        const bool own_under_way = phase_ != session_phase::idle &&  // nearly always
+                                   (phase_ == session_phase::surveying ||
+                                    phase_ == session_phase::restoring || phase_ == session_phase::reviewing);
         const auto* catalog = requests_.catalog();
         const bool catalog_moved =
             catalog != nullptr && taken_in_ != static_cast<std::uint32_t>(catalog->epoch());
