@@ -162,8 +162,8 @@ def test_service_gives_enough_time(here):
     text = (UNITS / "pgmend.service").read_text()
     seconds = int(re.search(r"^TimeoutStopSec=(\d+)$", text, re.M).group(1))
     settings = running.said([here.binary, "--print-config"], env=harness.clean_environment(DATABASE_URL="postgres://a@b/c"))
-    drain = int(re.search(r"^shutdown.drain_timeout\s+\| (\d+)s ", settings, re.M).group(1))
-    check(drain + 5 <= seconds, f"{drain} s of draining, {seconds} s allowed")
+    drain, linger = (int(re.search(rf"^shutdown.{name}\s+\| (\d+)s? ", settings, re.M).group(1)) for name in ("drain_timeout", "linger"))
+    check(linger + drain + 5 <= seconds, f"{linger} s of lingering and {drain} s of draining, {seconds} s allowed")
 
 
 def test_hardened_service_serves(here):
