@@ -101,7 +101,14 @@ bool client_session::progress(pool::event_mask bits) {
         if (phase_ == session_phase::idle && (server_ == nullptr || at_safe_point()))
             return terminated_by_order();
     }
-    set_interest();
+    const bool muted = server_ != nullptr && server_->muted;
+    if (!reads_both_ || paused() || muted) {
+        set_interest();
+        return true;
+    }
+    // Nearly always: both are armed, and what a stream holds inside itself was left by this turn's read.
+    if ((bits & client_readable) != 0 && io_->buffered() != 0) gate_.set(client_readable);
+    if (server_ != nullptr && server_->io->buffered() != 0) gate_.set(server_readable);
     return true;
 }
 
@@ -415,11 +422,6 @@ void client_session::set_interest() {
     const bool read_client = !paused();  // nor is anything blocked then
     const bool muted = server_ != nullptr && server_->muted;
     const bool read_both = read_client && !muted;
-    if (read_both && reads_both_) {
-        if (io_->buffered() != 0) gate_.set(client_readable);
-        if (server_ != nullptr && server_->io->buffered() != 0) gate_.set(server_readable);
-        return;
-    }
     reads_both_ = read_both;
     const bool server_blocked = server_ != nullptr && server_->out.blocked();
     if (server_blocked) worker_.metrics().backpressure_pauses.add(metrics::side::server);

@@ -40,6 +40,8 @@ MILLIONS = {
     "url": 1,
     "rules": 4,
     "secrets": 4,
+    "srv": 2,
+    "patroni": 1,
     "http": 0.3,
     "tls": 0.04,
     "requests": 0.5,
