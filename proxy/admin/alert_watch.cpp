@@ -15,6 +15,10 @@ namespace {
 
 json::string in_json(std::string_view text) { return json::string(text.data(), text.size()); }
 
+std::int64_t milliseconds_of(config::duration time) {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(time).count();
+}
+
 std::string instance_name(std::uint16_t port) {
     boost::system::error_code ignored;
     return boost::asio::ip::host_name(ignored) + ":" + std::to_string(port);
@@ -23,11 +27,11 @@ std::string instance_name(std::uint16_t port) {
 }  // namespace
 
 std::string alert_message(
-    const alert_notice& notice, std::string_view instance, config::time_point now, std::int64_t now_ms
+    const alert_notice& notice, std::string_view instance, config::time_point now, std::int64_t now_ms,
+    std::int64_t epoch_ms
 ) {
-    const std::int64_t lasted =
-        std::chrono::duration_cast<std::chrono::milliseconds>(now - notice.since).count();
-    const std::string since = std::to_string(now_ms - lasted);
+    const std::int64_t lasted = milliseconds_of(now - notice.since);
+    const std::string since = std::to_string(epoch_ms + milliseconds_of(notice.since.time_since_epoch()));
     return json_text(
         {{"source", "pgmend"},
          {"instance", in_json(instance)},
@@ -45,13 +49,20 @@ std::string alert_message(
 alert_watch::alert_watch(
     boost::asio::io_context& control, config::metrics::cells& cells, alert_sources sources
 )
-    : sources_(std::move(sources)), cells_(cells), timer_(control), webhook_(control, cells, [this] {
-          const auto settings = sources_.settings();
-          webhook_terms terms;
-          terms.timeout = settings->alerts.timeout();
-          terms.attempts = settings->alerts.attempts();
-          return terms;
-      }) {}
+    : sources_(std::move(sources)),
+      cells_(cells),
+      timer_(control),
+      webhook_(
+          control, cells,
+          [this] {
+              const auto settings = sources_.settings();
+              webhook_terms terms;
+              terms.timeout = settings->alerts.timeout();
+              terms.attempts = settings->alerts.attempts();
+              return terms;
+          }
+      ),
+      epoch_ms_(wall_milliseconds() - milliseconds_of(steady_now().time_since_epoch())) {}
 
 void alert_watch::stop() {
     stopped_ = true;
@@ -121,7 +132,7 @@ void alert_watch::tell(const alert_notice& notice, const config::settings& setti
     const auto address = config::parse_webhook(settings.alerts.webhook());
     if (!address) return;
     const std::string instance = instance_name(settings.listen.port());
-    webhook_.post(*address, alert_message(notice, instance, steady_now(), wall_milliseconds()));
+    webhook_.post(*address, alert_message(notice, instance, steady_now(), wall_milliseconds(), epoch_ms_));
 }
 
 }  // namespace pgmend::proxy

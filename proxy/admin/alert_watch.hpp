@@ -49,12 +49,15 @@ private:
     alert_book book_;
     webhook webhook_;
     std::optional<request_tally> before_;  ///< since the start, at the last look
+    const std::int64_t epoch_ms_;
     bool stopped_ = false;
 };
 
-/// What is posted: one JSON object.
+/// What is posted: one JSON object. `epoch_ms`: the wall clock's milliseconds less the steady clock's, asked
+/// once, as an alert has the same id whenever it is told of.
 std::string alert_message(
-    const alert_notice& notice, std::string_view instance, config::time_point now, std::int64_t now_ms
+    const alert_notice& notice, std::string_view instance, config::time_point now, std::int64_t now_ms,
+    std::int64_t epoch_ms
 );
 
 }  // namespace pgmend::proxy

@@ -76,11 +76,21 @@ TEST_CASE("alert conditions: what is posted is one JSON object", "[alerts]") {
     notice.what.level = alert_level::critical;
     notice.what.reason = "it is down:\nrefused";
     notice.since = config::time_point{1h};
+    constexpr std::int64_t epoch = 1'794'996'395'000;
     CHECK(
-        alert_message(notice, "host:6432", config::time_point{1h + 5s}, 1'795'000'000'000) ==
+        alert_message(notice, "host:6432", config::time_point{1h + 5s}, 1'795'000'000'000, epoch) ==
         R"({"source":"pgmend","instance":"host:6432","id":"host:6432/server:\"db\":5432/1794999995000",)"
         R"("name":"server:\"db\":5432","status":"over","level":"critical","reason":"it is down:\nrefused",)"
         R"("advice":"","at_ms":1795000000000,"lasted_ms":5000})"
         "\n"
     );
+    // Its id is the same whenever it is told of, to the millisecond.
+    notice.since = config::time_point{1h + 700us};
+    for (const config::duration after : {300ms + 200us, 5s + 900us, 7s + 299us}) {
+        const config::time_point now = notice.since + after;
+        CHECK(
+            alert_message(notice, "host:6432", now, 1'795'000'000'000 + after / 1ms, epoch)
+                .find("/1794999995000") != std::string::npos
+        );
+    }
 }
