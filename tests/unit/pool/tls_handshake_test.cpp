@@ -125,7 +125,7 @@ struct pair {
 }  // namespace
 
 TEST_CASE("tls_handshake: done elsewhere it comes out the same, at every size of fragment", "[pool]") {
-    for (const std::size_t step : {1, 7, 100, 1000, 100'000}) {
+    for (const std::size_t step : std::initializer_list<std::size_t>{1, 7, 100, 1000, 100'000}) {
         INFO("bytes at once: " << step);
         pair both(made().strict_server, made().known_client);
         both.up->step = both.down->step = step;
