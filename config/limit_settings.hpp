@@ -79,6 +79,16 @@ struct limit_settings : section {
         "Clients of one database and user that may wait for a server connection; the request of one more is "
         "refused with 53300 at once. 0: no limit. While no server can be reached, hold.max_waiters counts "
         "instead."};
+    setting<milliseconds> queue_delay{
+        this,
+        "limits.queue_delay",
+        0ms,
+        between(0ms, 1h),
+        reload_class::live,
+        "How long a request may wait for a server connection while the pool is overloaded, which it is once "
+        "somebody has waited at every moment for ten times as long; those who have waited longest are then "
+        "refused with 53300, and their clients stay. Who logs in, or has lost a server, waits for "
+        "pool.wait_timeout. 0: all do."};
     setting<milliseconds> query_timeout{
         this,
         "limits.query_timeout",

@@ -30,12 +30,13 @@ enum class refusal : std::uint8_t {
     memory,        ///< the process uses nearly all the memory it may
     limit,         ///< as many clients of its user, database, address or application as allowed
     waiters,       ///< as many clients of its pool wait as may
+    overload,      ///< its pool has been overloaded for some time, and it has waited its share
 };
-inline constexpr std::array<words, 12> refusal_words{
-    "client_limit", "wait_timeout", "draining", "protocol", "tls_required", "descriptors",
-    "login_limit",  "rule",         "disabled", "memory",   "limit",        "waiters"};
+inline constexpr std::array<words, 13> refusal_words{
+    "client_limit", "wait_timeout", "draining", "protocol", "tls_required", "descriptors", "login_limit",
+    "rule",         "disabled",     "memory",   "limit",    "waiters",      "overload"};
 constexpr const auto& label_words(refusal) { return refusal_words; }
-static_assert(label_word(refusal::waiters) == "waiters");
+static_assert(label_word(refusal::overload) == "overload");
 
 /// How a client's login ended.
 enum class login_result : std::uint8_t {
@@ -347,6 +348,19 @@ inline constexpr std::array<words, 8> breaker_reason_words{
 constexpr const auto& label_words(breaker_reason) { return breaker_reason_words; }
 static_assert(label_word(breaker_reason::trials_passed) == "trials_passed");
 
+/// Why a pool that finds its size by trying has another one now.
+enum class sizing_reason : std::uint8_t {
+    trial_more,   ///< clients wait: whether more connections serve more of them
+    trial_fewer,  ///< whether fewer serve as many
+    no_gain,      ///< back to fewer: the others only made each other slower
+    needed,       ///< back to more: the fewer served less
+    server_full,  ///< the server has no more connections to give
+};
+inline constexpr std::array<words, 5> sizing_reason_words{
+    "trial_more", "trial_fewer", "no_gain", "needed", "server_full"};
+constexpr const auto& label_words(sizing_reason) { return sizing_reason_words; }
+static_assert(label_word(sizing_reason::server_full) == "server_full");
+
 /// How the wait of a request for a server ended that came back, or did not.
 enum class hold_end : std::uint8_t {
     released,   ///< a server came
@@ -431,6 +445,8 @@ struct alignas(64) cells : metric_set {
     gauge_by<breaker_state> breakers{this, "pgmend_breakers", "state", "Breakers, one for each server and class of errors, by what they let through."};
     counter_by<breaker_reason> breaker_changes{this, "pgmend_breaker_changes_total", "reason", "Changes of breakers, by why; failures_in_a_row, failure_rate, slow_rate and trial_failed open one."};
     counter breaker_waits{this, "pgmend_breaker_waits_total", "Logins to servers that were put off, as breakers let no more through."};
+    gauge pool_size{this, "pgmend_pool_size", "Server connections that all pools together may have now; with pool.sizing: adaptive it moves."};
+    counter_by<sizing_reason> pool_resizes{this, "pgmend_pool_resizes_total", "reason", "Times a pool with pool.sizing: adaptive was given another size, by why."};
     gauge pools_holding{this, "pgmend_pools_holding", "Pools that hold what their clients ask for, as no server can take it."};
 
     counter_by<recovery_reason> recoveries{this, "pgmend_recoveries_total", "reason", "Clients whose server was lost while it worked for them, by what could be done."};

@@ -22,6 +22,13 @@ constexpr auto words(pool_mode) {
         word<pool_mode>{pool_mode::session, "session"}};
 }
 
+/// Who decides how many connections a pool may have.
+enum class pool_sizing { fixed, adaptive };
+constexpr auto words(pool_sizing) {
+    return std::array{
+        word<pool_sizing>{pool_sizing::fixed, "fixed"}, word<pool_sizing>{pool_sizing::adaptive, "adaptive"}};
+}
+
 /// How a client proves who it is.
 enum class auth_method { trust, password, md5, scram_sha_256, cert, reject };
 constexpr auto words(auth_method) {

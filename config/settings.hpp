@@ -229,7 +229,21 @@ struct pool_settings : section {
         20,
         between(1, 100'000),
         reload_class::live,
-        "Server connections for each server, database and user."};
+        "Server connections for each server, database and user; with pool.sizing: adaptive, the most there "
+        "may "
+        "be."};
+    setting<pool_sizing> sizing{
+        this, "pool.sizing", pool_sizing::fixed, reload_class::live,
+        "fixed: as many connections as clients need, up to pool.size. adaptive: while clients wait, other "
+        "sizes between pool.least_size and pool.size are tried, and the smallest is kept beyond which more "
+        "connections only make each other slower; never more than the server has free."};
+    setting<std::uint32_t> least_size{
+        this,
+        "pool.least_size",
+        4,
+        between(1, 100'000),
+        reload_class::live,
+        "The size that a pool begins with, and never goes below, with pool.sizing: adaptive."};
     setting<std::uint32_t> min_size{
         this,
         "pool.min_size",

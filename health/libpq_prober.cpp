@@ -18,8 +18,10 @@ namespace {
 
 constexpr auto as_result = asio::as_tuple(asio::use_awaitable);
 
-/// One row: recovery, read-only, identity, timeline, position, lag in milliseconds, start. A CASE evaluates
-/// only the branch it takes, so functions that fail on the other kind of server are not called there.
+/// One row: recovery, read-only, identity, timeline, position, lag in milliseconds, start, free connections.
+/// A CASE evaluates only the branch it takes, so functions that fail on the other kind of server are not
+/// called there. Workers of the server that serve a database are counted as connections, though they take
+/// none.
 constexpr const char* full_question =
     "SELECT r, current_setting('transaction_read_only'),"
     " (SELECT system_identifier FROM pg_control_system()),"
@@ -28,10 +30,14 @@ constexpr const char* full_question =
     " CASE WHEN r THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END - '0/0'::pg_lsn,"
     " CASE WHEN NOT r OR pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0 ELSE"
     " coalesce(round(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000), 0) END,"
-    " (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint"
+    " (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,"
+    " greatest(0, current_setting('max_connections')::int"
+    " - current_setting('superuser_reserved_connections')::int"
+    " - coalesce(current_setting('reserved_connections', true), '0')::int"
+    " - (SELECT sum(numbackends) FROM pg_stat_database))"
     " FROM pg_is_in_recovery() AS r";
 constexpr const char* plain_question =
-    "SELECT pg_is_in_recovery(), current_setting('transaction_read_only'), 0, 0, 0, 0, 0";
+    "SELECT pg_is_in_recovery(), current_setting('transaction_read_only'), 0, 0, 0, 0, 0, NULL";
 
 std::uint64_t number(const PGresult* row, int column) {
     const std::string_view text = PQgetvalue(row, 0, column);
@@ -223,6 +229,8 @@ asio::awaitable<observation> libpq_prober::ask() {
         seen.facts.lsn = number(row.get(), 4);
         seen.facts.lag = std::chrono::milliseconds{number(row.get(), 5)};
         seen.facts.instance = number(row.get(), 6);
+        if (PQgetisnull(row.get(), 0, 7) == 0)
+            seen.facts.spare_connections = static_cast<std::uint32_t>(number(row.get(), 7));
         co_return seen;
     }
     const char* field = PQresultErrorField(row.get(), PG_DIAG_SQLSTATE);

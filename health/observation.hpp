@@ -3,6 +3,7 @@
 // prober and by workers, judged by node_state.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "config/environment.hpp"
@@ -21,6 +22,8 @@ struct server_facts {
     std::uint64_t lsn = 0;                ///< written (primary) or replayed (standby)
     config::duration lag{};               ///< of a standby, by the age of the last transaction replayed
     std::uint64_t instance = 0;           ///< when it was started, in microseconds; 0: not told
+    /// How many more connections it takes of those who are no superusers; nothing: not told.
+    std::optional<std::uint32_t> spare_connections = std::nullopt;
     bool operator==(const server_facts&) const = default;
 };
 

@@ -6,6 +6,8 @@ namespace pgmend::pool {
 
 namespace {
 constexpr int idle_looked_at = 16;  // how many idle servers are searched for one with equal settings
+/// A line that has been there for so many times limits.queue_delay is no burst.
+constexpr int standing_line = 10;
 }  // namespace
 
 ledger_server* pool_ledger::home_for(partition_id partition) const noexcept {
@@ -68,8 +70,13 @@ void pool_ledger::acquire(ledger_waiter& waiter, config::time_point now, actions
         out.push_back({.kind = pool_action_kind::hand_over, .server = server, .waiter = &waiter});
         return;
     }
-    waiters_.push_back(waiter);
+    stand_in_line(waiter, now);
     consider_connecting(now, out);
+}
+
+void pool_ledger::stand_in_line(ledger_waiter& waiter, config::time_point now) noexcept {
+    if (waiters_.empty()) line_began_ = now;
+    waiters_.push_back(waiter);
 }
 
 bool pool_ledger::may_grow() const noexcept {
@@ -82,7 +89,7 @@ void pool_ledger::acquire_new(ledger_waiter& waiter, config::time_point now, act
     used_ = true;
     last_partition_ = waiter.partition;
     waiter.since = now;
-    waiters_.push_back(waiter);
+    stand_in_line(waiter, now);
     consider_connecting(now, out);
 }
 
@@ -236,6 +243,35 @@ config::time_point pool_ledger::deadline(const ledger_waiter& waiter) const noex
     return std::max(waiter.since, hold_ended_) + limits_.wait_timeout;
 }
 
+/// When the pool is overloaded and this one has waited too long for that. A queue that stands adds its delay
+/// to every request and serves none of them more: what cannot be answered in time is refused, so that the
+/// others are (CoDel, RFC 8289, in the form that queues of requests have: those who have waited longest go,
+/// as their clients are the nearest to giving up).
+config::time_point pool_ledger::shed_due(const ledger_waiter& waiter) const noexcept {
+    if (limits_.queue_delay <= config::duration::zero() || holding() || paused_)
+        return config::time_point::max();
+    return std::max(
+        line_began() + standing_line * limits_.queue_delay,
+        std::max(waiter.since, hold_ended_) + limits_.queue_delay
+    );
+}
+
+ledger_waiter* pool_ledger::first_to_shed(ledger_waiter* from) const noexcept {
+    while (from != nullptr && !from->may_be_shed)
+        from = intrusive_list<ledger_waiter>::next(*from);
+    return from;
+}
+
+void pool_ledger::shed(config::time_point now, actions& out) {
+    for (ledger_waiter* waiter = first_to_shed(waiters_.front());
+         waiter != nullptr && now >= shed_due(*waiter);) {
+        ledger_waiter* following = first_to_shed(intrusive_list<ledger_waiter>::next(*waiter));
+        intrusive_list<ledger_waiter>::remove(*waiter);
+        out.push_back({.kind = pool_action_kind::time_out, .waiter = waiter, .end = wait_end::shed});
+        waiter = following;
+    }
+}
+
 bool pool_ledger::reserve_is_due(config::time_point now) const noexcept {
     return !waiters_.empty() && now - waiters_.front()->since >= limits_.reserve_timeout;
 }
@@ -278,6 +314,7 @@ void pool_ledger::tick(config::time_point now, actions& out) {
         const wait_end end = holding() ? wait_end::held : wait_end::busy;
         out.push_back({.kind = pool_action_kind::time_out, .waiter = &waiter, .end = end});
     }
+    shed(now, out);
     while (crowded()) {
         ledger_waiter& latest = *waiters_.back();
         intrusive_list<ledger_waiter>::remove(latest);
@@ -308,6 +345,8 @@ config::time_point pool_ledger::next_tick() const noexcept {
     const bool may_connect = !closed_ && !paused_ && connecting_ < login_limit();
     if (const ledger_waiter* first = waiters_.front()) {
         when = std::min(when, crowded() ? config::time_point{} : deadline(*first));
+        if (const ledger_waiter* shed_next = first_to_shed(waiters_.front()))
+            when = std::min(when, shed_due(*shed_next));
         if (!closed_ && !paused_ && retry_at_ != never) when = std::min(when, retry_at_);
         const bool reserve_left = total() < limits_.size + limits_.reserve_size && total() >= limits_.size;
         if (may_connect && reserve_left && connecting_ == 0) {
@@ -338,6 +377,7 @@ void pool_ledger::pause(actions& out) {
 
 void pool_ledger::resume(config::time_point now, actions& out) {
     paused_ = false;
+    line_began_ = now;
     consider_connecting(now, out);
 }
 

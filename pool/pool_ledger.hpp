@@ -27,6 +27,7 @@ struct pool_limits {
     config::duration hold_timeout = std::chrono::seconds{60};  ///< instead, while there is no server
     std::size_t hold_max_waiters = 10'000;
     std::size_t max_waiters = 0;                                ///< while there are servers; zero: any number
+    config::duration queue_delay{};                             ///< while overloaded; zero: no other limit
     config::duration idle_timeout = std::chrono::seconds{600};  ///< zero: never
     config::duration lifetime = std::chrono::seconds{3600};     ///< zero: never
     /// A waiter of another partition that has waited this long makes us give up a connection for it.
@@ -71,6 +72,8 @@ void affinity::attach(ledger_server* server) noexcept {
 /// What the ledger knows of somebody who waits.
 struct ledger_waiter : list_node<ledger_waiter> {
     partition_id partition = 0;
+    /// Not who is on its way in, or has lost a server: they are let go last.
+    bool may_be_shed = false;
     const void* parameters = nullptr;
     affinity last;  ///< the connection that is its home: preferred when it is idle
     config::time_point since{};
@@ -89,6 +92,7 @@ enum class wait_end : std::uint8_t {
     held,     ///< there was no server for too long
     crowded,  ///< there is no server, and more wait than may
     full,     ///< there are servers, and more wait than may
+    shed,     ///< the pool is overloaded: it is not asked what could not be answered in time
 };
 
 enum class close_reason : std::uint8_t {
@@ -183,6 +187,8 @@ public:
     std::size_t connecting() const noexcept { return connecting_; }
     std::size_t waiting() const noexcept { return waiters_.size(); }
     ledger_waiter* first_waiter() const noexcept { return waiters_.front(); }
+    /// Since when there has not been a moment without a waiter; only while there is one.
+    config::time_point line_began() const noexcept { return std::max(line_began_, hold_ended_); }
     /// The idle one of a partition that the fewest clients had last; null when there is none.
     ledger_server* home_for(partition_id partition) const noexcept;
 
@@ -205,6 +211,10 @@ private:
     void begin_hold(config::time_point now) noexcept;
     void end_hold(config::time_point now) noexcept;
     config::time_point deadline(const ledger_waiter& waiter) const noexcept;
+    void stand_in_line(ledger_waiter& waiter, config::time_point now) noexcept;
+    void shed(config::time_point now, actions& out);
+    ledger_waiter* first_to_shed(ledger_waiter* from) const noexcept;
+    config::time_point shed_due(const ledger_waiter& waiter) const noexcept;
     bool crowded() const noexcept {
         if (holding()) return waiters_.size() > limits_.hold_max_waiters;
         // Who was held, or waits for RESUME, did not come to a full pool.
@@ -228,6 +238,7 @@ private:
     bool closed_ = false;
     bool paused_ = false;
     config::time_point retry_at_ = never;
+    config::time_point line_began_ = never;
     config::time_point lifetime_ended_ = never;  ///< when the last old one was closed while others waited
     config::time_point hold_began_ = never;
     config::time_point hold_ended_ = never;

@@ -89,6 +89,8 @@ detached server_pool::open(partition_id id) {
         last_failure_ = outcome.message;
         server.broken = true;
         close_server(server, server_close::lost_in_login);
+        if (sizer_ && outcome.sqlstate == protocol::sqlstate::too_many_connections)
+            resized(sizer_->server_full(ledger_.in_use() + ledger_.idle()));
         if (outcome.may_pass) {
             // The server is not to be asked in a loop whether the password is right by now.
             ledger_.connect_failed(now, now + std::max(pause, password_pause), actions);

@@ -53,9 +53,14 @@ void server_connection::notify(event_mask) noexcept { pool.idle_ready(*this); }
 
 server_pool::server_pool(const pool_context& context, login_settings login, pool_options options)
     : context_(context), login_(std::move(login)), options_(options), ledger_(options.limits) {
+    adopt_sizing();
+    pool_ledger::actions nothing;
+    ledger_.set_limits(limits_now(), context_.env.now(), nothing);
+    note_size();
     fire = [](config::timer_node& node) noexcept {
         auto& self = static_cast<server_pool&>(node);
         pool_ledger::actions actions;
+        self.look_at_size();
         self.ledger_.tick(self.context_.env.now(), actions);
         self.carry_out(actions);
         self.inspect_idle();
@@ -67,6 +72,7 @@ server_pool::~server_pool() {
     context_.env.cancel(*this);
     context_.env.withdraw(*this);
     if (holding_) context_.metrics.pools_holding.sub();
+    context_.metrics.pool_size.sub(static_cast<std::int64_t>(told_size_));
     for (const auto& server : servers_) {
         context_.metrics.servers.sub(metric_of(server->state));
         intrusive_list<ledger_server>::remove(*server);
@@ -106,6 +112,7 @@ server_connection* server_pool::take_idle(pool_waiter& waiter) noexcept {
 server_connection* server_pool::acquire(pool_waiter& waiter) {
     if (server_connection* server = take_idle(waiter)) return server;
     pool_ledger::actions actions;
+    begin_look();
     ledger_.acquire(waiter, context_.env.now(), actions);
     context_.metrics.clients_waiting.add();
     carry_out(actions);
@@ -179,15 +186,29 @@ void server_pool::give_up(pool_waiter& waiter, wait_end why) {
     if (why == wait_end::busy) {
         refusal.sqlstate = protocol::sqlstate::too_many_connections;
         refusal.message = "no server connection became free in time";
-        refusal.detail = std::to_string(ledger_.in_use()) + " of " + std::to_string(options_.limits.size) +
+        refusal.detail = std::to_string(ledger_.in_use()) + " of " + std::to_string(ledger_.limits().size) +
                          " server connections are in use, " + others;
         if (ledger_.paused()) refusal.detail = "The pool is paused (PAUSE on the console), " + others;
     } else if (why == wait_end::full) {
-        refusal.crowded = true;
+        refusal.counted_as = metrics::refusal::waiters;
         refusal.sqlstate = protocol::sqlstate::too_many_connections;
         refusal.message = "too many clients wait for a server connection";
         refusal.detail = "The limit is " + std::to_string(options_.limits.max_waiters) +
                          " (limits.waiting_clients), " + others;
+    } else if (why == wait_end::shed) {
+        const auto ms = [](config::duration time) {
+            return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(time).count()) +
+                   " ms";
+        };
+        const auto now = context_.env.now();
+        refusal.counted_as = metrics::refusal::overload;
+        refusal.sqlstate = protocol::sqlstate::too_many_connections;
+        refusal.message = "the request was refused, as too many wait for a server connection";
+        refusal.detail = "It has waited for " + ms(now - waiter.since) + ", the limit under overload is " +
+                         ms(options_.limits.queue_delay) +
+                         " (limits.queue_delay); clients have waited without a break for " +
+                         ms(now - ledger_.line_began()) + ", " + others;
+        refusal.hint = "Retry after 1 s.";
     } else {
         const bool crowded = why == wait_end::crowded;
         context_.metrics.holds.add(crowded ? metrics::hold_end::crowded : metrics::hold_end::timed_out);
@@ -244,7 +265,8 @@ void server_pool::tell_of_hold(hold_news::stage what) {
 }
 
 void server_pool::plan_tick() {
-    const auto due = ledger_.next_tick();
+    auto due = ledger_.next_tick();
+    if (look_) due = std::min(due, look_->began + pool_sizer::period);
     if (due == config::time_point::max()) {
         // An idle server may yet be due to be asked what was left in it.
         if (scheduled() && (closing_ || options_.leak_check <= config::duration::zero()))
@@ -428,6 +450,7 @@ void server_pool::reconfigure(
     const login_rules& rules, config::duration login_timeout, const pool_options& options
 ) {
     options_ = options;
+    adopt_sizing();
     login_.rules = rules;
     login_.timeout = login_timeout;
     for (const auto& server : servers_) {
@@ -439,8 +462,9 @@ void server_pool::reconfigure(
     };
     close_as_freed(too_full, server_close::resized);
     pool_ledger::actions actions;
-    ledger_.set_limits(options.limits, context_.env.now(), actions);
+    ledger_.set_limits(limits_now(), context_.env.now(), actions);
     carry_out(actions);
+    note_size();
     inspect_idle();  // by the new interval
 }
 

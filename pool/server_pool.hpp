@@ -13,6 +13,7 @@
 
 #include "config/metrics.hpp"
 #include "pool/pool_ledger.hpp"
+#include "pool/pool_sizer.hpp"
 #include "pool/reset_plan.hpp"
 #include "pool/server_connection.hpp"
 #include "pool/server_login.hpp"
@@ -27,7 +28,9 @@ struct pool_refusal {
     std::string detail;
     protocol::byte_view error_frame;  ///< the server's own words, when it said any
     bool timed_out = false;
-    bool crowded = false;  ///< too many wait already, while there are servers
+    /// Of one that has waited, or would have to.
+    config::metrics::refusal counted_as = config::metrics::refusal::wait_timeout;
+    std::string_view hint = {};
 };
 
 /// Somebody who waits for a server. Exactly one of the calls follows each acquire that returned null, unless
@@ -82,6 +85,8 @@ public:
     virtual bool any_serves() const noexcept = 0;
     /// Where the requests are counted that a server has been through with; null when nobody wants to know.
     virtual std::uint64_t* served(const endpoint& where) noexcept = 0;
+    /// How many more connections the server that is used now can take; nothing when that is not known.
+    virtual std::optional<std::size_t> spare_connections() const noexcept = 0;
     /// A connection broke, idle or in use.
     virtual void broke(const server_connection& server) = 0;
     /// A pool begins or ends to hold those who wait.
@@ -116,6 +121,9 @@ struct pool_context {
 
 struct pool_options {
     pool_limits limits;
+    /// Not zero: the size is found by trying, from this one up to `limits.size`.
+    std::size_t least_size = 0;
+    unsigned workers = 1;  ///< each with a pool like this one
     config::duration cleanup_timeout = std::chrono::seconds{5};
     std::size_t max_prepared_statements = 200;
     std::size_t owed_replies = 65536;
@@ -216,6 +224,13 @@ private:
     template <class Condition>
     void close_as_freed(Condition concerned, config::metrics::server_close why);
     void plan_tick();
+    // pool_resizing.cpp
+    pool_limits limits_now() const noexcept;
+    void adopt_sizing() noexcept;
+    void begin_look() noexcept;
+    void look_at_size();
+    void resized(std::optional<sizing_reason> why);
+    void note_size() noexcept;
     void note_hold();
     void tell_of_hold(hold_news::stage what);
     void give_up(pool_waiter& waiter, wait_end why);
@@ -247,6 +262,16 @@ private:
         dead_;                  ///< closed; freed when nothing refers to them any more
     std::string last_failure_;  ///< of a login, for those who wait in vain
     traffic_stats traffic_;
+    /// What is remembered of a period in which somebody has waited.
+    struct load_look {
+        config::time_point began{};
+        std::uint64_t transactions = 0;
+        config::duration busy{};
+        config::duration waited{};
+    };
+    std::optional<pool_sizer> sizer_;  ///< empty: the size is fixed
+    std::optional<load_look> look_;    ///< empty while nobody has to wait
+    std::size_t told_size_ = 0;        ///< to the metric
     std::size_t tasks_ = 0;
     bool closing_ = false;
     bool holding_ = false;  ///< as was told last

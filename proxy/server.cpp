@@ -136,6 +136,7 @@ std::string server::open() {
         options.limits = limits;
         options.live = files_.facts();
         options.life = life_;
+        options.spare = spare_;
         options.memory_pressed = memory_.pressed();
         if (memory_.limit() != 0) options.held_bytes = memory_.limit() / 2 / workers;
         options.evidence = [this](std::size_t node, health::traffic_evidence what) {

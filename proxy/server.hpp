@@ -113,6 +113,7 @@ private:
     bool follower_kept_ = false;  ///< the manager has what a successor was given to know this process by
     int predecessor_ = -1;        ///< a pipe to the process whose sockets we inherited, until we serve
     std::shared_ptr<life_signs> life_;
+    std::shared_ptr<spare_counts> spare_;
     std::unique_ptr<live_servers> servers_;
     health::roster_snapshot roster_;  ///< as the monitor has it
     std::unique_ptr<health::health_monitor> monitor_;

@@ -23,6 +23,7 @@ void server::watch_servers() {
     );
     roster_ = servers_->roster();
     life_ = std::make_shared<life_signs>(servers_->most_places());
+    spare_ = std::make_shared<spare_counts>(servers_->most_places());
     const auto& wanted = settings_->health;
     health::monitor_options options;
     options.limits.interval = wanted.interval();
@@ -47,6 +48,8 @@ void server::watch_servers() {
     };
     options.observed = [this](std::size_t node, const health::observation& seen) {
         checks_.add(node, seen, std::chrono::steady_clock::now());
+        const auto spare = seen.facts.spare_connections;
+        (*spare_)[node].store(spare ? *spare + 1 : 0, std::memory_order_relaxed);
     };
     monitor_ =
         std::make_unique<health::health_monitor>(control_, *health_cells_, roster_, std::move(options));
@@ -61,6 +64,7 @@ void server::adopt_servers(const health::roster_snapshot& roster) {
         const health::known_server* was = place < before->size() ? &(*before)[place] : nullptr;
         if (was == nullptr || was->address != now.address) {
             (*life_)[place].store({}, std::memory_order_relaxed);
+            (*spare_)[place].store(0, std::memory_order_relaxed);
             checks_.begin(place);
             desk_.forget_ban(place);
         }

@@ -66,6 +66,11 @@ pool::pool_options options_for(
     const config::settings& settings = *worker.settings;
     const auto& pool = settings.pool;
     options.limits.size = share_of(pool.size(), worker.index, worker.workers);
+    options.workers = worker.workers;
+    if (pool.sizing() == config::pool_sizing::adaptive) {
+        const std::size_t least = share_of(pool.least_size(), worker.index, worker.workers);
+        options.least_size = std::clamp<std::size_t>(least, 1, options.limits.size);
+    }
     options.limits.min_size = share_of(pool.min_size(), worker.index, worker.workers);
     options.limits.reserve_size = share_of(pool.reserve_size(), worker.index, worker.workers);
     options.limits.login_concurrency = pool.login_concurrency();
@@ -74,6 +79,7 @@ pool::pool_options options_for(
     options.limits.hold_timeout = settings.hold.timeout();
     options.limits.hold_max_waiters = settings.hold.max_waiters();
     options.limits.max_waiters = waiting_limit(worker, database, user);
+    options.limits.queue_delay = settings.limits.queue_delay();
     options.limits.idle_timeout = pool.idle_timeout();
     options.limits.lifetime = pool.lifetime();
     options.cleanup_timeout = pool.cleanup_timeout();
@@ -123,7 +129,7 @@ worker_core::worker_core(
       ids_{options_.index, options_.workers},
       pool_context_{env_,     net,      buffers_,   parameters_, scram_keys_,
                     metrics_, cluster_, to_client_, &ids_,       &suspects_} {
-    cluster_.connect_monitor(options_.evidence, options_.life);
+    cluster_.connect_monitor(options_.evidence, options_.life, options_.spare);
     cluster_.connect_worker(metrics_, ledger_, [this] {
         for (auto& [name, pool] : pools_) {
             pool->room();
@@ -423,6 +429,8 @@ pool::server_pool& worker_core::listen_pool(const std::string& database, const s
 pool::pool_options worker_core::listen_options() const {
     pool::pool_options options = options_for(options_, {}, {});
     options.limits.max_waiters = 0;
+    options.limits.queue_delay = {};
+    options.least_size = 0;
     options.limits.size = 1;
     options.limits.min_size = options.limits.reserve_size = 0;
     return options;
@@ -432,6 +440,8 @@ pool::pool_options worker_core::auth_options() const {
     const auto& query = options_.settings->auth.query;
     pool::pool_options options = options_for(options_, query.database(), query.user());
     options.limits.max_waiters = 0;
+    options.limits.queue_delay = {};
+    options.least_size = 0;
     options.limits.size = query.connections();
     options.limits.min_size = options.limits.reserve_size = 0;
     options.limits.wait_timeout = query.timeout();

@@ -35,11 +35,12 @@ namespace pgmend::proxy {
 struct worker_options {
     std::shared_ptr<const config::settings> settings;
     unsigned index = 0;
-    unsigned workers = 1;              ///< not more than there are server connections to a pool
-    std::string process_secret;        ///< of all workers of one process
-    live_facts live;                   ///< at the start; `secrets` and `access` are never null
-    evidence_sink evidence;            ///< for the health monitor; may be empty
-    std::shared_ptr<life_signs> life;  ///< one for each server; may be null
+    unsigned workers = 1;                 ///< not more than there are server connections to a pool
+    std::string process_secret;           ///< of all workers of one process
+    live_facts live;                      ///< at the start; `secrets` and `access` are never null
+    evidence_sink evidence;               ///< for the health monitor; may be empty
+    std::shared_ptr<life_signs> life;     ///< one for each server; may be null
+    std::shared_ptr<spare_counts> spare;  ///< one for each server; may be null
     /// True while memory is short (memory_guard); may be null.
     std::shared_ptr<const std::atomic<bool>> memory_pressed;
     /// From when on memory is short for large requests that wait for a server: bytes of all messages on their

@@ -273,6 +273,7 @@ if [[ $mode == --full ]]; then
     run conformance "$python" tests/conformance/run.py
     run mutations "$python" tests/mutations/run.py
     run abuse "$python" tests/bench/abuse
+    run overload "$python" tests/bench/overload
 fi
 run gates "$python" tests/bench/gates ${mode:+"$mode"}
 

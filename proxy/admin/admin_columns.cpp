@@ -52,7 +52,8 @@ constexpr std::array pool_columns{
     column{"maxwait", int4},
     column{"maxwait_us", int4},
     column{"pool_mode"},
-    column{"load_balance_hosts"}};
+    column{"load_balance_hosts"},
+    column{"pool_size", int4}};
 constexpr std::array peer_pool_columns{
     column{"peer_id", int4}, column{"cl_active_cancel_req", int4}, column{"cl_waiting_cancel_req", int4},
     column{"sv_active_cancel", int4}, column{"sv_login", int4}};

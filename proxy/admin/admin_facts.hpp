@@ -75,6 +75,7 @@ struct pool_facts {
     std::uint64_t servers_idle = 0;
     std::uint64_t servers_tested = 0;
     std::uint64_t servers_login = 0;
+    std::uint64_t size = 0;  ///< connections there may be
     config::duration longest_wait{};
     bool paused = false;
     bool recycling = false;  ///< RECONNECT is not through

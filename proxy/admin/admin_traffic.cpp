@@ -259,6 +259,7 @@ table_rows pool_rows(const admin_facts& facts) {
             all.servers_idle += one.servers_idle;
             all.servers_tested += one.servers_tested;
             all.servers_login += one.servers_login;
+            all.size += one.size;
             all.longest_wait = std::max(all.longest_wait, one.longest_wait);
         }
     }
@@ -272,7 +273,7 @@ table_rows pool_rows(const admin_facts& facts) {
              number(all.cancels), "0", number(all.servers_active), "0", number(all.servers_being_canceled),
              number(all.servers_idle), "0", number(all.servers_tested), number(all.servers_login),
              number(wait_us / 1'000'000), number(wait_us % 1'000'000), session ? "session" : "transaction",
-             several ? cell("disable") : std::nullopt}
+             several ? cell("disable") : std::nullopt, number(all.size)}
         );
     }
     return rows;

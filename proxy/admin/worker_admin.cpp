@@ -257,6 +257,7 @@ void worker_admin::add_pools(const facts_wanted& wanted, worker_facts& facts) co
         one.paused = ledger.paused();
         one.recycling = pool->recycling();
         one.empty = ledger.total() == 0 && !pool->busy();
+        one.size = ledger.limits().size;
         if (const auto* first = ledger.first_waiter()) one.longest_wait = now - first->since;
         for (const auto& server : pool->servers()) {
             count(*server, one);

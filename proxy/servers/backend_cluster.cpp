@@ -295,6 +295,12 @@ std::uint64_t* backend_cluster::served(const pool::endpoint& where) noexcept {
     return place < candidates_.size() ? breakers_.served(place) : nullptr;
 }
 
+std::optional<std::size_t> backend_cluster::spare_connections() const noexcept {
+    const std::uint32_t told =
+        spare_ && present_ < spare_->size() ? (*spare_)[present_].load(std::memory_order_relaxed) : 0;
+    return told == 0 ? std::nullopt : std::optional<std::size_t>{told - 1};
+}
+
 void backend_cluster::broke(const pool::server_connection& server) {
     tell(server.where, health::traffic_evidence::reset);
     const std::size_t place = place_of(server.where);

@@ -19,6 +19,8 @@ namespace pgmend::proxy {
 
 /// When a worker last heard from each server, for the monitor to read: written with every read from it.
 using life_signs = std::vector<std::atomic<config::time_point::rep>>;
+/// How many more connections each server can take, and one more; 0: not known. Written by the monitor.
+using spare_counts = std::vector<std::atomic<std::uint32_t>>;
 /// What this worker met at a server, handed to the monitor; may be empty.
 using evidence_sink = std::function<void(std::size_t node, health::traffic_evidence what)>;
 
@@ -30,9 +32,12 @@ public:
     /// logins through. Before the first connection.
     void connect_worker(config::metrics::cells& metrics, healing_ledger& ledger, std::function<void()> room);
     /// Where evidence goes. Before the first connection.
-    void connect_monitor(evidence_sink evidence, std::shared_ptr<life_signs> life) {
+    void connect_monitor(
+        evidence_sink evidence, std::shared_ptr<life_signs> life, std::shared_ptr<spare_counts> spare
+    ) {
         evidence_ = std::move(evidence);
         life_ = std::move(life);
+        spare_ = std::move(spare);
     }
     /// Settings have changed.
     void adopt(const config::settings& settings) noexcept;
@@ -58,6 +63,7 @@ public:
     bool may_serve(const pool::endpoint& where) const noexcept override;
     bool any_serves() const noexcept override;
     std::uint64_t* served(const pool::endpoint& where) noexcept override;
+    std::optional<std::size_t> spare_connections() const noexcept override;
     void broke(const pool::server_connection& server) override;
     void holding(const pool::hold_news& news) override;
     std::string absence() const override;
@@ -117,6 +123,7 @@ private:
     health::topology_snapshot picture_;  ///< null until the first one
     evidence_sink evidence_;
     std::shared_ptr<life_signs> life_;
+    std::shared_ptr<spare_counts> spare_;
     server_breakers breakers_;  ///< by place
     bool knew_primary_ = false;
     healing_ledger* ledger_ = nullptr;

@@ -26,6 +26,7 @@ bool client_session::want_server() {
     if (pool::server_connection* idle = pool_->take_idle(*this)) return take_server(*idle);
     // Opening one may read, and what this client sent is still in the worker's scratch.
     in_.keep();
+    may_be_shed = mishap_ == nullptr;
     pool::server_connection* server = pool_->acquire(*this);
     if (server != nullptr) return take_server(*server);
     phase_ = session_phase::waiting;
@@ -377,13 +378,10 @@ void client_session::refused(const pool::pool_refusal& why) {
     refusal_->sqlstate = why.sqlstate;
     refusal_->message = why.message;
     refusal_->detail = why.detail;
+    refusal_->hint = why.hint;
     refusal_->error_frame.assign(why.error_frame.begin(), why.error_frame.end());
     refusal_->keeps_client = why.timed_out;
-    if (why.timed_out) {
-        worker_.metrics().clients_refused.add(
-            why.crowded ? metrics::refusal::waiters : metrics::refusal::wait_timeout
-        );
-    }
+    if (why.timed_out) worker_.metrics().clients_refused.add(why.counted_as);
     gate_.set(server_refused);
 }
 

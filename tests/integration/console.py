@@ -40,7 +40,7 @@ COLUMNS = {
     "POOLS": [("database", TEXT), ("user", TEXT)]
     + [(name, INT4) for name in "cl_active cl_waiting cl_active_cancel_req cl_waiting_cancel_req sv_active "
        "sv_active_cancel sv_being_canceled sv_idle sv_used sv_tested sv_login maxwait maxwait_us".split()]
-    + [("pool_mode", TEXT), ("load_balance_hosts", TEXT)],
+    + [("pool_mode", TEXT), ("load_balance_hosts", TEXT), ("pool_size", INT4)],
     "PEER_POOLS": [(name, INT4) for name in "peer_id cl_active_cancel_req cl_waiting_cancel_req sv_active_cancel "
                    "sv_login".split()],
     "CLIENTS": SOCKET,

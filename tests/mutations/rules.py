@@ -16,6 +16,16 @@ class Rule:
 
 
 RULES = (
+    # ---- more clients than can be served
+    Rule("under overload who has waited long enough is refused",
+         "pool/pool_ledger.cpp", "waiter != nullptr && now >= shed_due(*waiter);)", "false;)",
+         "overload: behind a line that stands"),
+    Rule("more connections are kept only where they serve more",
+         "pool/pool_sizer.cpp", "if (more && gradient >= worth_more)", "if (more && gradient >= 100)",
+         "overload: a pool that finds its size by trying goes back"),
+    Rule("connections of the server are left for others",
+         "pool/pool_sizer.cpp", "constexpr std::size_t left_for_others = 3;", "constexpr std::size_t left_for_others = 0;",
+         "overload: a pool that finds its size by trying leaves"),
     # ---- knowing a statement
     Rule("a text under standard_conforming_strings = off is unknown",
          "protocol/statement_classifier.cpp", "settings.standard_conforming_strings && ", "",

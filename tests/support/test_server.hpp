@@ -27,6 +27,7 @@ public:
     bool may_serve(const pool::endpoint&) const noexcept override { return true; }
     bool any_serves() const noexcept override { return true; }
     std::uint64_t* served(const pool::endpoint&) noexcept override { return nullptr; }
+    std::optional<std::size_t> spare_connections() const noexcept override { return std::nullopt; }
     void broke(const pool::server_connection&) override {}
     void holding(const pool::hold_news&) override {}
     std::string absence() const override { return {}; }

@@ -64,6 +64,7 @@ public:
 
     void acquire(client& who, partition_id partition) {
         who.partition = partition;
+        who.may_be_shed = chance(70);
         who.parameters = &settings[any(3)];
         who.where = place::waiting;
         call([&](auto& out) { ledger.acquire(who, now, out); });
@@ -202,6 +203,12 @@ private:
                         REQUIRE(ledger.limits().max_waiters != 0);
                         REQUIRE(ledger.waiting() >= ledger.limits().max_waiters);
                         break;
+                    case wait_end::shed:
+                        REQUIRE_FALSE(ledger.holding());
+                        REQUIRE(who.may_be_shed);
+                        REQUIRE(now - who.since >= ledger.limits().queue_delay);
+                        REQUIRE(now - ledger.line_began() >= 10 * ledger.limits().queue_delay);
+                        break;
                 }
                 REQUIRE_FALSE(who.linked());
                 who.where = place::outside;
@@ -243,6 +250,10 @@ private:
                 REQUIRE(now - std::max(who->since, ledger.hold_began()) < limits.hold_timeout);
             } else {
                 REQUIRE(now - std::max(who->since, hold_seen) < limits.wait_timeout);
+                if (who->may_be_shed && limits.queue_delay > duration::zero()) {
+                    const bool overloaded = now - ledger.line_began() >= 10 * limits.queue_delay;
+                    REQUIRE((!overloaded || now - std::max(who->since, hold_seen) < limits.queue_delay));
+                }
             }
         }
         if (ledger.holding()) {
@@ -274,6 +285,7 @@ pool_limits random_limits(std::mt19937& random) {
     limits.wait_timeout = std::chrono::milliseconds{1000 + random() % 5000};
     limits.hold_timeout = std::chrono::milliseconds{500 + random() % 3000};
     limits.hold_max_waiters = random() % 14;
+    limits.queue_delay = std::chrono::milliseconds{random() % 3 * 60};
     limits.idle_timeout = std::chrono::milliseconds{random() % 3 * 700};
     limits.lifetime = std::chrono::milliseconds{random() % 3 * 2000};
     return limits;

@@ -1,0 +1,74 @@
+// The part of server_pool that gives a pool another size while it works (`pool.sizing: adaptive`): looks at
+// what went through it as long as clients have to wait, asks pool_sizer, and tells.
+
+#include "config/log.hpp"
+#include "pool/server_pool.hpp"
+
+namespace pgmend::pool {
+
+pool_limits server_pool::limits_now() const noexcept {
+    pool_limits limits = options_.limits;
+    if (sizer_) limits.size = sizer_->size();
+    return limits;
+}
+
+void server_pool::adopt_sizing() noexcept {
+    if (options_.least_size == 0) {
+        sizer_.reset();
+        look_.reset();
+        return;
+    }
+    const sizer_limits limits{options_.least_size, options_.limits.size};
+    if (sizer_) {
+        sizer_->set_limits(limits);
+    } else {
+        sizer_.emplace(limits);
+    }
+}
+
+/// The metric tells of what the ledger has.
+void server_pool::note_size() noexcept {
+    const std::size_t now = ledger_.limits().size;
+    context_.metrics.pool_size.add(static_cast<std::int64_t>(now) - static_cast<std::int64_t>(told_size_));
+    told_size_ = now;
+}
+
+/// Somebody has to wait: from now on there is something to find out.
+void server_pool::begin_look() noexcept {
+    if (!sizer_ || look_) return;
+    look_ =
+        load_look{context_.env.now(), traffic_.transactions, traffic_.transaction_time, traffic_.wait_time};
+}
+
+void server_pool::look_at_size() {
+    const auto now = context_.env.now();
+    if (!look_ || now < look_->began + pool_sizer::period) return;
+    const load_look before = *std::exchange(look_, std::nullopt);
+    const bool waited = traffic_.wait_time != before.waited || ledger_.waiting() != 0;
+    if (waited) begin_look();
+    if (ledger_.holding() || ledger_.paused() || closing_) return;
+    auto spare = context_.endpoints.spare_connections();
+    if (spare) spare = *spare / options_.workers;
+    const pool_load load{
+        now - before.began, traffic_.transactions - before.transactions,
+        traffic_.transaction_time - before.busy, traffic_.wait_time - before.waited};
+    resized(sizer_->look(load, spare));
+}
+
+void server_pool::resized(std::optional<sizing_reason> why) {
+    if (!why) return;
+    context_.metrics.pool_resizes.add(*why);
+    log::info(
+        "pool_resized", {{"pool", login_.user + "@" + login_.database},
+                         {"from", ledger_.limits().size},
+                         {"to", sizer_->size()},
+                         {"reason", label_word(*why)},
+                         {"waiting", ledger_.waiting()}}
+    );
+    pool_ledger::actions actions;
+    ledger_.set_limits(limits_now(), context_.env.now(), actions);
+    note_size();
+    carry_out(actions);
+}
+
+}  // namespace pgmend::pool
