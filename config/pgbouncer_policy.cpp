@@ -140,6 +140,7 @@ public:
         for (const ini_section& section : ini_.sections)
             translate_other(section);
         if (!user_rules_.empty()) set("limits.rules", "[" + user_rules_ + "]");
+        if (!pool_rules_.empty()) set("pool.rules", "[" + pool_rules_ + "]");
         result_.yaml = written();
         return std::move(result_);
     }
@@ -274,8 +275,36 @@ private:
             }
         }
         const std::set<std::string> read{"host", "port", "dbname", "user", "password"};
-        for (const auto& [key, value] : words)
-            if (!read.contains(key)) lacks(where + ": " + key + "=" + value + ": holds for all or for none");
+        const std::string names = entry.key == "*" ? "" : "database: " + quoted(name);
+        std::string pool;
+        for (const auto& [key, value] : words) {
+            if (read.contains(key) || (!names.empty() && in_pool_rule(key, value, pool))) continue;
+            lacks(where + ": " + key + "=" + value + ": holds for all or for none");
+        }
+        add_pool_rule(names, pool);
+    }
+
+    /// What PgBouncer says of one database's or user's pools, as it is written in a rule. False where it is
+    /// something else.
+    static bool in_pool_rule(const std::string& key, const std::string& value, std::string& pool) {
+        static const std::map<std::string, std::string> sizes{
+            {"pool_size", "size"},
+            {"min_pool_size", "min_size"},
+            {"reserve_pool_size", "reserve_size"},
+            {"reserve_pool", "reserve_size"}};
+        if (const auto size = sizes.find(key); size != sizes.end() && is_whole(value)) {
+            if (size->second == "size" && value == "0") return false;
+            pool += ", " + size->second + ": " + value;
+            return true;
+        }
+        if (key != "pool_mode" || (value != "session" && value != "transaction")) return false;
+        pool += ", mode: " + value;
+        return true;
+    }
+
+    void add_pool_rule(const std::string& names, const std::string& pool) {
+        if (pool.empty()) return;
+        pool_rules_ += (pool_rules_.empty() ? "" : ", ") + ("{" + names) + pool + "}";
     }
 
     /// In the policy's spelling. Without a host it is the socket of this machine.
@@ -305,6 +334,7 @@ private:
         std::vector<std::pair<std::string, std::string>> words;
         if (!parse_ini_words(entry.value, words)) return false;
         std::string limits;
+        std::string pool;
         std::vector<std::string> others;
         for (const auto& [key, value] : words) {
             const bool timeout =
@@ -314,12 +344,14 @@ private:
                 limits += ", " + key + ": " + *time;
             } else if (key == "max_user_client_connections" && is_whole(value)) {
                 limits += ", clients: " + value;
-            } else {
+            } else if (!in_pool_rule(key, value, pool)) {
                 others.push_back(key + "=" + value);
             }
         }
-        if (limits.empty()) return false;
-        user_rules_ += (user_rules_.empty() ? "" : ", ") + ("{user: " + quoted(entry.key)) + limits + "}";
+        if (limits.empty() && pool.empty()) return false;
+        add_pool_rule("user: " + quoted(entry.key), pool);
+        if (!limits.empty())
+            user_rules_ += (user_rules_.empty() ? "" : ", ") + ("{user: " + quoted(entry.key)) + limits + "}";
         for (const std::string& each : others)
             lacks("[users] " + entry.key + " = " + each);
         return true;
@@ -354,6 +386,7 @@ private:
     std::map<std::string, std::string> policy_;  ///< by key
     std::vector<std::string> needless_;
     std::string user_rules_;  ///< of limits.rules, as they are written there
+    std::string pool_rules_;  ///< of pool.rules
     pgbouncer_policy result_;
 };
 

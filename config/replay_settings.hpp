@@ -13,7 +13,7 @@ struct replay_settings : section {
         this, "replay.mode", replay_mode::on, reload_class::new_sessions,
         "on: a transaction whose server is lost before its COMMIT was sent is run again on another one, and "
         "goes on where every answer that was shown comes out the same. off: it fails. `replay` in "
-        "`pool.session_rules` says it for certain databases and users."};
+        "`pool.rules` says it for certain databases and users."};
     setting<byte_size> max_bytes{
         this,
         "replay.max_bytes",

@@ -40,10 +40,15 @@ constexpr std::string_view rule_schema =
     R"("address": {"$ref": "#/$defs/words"}, "method": {"$ref": "#/$defs/words"}, )"
     R"("map": {"$ref": "#/$defs/words"}, "clientcert": {"$ref": "#/$defs/words"}, )"
     R"("clientname": {"$ref": "#/$defs/words"}}}]}})";
-constexpr std::string_view session_schema =
+constexpr std::string_view pool_schema =
     R"({"type": "array", "items": {"type": "object", "additionalProperties": false, )"
-    R"("anyOf": [{"required": ["session_state"]}, {"required": ["replay"]}], )"
+    R"("anyOf": [{"required": ["mode"]}, {"required": ["size"]}, {"required": ["min_size"]}, )"
+    R"({"required": ["reserve_size"]}, {"required": ["session_state"]}, {"required": ["replay"]}], )"
     R"("properties": {"database": {"type": ["string", "number"]}, "user": {"type": ["string", "number"]}, )"
+    R"("mode": {"enum": ["transaction", "session"]}, )"
+    R"("size": {"type": "integer", "minimum": 1, "maximum": 100000}, )"
+    R"("min_size": {"type": "integer", "minimum": 0, "maximum": 100000}, )"
+    R"("reserve_size": {"type": "integer", "minimum": 0, "maximum": 100000}, )"
     R"("session_state": {"enum": ["virtual", "pin", "off"]}, "replay": {"enum": ["on", "off"]}}}})";
 constexpr std::string_view certificate_schema =
     R"({"type": "array", "items": {"type": "object", "additionalProperties": false, )"
@@ -92,7 +97,7 @@ constexpr std::array kinds{
     kind{"a list of {name: text", user_schema},
     kind{"a list of {cert: path", certificate_schema},
     kind{"a list of lines of pg_hba.conf", rule_schema},
-    kind{"a list of {database: text", session_schema}};
+    kind{"a list of {database: text", pool_schema}};
 
 std::string quoted(std::string_view text) {
     std::string result = "\"";

@@ -16,8 +16,8 @@
 #include "config/hba_rules.hpp"
 #include "config/limit_rules.hpp"
 #include "config/modes.hpp"
+#include "config/pool_rules.hpp"
 #include "config/registry.hpp"
-#include "config/session_rules.hpp"
 #include "config/units.hpp"
 #include "config/upstreams.hpp"
 
@@ -273,19 +273,17 @@ struct codec<hba_lines> {
 };
 
 template <>
-struct codec<session_rule_list> {
+struct codec<pool_rule_list> {
     static constexpr bool list = true;
     static constexpr bool structured = true;
     static constexpr bool redacts = false;
-    static bool read(
-        const document_node& node, std::string_view key, session_rule_list& into, problems& found
-    ) {
-        return read_session_rules(node, key, into, found);
+    static bool read(const document_node& node, std::string_view key, pool_rule_list& into, problems& found) {
+        return read_pool_rules(node, key, into, found);
     }
-    static std::string print(const session_rule_list& value) { return print_session_rules(value); }
+    static std::string print(const pool_rule_list& value) { return print_pool_rules(value); }
     static std::string allowed() {
-        return "a list of {database: text, user: text, session_state: virtual, pin or off, replay: on or "
-               "off}";
+        return "a list of {database: text, user: text, mode: transaction or session, size: number, min_size: "
+               "number, reserve_size: number, session_state: virtual, pin or off, replay: on or off}";
     }
 };
 

@@ -319,13 +319,17 @@ struct pool_settings : section {
         "virtual: what a client sets follows it from server to server. pin: from its first change on a "
         "client keeps its server. off: a change ends with its request, as with a pooler that knows of none; "
         "nobody else meets it."};
-    setting<session_rule_list> session_rules{
+    setting<pool_rule_list> rules{
         this,
-        "pool.session_rules",
+        "pool.rules",
         {},
-        reload_class::new_sessions,
-        "The same, and whether transactions are run again (`replay`), for certain databases and users: the "
-        "first rule that fits decides. A name left out fits all."};
+        reload_class::live,
+        "The mode, size, min_size, reserve_size and session_state of the pools of certain databases and "
+        "users, "
+        "and whether their transactions are run again (`replay`): of each the first rule that fits and says "
+        "it, "
+        "then the settings above. A name left out fits all. Sizes hold at once, the others for who logs in "
+        "from then on."};
     setting<milliseconds> leak_check{
         this,
         "pool.leak_check",

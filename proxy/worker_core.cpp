@@ -65,14 +65,20 @@ pool::pool_options options_for(
     pool::pool_options options;
     const config::settings& settings = *worker.settings;
     const auto& pool = settings.pool;
-    options.limits.size = share_of(pool.size(), worker.index, worker.workers);
+    const auto share = [&](auto what, std::uint32_t otherwise) {
+        const auto rule = config::pool_rule_for(pool.rules(), what, database, user);
+        return share_of(rule.value_or(otherwise), worker.index, worker.workers);
+    };
+    using config::pool_rule;
+    // A worker without a server could not serve who has come to it.
+    options.limits.size = std::max<std::size_t>(share(&pool_rule::size, pool.size()), 1);
     options.workers = worker.workers;
     if (pool.sizing() == config::pool_sizing::adaptive) {
         const std::size_t least = share_of(pool.least_size(), worker.index, worker.workers);
         options.least_size = std::clamp<std::size_t>(least, 1, options.limits.size);
     }
-    options.limits.min_size = share_of(pool.min_size(), worker.index, worker.workers);
-    options.limits.reserve_size = share_of(pool.reserve_size(), worker.index, worker.workers);
+    options.limits.min_size = share(&pool_rule::min_size, pool.min_size());
+    options.limits.reserve_size = share(&pool_rule::reserve_size, pool.reserve_size());
     options.limits.login_concurrency = pool.login_concurrency();
     options.limits.reserve_timeout = pool.reserve_timeout();
     options.limits.wait_timeout = pool.wait_timeout();

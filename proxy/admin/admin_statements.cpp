@@ -37,7 +37,7 @@ std::vector<statement_tally> statements_of(const admin_facts& facts) {
 std::string_view meaning_of(replay_hindrance why) {
     switch (why) {
         case replay_hindrance::switched_off:
-            return "replay.mode, or `replay` in pool.session_rules, is off";
+            return "replay.mode, or `replay` in pool.rules, is off";
         case replay_hindrance::not_recorded:
             return "longer than replay.max_bytes";
         case replay_hindrance::too_many:

@@ -88,8 +88,18 @@ table_rows user_rows(const admin_facts& facts) {
     for (const auto& [name, has] : users) {
         const auto most =
             config::client_limit_for(limits.rules(), config::limit_scope::user, name, limits.user_clients());
+        // Of the user alone, whatever the database: PgBouncer shows nothing where it has no setting of its
+        // own.
+        const auto& rules = facts.settings->pool.rules();
+        const auto size = config::pool_rule_for(rules, &config::pool_rule::size, {}, name);
+        const auto reserve = config::pool_rule_for(rules, &config::pool_rule::reserve_size, {}, name);
+        const auto mode = config::pool_rule_for(rules, &config::pool_rule::mode, {}, name);
+        std::string mode_shown;
+        if (mode) mode_shown = *mode == config::pool_mode::session ? "session" : "transaction";
         rows.push_back(
-            {name, "", "", std::nullopt, "0", number(has.servers), number(most), number(has.clients)}
+            {name, size ? number(*size) : "", reserve ? number(*reserve) : "",
+             mode ? cell(mode_shown) : std::nullopt, "0", number(has.servers), number(most),
+             number(has.clients)}
         );
     }
     return rows;

@@ -264,10 +264,13 @@ table_rows pool_rows(const admin_facts& facts) {
         }
     }
     const bool several = servers_of(facts.topology, *facts.settings).size() > 1;
-    const bool session = facts.settings->pool.mode() == config::pool_mode::session;
+    const auto& configured = facts.settings->pool;
     table_rows rows;
     for (const auto& [name, all] : pools) {
         const std::uint64_t wait_us = microseconds(all.longest_wait);
+        const auto mode =
+            config::pool_rule_for(configured.rules(), &config::pool_rule::mode, name.first, name.second);
+        const bool session = mode.value_or(configured.mode()) == config::pool_mode::session;
         rows.push_back(
             {name.first, name.second, number(all.clients_active), number(all.clients_waiting),
              number(all.cancels), "0", number(all.servers_active), "0", number(all.servers_being_canceled),
@@ -312,13 +315,19 @@ table_rows database_rows(const admin_facts& facts) {
         const auto most = config::client_limit_for(
             settings.limits.rules(), config::limit_scope::database, name, settings.limits.database_clients()
         );
+        const auto by_rule = [&](auto what, auto otherwise) {
+            return config::pool_rule_for(settings.pool.rules(), what, name, {}).value_or(otherwise);
+        };
+        using config::pool_rule;
+        const bool session = by_rule(&pool_rule::mode, settings.pool.mode()) == config::pool_mode::session;
         rows.push_back(
             {name, hosts, servers.empty() ? "0" : std::to_string(servers.front().address.port), name,
-             std::nullopt, number(settings.pool.size()), number(settings.pool.min_size()),
-             number(settings.pool.reserve_size()), std::to_string(lifetime.count()),
-             settings.pool.mode.shown(), servers.size() > 1 ? cell("disable") : std::nullopt, "0",
-             number(counts.servers), number(most), number(counts.clients), paused ? "1" : "0",
-             has(facts.disabled, name) ? "1" : "0"}
+             std::nullopt, number(by_rule(&pool_rule::size, settings.pool.size())),
+             number(by_rule(&pool_rule::min_size, settings.pool.min_size())),
+             number(by_rule(&pool_rule::reserve_size, settings.pool.reserve_size())),
+             std::to_string(lifetime.count()), session ? "session" : "transaction",
+             servers.size() > 1 ? cell("disable") : std::nullopt, "0", number(counts.servers), number(most),
+             number(counts.clients), paused ? "1" : "0", has(facts.disabled, name) ? "1" : "0"}
         );
     }
     return rows;

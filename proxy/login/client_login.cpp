@@ -312,13 +312,14 @@ pool::task<bool> client_login::find_server() {
     if (application_name_) facts.startup = store.with(facts.startup, "application_name", &*application_name_);
     facts.settings = facts.startup;
     session_.parameters = facts.settings;
-    const bool session_mode = worker_.settings().pool.mode() == config::pool_mode::session;
-    const auto& policies = worker_.settings().pool;
-    const auto& rules = policies.session_rules();
-    const auto policy = config::session_rule_for(rules, database_, user_).value_or(policies.session_state());
-    session_.replays_ =
-        config::replay_rule_for(rules, database_, user_).value_or(worker_.settings().replay.mode()) ==
-        config::replay_mode::on;
+    const auto& settings = worker_.settings();
+    const auto by_rule = [&](auto what, auto otherwise) {
+        return config::pool_rule_for(settings.pool.rules(), what, database_, user_).value_or(otherwise);
+    };
+    using config::pool_rule;
+    const bool session_mode = by_rule(&pool_rule::mode, settings.pool.mode()) == config::pool_mode::session;
+    const auto policy = by_rule(&pool_rule::state, settings.pool.session_state());
+    session_.replays_ = by_rule(&pool_rule::replay, settings.replay.mode()) == config::replay_mode::on;
     if (policy == config::session_policy::pin) facts.keep_server();
     if (policy == config::session_policy::off && !session_mode) facts.forget_requests();
     if (session_mode) {

@@ -189,7 +189,7 @@ def refused(t):
             "CREATE TRIGGER lock_again BEFORE INSERT ON locked_again FOR EACH ROW EXECUTE FUNCTION lock_again();"
             "CREATE OR REPLACE VIEW drawn_again AS SELECT setval('numbers_again', 5) AS now_at")
     plain = t.own("plain")
-    off = t.own("off", settings={"pool": {"session_rules": [{"user": "app", "replay": "off"}]}})
+    off = t.own("off", settings={"pool": {"rules": [{"user": "app", "replay": "off"}]}})
     small = t.own("small", settings={"replay": {"max_bytes": "1KiB", "max_statements": 3}})
     old = t.own("old", settings={"replay": {"max_age": "1ms"}})
     for subject, reason, statements in (

@@ -6,8 +6,10 @@ import queue
 import re
 
 import wire
+from console import console, one
 from harness import PASSWORDS, check, poll, same
 from registry import register
+from reloading import write
 from tcp_gate import TcpGate
 
 TESTS = []
@@ -380,7 +382,7 @@ RULES = [{"database": "app", "user": "other", "session_state": "pin"}, {"user": 
 
 
 @test("sessions: session_state may differ by database and user, and where it is off a change ends with its request", pool=2,
-      settings={"pool": {"session_rules": RULES, "own_server": False}}, subjects=("pgmend",))
+      settings={"pool": {"rules": RULES, "own_server": False}}, subjects=("pgmend",))
 def sessions_by_rule(t):
     t.admin("SET ROLE app; CREATE TABLE drawn (id serial)")
     first, second = t.wire(), t.wire()
@@ -459,3 +461,38 @@ def found_leaks(t):
             return before == asked[0]
 
         poll(settled, "no more questions", step=0.3)
+
+
+SIZES = [{"database": "other", "mode": "session"}, {"user": "crowd", "size": 1}, {"database": "app", "size": 3, "min_size": 2}]
+
+
+@test("sessions: pools of certain databases and users have their own size and mode, and sizes are changed live",
+      settings={"pool": {"rules": SIZES, "own_server": False}}, subjects=("pgmend",))
+def pools_by_rule(t):
+    admin = console(t)
+    crowd = [t.wire(user="crowd") for _ in range(2)]
+    app = [t.wire() for _ in range(4)]
+    others = [t.wire(user="other", database="other") for _ in range(2)]
+    for clients, size in ((crowd, 1), (app, 3)):
+        for client in clients[:size]:
+            client.query("BEGIN")
+        clients[size].send(wire.query("SELECT 'waited'"))
+    for client in others:
+        same(client.value("SELECT 1"), "1")
+    same(one(admin, "SHOW CLIENTS", user="other")["state"], "active", "a session keeps its server")
+    for user, size, mode, waiting in (("crowd", 1, "transaction", 1), ("app", 3, "transaction", 1), ("other", 8, "session", 0)):
+        poll(lambda: one(admin, "SHOW POOLS", user=user)["cl_waiting"] == str(waiting), f"{waiting} of {user} wait")
+        row = one(admin, "SHOW POOLS", user=user)
+        same((row["pool_size"], row["pool_mode"]), (str(size), mode), user)
+    row = one(admin, "SHOW DATABASES", name="app")
+    same((row["pool_size"], row["min_pool_size"], row["pool_mode"]), ("3", "2", "transaction"))
+    same(one(admin, "SHOW DATABASES", name="other")["pool_mode"], "session")
+    same(one(admin, "SHOW USERS", name="crowd")["pool_size"], "1")
+    write(t.subject, {"pool": {"rules": [{"user": "crowd", "size": 2}, *SIZES[:1], {"database": "app", "size": 4}]}})
+    same(wire.tags(admin.query("RELOAD")), ["RELOAD"])
+    for client in (crowd[1], app[3]):
+        same(wire.rows_of(client.ready()), [["waited"]], "there is room now")
+    for client in crowd[:1] + app[:3]:
+        client.query("COMMIT")
+    for client in crowd + app + others:
+        client.close()

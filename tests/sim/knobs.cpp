@@ -71,6 +71,7 @@ constexpr std::string_view left_out[] = {
     "limits.address_requests",
     "limits.application_requests",
     "limits.waiting_clients",
+    "limits.queue_delay",
     "limits.client_prepared_statements",
     "limits.query_timeout",
     "limits.idle_transaction_timeout",

@@ -214,7 +214,7 @@ TEST_CASE("loader: every setting is also a variable, and known to come from it",
         {"upstream.require_auth", "scram-sha-256"},
         {"upstream.options", "-c a=b"},
         {"auth.hba", "['host all all all trust']"},
-        {"pool.session_rules", "[{database: d, session_state: pin}]"},
+        {"pool.rules", "[{database: d, session_state: pin}]"},
         {"limits.rules", "[{user: u, clients: 1}]"},
         {"listen.tls.certificates", "[{cert: " + file + ", key: " + file + "}]"},
     };

@@ -79,7 +79,7 @@ TEST_CASE("reference: the example is valid as it stands and with every setting u
         INFO(each->key());
         const bool sample = each->key() == "upstream.url" || each->key() == "upstream.servers" ||
                             each->key() == "upstream.patroni.urls" || each->key() == "users" ||
-                            each->key() == "auth.hba" || each->key() == "pool.session_rules" ||
+                            each->key() == "auth.hba" || each->key() == "pool.rules" ||
                             each->key() == "limits.rules" || each->key() == "listen.tls.certificates";
         CHECK((each->shown() == each->shown_default()) == !sample);
     }
