@@ -140,15 +140,15 @@ static_assert(label_word(replay_outcome::given_up) == "given_up");
 
 /// How it was known what became of a commit whose answer was lost, or why it was not.
 enum class outcome_reason : std::uint8_t {
-    // It was carried out.
     status_committed,  ///< the server says so, and has not recovered since the number was given
-    // It was not.
-    status_aborted,   ///< the server says so
-    not_assigned,     ///< a server that has recovered has not given the number to anybody yet
-    given_again,      ///< it has given it to somebody who still works under it
-    nothing_written,  ///< it had no number: nothing was there to be committed
-    // It is not known.
-    no_evidence,       ///< the number had not come when the connection broke
+    wal_survived,      ///< the server says so, and its WAL still has the transaction's own record
+    // It was not carried out.
+    status_aborted,    ///< the server says so
+    not_assigned,      ///< a server that has recovered has not given the number to anybody yet
+    given_again,       ///< it has given it to somebody who still works under it
+    wal_lost,          ///< recovery has ended before the transaction's own record
+    nothing_written,   ///< it had no number: nothing was there to be committed
+    no_evidence,       ///< it is not known: the number had not come when the connection broke
     own_session,       ///< the session has state that was lost with the server
     other_server,      ///< another server, or another timeline, is the primary now
     foreign_server,    ///< of another system identifier
@@ -157,10 +157,10 @@ enum class outcome_reason : std::uint8_t {
     forgotten,         ///< the server does not know any more
     not_answered,      ///< no server could be asked in time
 };
-inline constexpr std::array<words, 13> outcome_reason_words{
-    "status_committed", "status_aborted", "not_assigned", "given_again",    "nothing_written",
-    "no_evidence",      "own_session",    "other_server", "foreign_server", "recovery_between",
-    "still_running",    "forgotten",      "not_answered"};
+inline constexpr std::array<words, 15> outcome_reason_words{
+    "status_committed", "wal_survived",     "status_aborted", "not_assigned", "given_again",
+    "wal_lost",         "nothing_written",  "no_evidence",    "own_session",  "other_server",
+    "foreign_server",   "recovery_between", "still_running",  "forgotten",    "not_answered"};
 constexpr const auto& label_words(outcome_reason) { return outcome_reason_words; }
 static_assert(label_word(outcome_reason::not_answered) == "not_answered");
 

@@ -46,180 +46,28 @@ std::uint64_t number(const PGresult* row, int column) {
     return value;
 }
 
-/// libpq keeps no SQLSTATE of a failed login; asked to be verbose, it prints one behind the severity, which
-/// may be in any language: `FATAL:  57P03: …`.
-std::string_view sqlstate_in(std::string_view message) {
-    constexpr std::string_view mark = ":  ";
-    for (auto at = message.find(mark); at != std::string_view::npos; at = message.find(mark, at + 1)) {
-        const std::string_view rest = message.substr(at + mark.size());
-        const bool code =
-            rest.size() > 6 && rest[5] == ':' && std::all_of(rest.begin(), rest.begin() + 5, [](char c) {
-                return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z');
-            });
-        if (code) return rest.substr(0, 5);
-    }
-    return {};
-}
-
-/// libpq's socket, lent to Asio for a wait: given back, never closed, also when the coroutine is destroyed.
-struct lent_socket {
-    lent_socket(asio::io_context& control, int socket) : descriptor(control, socket) {}
-    lent_socket(const lent_socket&) = delete;
-    lent_socket& operator=(const lent_socket&) = delete;
-    ~lent_socket() {
-        if (descriptor.is_open()) descriptor.release();
-    }
-    asio::posix::stream_descriptor descriptor;
-};
-
-std::string first_line(const char* message) {
-    const std::string_view text = message == nullptr ? "" : message;
-    return std::string{text.substr(0, text.find('\n'))};
-}
-
 }  // namespace
-
-void libpq_prober::finish::operator()(pg_conn* connection) const noexcept { PQfinish(connection); }
 
 libpq_prober::libpq_prober(
     asio::io_context& control, probe_parameters parameters, address_source addresses, clock_source clock,
     secret_source secrets
 )
     : control_(control),
-      deadline_(control),
-      parameters_(std::move(parameters)),
-      addresses_(std::move(addresses)),
-      clock_(clock),
-      secrets_(std::move(secrets)) {}
+      link_(control, std::move(parameters), std::move(addresses), std::move(secrets)),
+      clock_(clock) {}
 
 libpq_prober::~libpq_prober() = default;
 
-void libpq_prober::drop() noexcept { connection_.reset(); }
-
-/// Parks until libpq's socket is ready; false when the time for the probe is over.
-asio::awaitable<bool> libpq_prober::wait(direction what) {
-    const int socket = PQsocket(connection_.get());
-    if (socket < 0) co_return true;  // libpq knows what is wrong
-    lent_socket lent{control_, socket};
-    // The deadline's handler may still be queued when the wait is over: it must not touch `lent` then.
-    auto over = std::make_shared<bool>(false);
-    auto timed_out = std::make_shared<bool>(false);
-    deadline_.async_wait([over, timed_out, &lent](const boost::system::error_code& error) {
-        if (error || *over) return;
-        *timed_out = true;
-        boost::system::error_code ignored;
-        lent.descriptor.cancel(ignored);
-    });
-    const auto kind = what == direction::read ? asio::posix::stream_descriptor::wait_read
-                                              : asio::posix::stream_descriptor::wait_write;
-    co_await lent.descriptor.async_wait(kind, as_result);
-    *over = true;
-    lent.descriptor.release();
-    co_return !*timed_out;
-}
-
-observation libpq_prober::failure(std::string_view sqlstate) const {
-    observation seen;
-    const char* words = PQerrorMessage(connection_.get());
-    seen.message = first_line(words);
-    if (sqlstate.empty()) sqlstate = sqlstate_in(words == nullptr ? "" : words);
-    const std::string_view text = seen.message;
-    const auto says = [text](std::string_view what) { return text.find(what) != std::string_view::npos; };
-    // It asks for what we do not have, or do not send: it lives.
-    const bool ours = PQconnectionNeedsPassword(connection_.get()) == 1 || says("no password supplied") ||
-                      says("channel binding required");
-    if (ours) {
-        seen.result = probe_result::rejected;
-        seen.message += "; no password of the user of health checks (health.user) that libpq may send";
-    } else if (sqlstate.starts_with("57P0")) {
-        seen.result = probe_result::starting;
-    } else if (sqlstate == "53300") {
-        seen.result = probe_result::full;
-    } else if (!sqlstate.empty()) {
-        seen.result = probe_result::rejected;  // whatever else it says, it lives
-    } else if (says("Connection refused") || says("No such file") || says("No route to host") || says("is unreachable")) {
-        seen.result = probe_result::refused;
-    }
-    return seen;
-}
-
-asio::awaitable<observation> libpq_prober::connect() {
-    probe_parameters given = parameters_;
-    observation seen;
-    if (addresses_) {
-        const auto addresses = addresses_();
-        if (addresses.empty()) {
-            seen.message = "the host's name has no address";
-            co_return seen;
-        }
-        given.emplace_back("hostaddr", addresses[next_address_++ % addresses.size()]);
-    }
-    if (secrets_) {
-        for (auto& secret : secrets_(refusals_))
-            given.push_back(std::move(secret));
-    }
-    std::vector<const char*> keywords;
-    std::vector<const char*> values;
-    for (const auto& [keyword, value] : given) {
-        keywords.push_back(keyword.c_str());
-        values.push_back(value.c_str());
-    }
-    keywords.push_back(nullptr);
-    values.push_back(nullptr);
-    connection_.reset(PQconnectStartParams(keywords.data(), values.data(), 0));
-    PGconn* connection = connection_.get();
-    if (connection == nullptr) co_return seen;
-    PQsetErrorVerbosity(connection, PQERRORS_VERBOSE);
-    // What a server says beside its answers goes nowhere: standard error is the log's.
-    PQsetNoticeProcessor(
-        connection, [](void*, const char*) {}, nullptr
-    );
-    if (PQstatus(connection) == CONNECTION_BAD) co_return failure({});
-    PostgresPollingStatusType next = PGRES_POLLING_WRITING;
-    while (next == PGRES_POLLING_READING || next == PGRES_POLLING_WRITING) {
-        const direction what = next == PGRES_POLLING_READING ? direction::read : direction::write;
-        if (!co_await wait(what)) {
-            seen.result = probe_result::timeout;
-            seen.message = "no answer to the login in time";
-            co_return seen;
-        }
-        next = PQconnectPoll(connection);
-    }
-    if (next == PGRES_POLLING_FAILED) {
-        observation refused = failure({});
-        // Another password may do, where there is one.
-        if (refused.result == probe_result::rejected) ++refusals_;
-        co_return refused;
-    }
-    PQsetnonblocking(connection, 1);
-    next_address_ = next_address_ == 0 ? 0 : next_address_ - 1;  // this one is good
-    seen.result = probe_result::ok;
-    co_return seen;
-}
-
 asio::awaitable<observation> libpq_prober::ask() {
-    PGconn* connection = connection_.get();
+    const char* const question = facts_forbidden_ ? plain_question : full_question;
+    const auto row = co_await link_.ask(question);
     observation seen;
-    if (PQsendQuery(connection, facts_forbidden_ ? plain_question : full_question) == 0)
-        co_return failure({});
-    while (PQflush(connection) == 1) {
-        if (!co_await wait(direction::write)) {
-            seen.result = probe_result::timeout;
-            co_return seen;
-        }
+    if (row == nullptr) {
+        if (!link_.timed_out()) co_return link_.failure({});
+        seen.result = probe_result::timeout;
+        seen.message = "no answer in time";
+        co_return seen;
     }
-    while (PQisBusy(connection) == 1) {
-        if (!co_await wait(direction::read)) {
-            seen.result = probe_result::timeout;
-            seen.message = "no answer in time";
-            co_return seen;
-        }
-        if (PQconsumeInput(connection) == 0) co_return failure({});
-    }
-    const std::unique_ptr<PGresult, decltype(&PQclear)> row{PQgetResult(connection), &PQclear};
-    // The end of the query is its null result; it has come with the ReadyForQuery that PQisBusy waited for,
-    // or comes before the next question is sent.
-    const std::unique_ptr<PGresult, decltype(&PQclear)> rest{PQgetResult(connection), &PQclear};
     if (PQresultStatus(row.get()) == PGRES_TUPLES_OK && PQntuples(row.get()) == 1) {
         seen.result = probe_result::ok;
         seen.facts.in_recovery = *PQgetvalue(row.get(), 0, 0) == 't';
@@ -235,7 +83,7 @@ asio::awaitable<observation> libpq_prober::ask() {
     }
     const char* field = PQresultErrorField(row.get(), PG_DIAG_SQLSTATE);
     const std::string_view code = field == nullptr ? "" : field;
-    seen = failure(code);
+    seen = link_.failure(code);
     const bool forbidden = code == "42501" || code == "42883";
     if (forbidden && !facts_forbidden_) {
         facts_forbidden_ = true;
@@ -245,23 +93,23 @@ asio::awaitable<observation> libpq_prober::ask() {
 }
 
 asio::awaitable<observation> libpq_prober::probe(config::duration timeout) {
-    deadline_.expires_after(timeout);
-    if (connection_ && PQstatus(connection_.get()) != CONNECTION_OK) drop();
+    link_.limit(timeout);
+    if (!link_.usable()) link_.drop();
     observation seen;
     seen.result = probe_result::ok;
-    if (!connection_) seen = co_await connect();
+    if (!link_.usable()) seen = co_await link_.connect();
     if (seen.result == probe_result::ok) {
         const auto begun = clock_();
         seen = co_await ask();
         seen.latency = clock_() - begun;
     }
-    deadline_.cancel();
-    if (seen.result != probe_result::ok) drop();
+    link_.unlimit();
+    if (seen.result != probe_result::ok) link_.drop();
     co_return seen;
 }
 
 asio::awaitable<bool> libpq_prober::idle(asio::steady_timer& timer) {
-    const int socket = connection_ ? PQsocket(connection_.get()) : -1;
+    const int socket = link_.socket();
     if (socket < 0) {
         co_await timer.async_wait(as_result);
         co_return false;
@@ -281,9 +129,8 @@ asio::awaitable<bool> libpq_prober::idle(asio::steady_timer& timer) {
     *over = true;
     lent.descriptor.release();
     if (!*readable) co_return false;
-    if (PQconsumeInput(connection_.get()) != 0 && PQstatus(connection_.get()) == CONNECTION_OK)
-        co_return false;
-    drop();
+    if (PQconsumeInput(link_.connection()) != 0 && link_.usable()) co_return false;
+    link_.drop();
     co_return true;
 }
 

@@ -36,9 +36,10 @@ public:
     std::uint32_t group = 0;  ///< its number in the queue of replies
 
     // Of the block.
-    bool due = false;  ///< something was sent that may have written, and nobody was asked since
-    std::string xid;   ///< of the transaction; empty: none is known
-    std::string lsn;   ///< a place in the WAL behind its first record
+    bool due = false;   ///< something was sent that may have written, and nobody was asked since
+    std::string xid;    ///< of the transaction; empty: none is known
+    std::string lsn;    ///< a place in the WAL behind its first record
+    std::string token;  ///< that the record which ends there says, and no other
     /// It had no number when everything that may have written was answered.
     bool none_yet = false;
 

@@ -78,10 +78,14 @@ server::server(std::shared_ptr<const config::settings> settings, config::load_so
       manager_(control_),
       takeover_(control_),
       kin_(control_),
+      wal_(
+          control_, [] { return std::chrono::steady_clock::now(); },
+          [this](const pool::endpoint& where) { return link_for_wal(where); }
+      ),
       desk_(
           control_, settings_, addresses_,
-          {[this] { return monitor_->picture(); }, [this] { stop_accepting(); }, [this] { end(); },
-           [this] { return reload(); },
+          {[this] { return monitor_->picture(); }, [this] { return wal_accesses(); },
+           [this] { stop_accepting(); }, [this] { end(); }, [this] { return reload(); },
            [this](const std::string& key, const std::string& value) { return set(key, value); }}
       ),
       checks_(settings_->upstream.servers().size(), settings_->ledger.events()),
@@ -142,6 +146,7 @@ std::string server::open() {
         options.evidence = [this](std::size_t node, health::traffic_evidence what) {
             boost::asio::post(control_, [this, node, what] { monitor_->traffic(node, what); });
         };
+        options.wal = port_of_wal();
         options.console = desk_.port();
         options.forward_cancel = [this](unsigned worker, std::uint32_t pid, std::vector<std::byte> key) {
             if (worker >= workers_.size()) return;
@@ -181,6 +186,7 @@ void server::run() {
     files_.start();
     desk_.start(workers_, listener_.port());
     started_ = true;
+    wal_accesses();
     memory_.start();
     alerts_.start();
     manager_.ready([this] { return live().ok; });
@@ -382,6 +388,7 @@ std::vector<std::string> server::take_settings(config::reload_result result) {
             "setting_needs_restart", {{"key", change.key}, {"from", change.from}, {"to", change.to}}
         );
     settings_ = result.loaded.value;
+    wal_.look_again();
     log::set_level(log_level_of(settings_->log.level()));
     desk_.adopt(settings_);
     for (const auto& worker : workers_) {

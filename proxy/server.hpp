@@ -29,6 +29,7 @@
 #include "proxy/process/takeover.hpp"
 #include "proxy/servers/address_resolver.hpp"
 #include "proxy/servers/live_servers.hpp"
+#include "proxy/servers/wal_readers.hpp"
 #include "proxy/worker.hpp"
 
 namespace pgmend::proxy {
@@ -62,6 +63,9 @@ private:
     static constexpr std::chrono::milliseconds quiet_when_deaf{1000};
 
     void watch_servers();
+    std::unique_ptr<health::libpq_link> link_for_wal(const pool::endpoint& where);
+    wal_port port_of_wal();
+    std::vector<wal_access> wal_accesses();
     void adopt_servers(const health::roster_snapshot& roster);
     void wait_for_first_look();
     void spread(const live_facts& facts);
@@ -117,6 +121,7 @@ private:
     std::unique_ptr<live_servers> servers_;
     health::roster_snapshot roster_;  ///< as the monitor has it
     std::unique_ptr<health::health_monitor> monitor_;
+    wal_readers wal_;
     std::vector<std::unique_ptr<worker>> workers_;
     std::vector<std::shared_ptr<const config::metrics::cells>> cells_;  ///< of each worker
     admin_desk desk_;

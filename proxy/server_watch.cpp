@@ -81,6 +81,39 @@ void server::adopt_servers(const health::roster_snapshot& roster) {
     monitor_->adopt(roster);
 }
 
+/// Null where no list names the server any more.
+std::unique_ptr<health::libpq_link> server::link_for_wal(const pool::endpoint& where) {
+    for (const health::known_server& each : *roster_) {
+        if (each.here != health::presence::gone && endpoint_of(each.address) == where)
+            return make_wal_link(control_, *settings_, each.address, addresses_, files_);
+    }
+    return nullptr;
+}
+
+wal_port server::port_of_wal() {
+    return
+        [this](const pool::endpoint& where, health::wal_question asked, std::shared_ptr<wal_ticket> ticket) {
+            boost::asio::post(control_, [this, where, asked = std::move(asked), ticket = std::move(ticket)] {
+                wal_.ask(where, asked, [this, ticket](health::wal_finding what) {
+                    workers_[ticket->worker()]->post([ticket, what](worker_core&) { ticket->deliver(what); });
+                });
+            });
+        };
+}
+
+/// Nobody is asked while nobody wants to know what became of a COMMIT.
+std::vector<wal_access> server::wal_accesses() {
+    std::vector<wal_access> all;
+    if (settings_->guard.commit_outcome() == config::guard_mode::off) return all;
+    const std::string& own = settings_->health.user();
+    for (const health::known_server& each : *roster_) {
+        if (each.here == health::presence::gone) continue;
+        all.push_back(wal_.access(endpoint_of(each.address)));
+        all.back().user = own.empty() ? settings_->upstream.user() : own;
+    }
+    return all;
+}
+
 /// The first client is to meet the primary: every server is asked once before clients are let in. No server
 /// has to be there.
 void server::wait_for_first_look() {

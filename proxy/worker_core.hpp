@@ -29,6 +29,7 @@
 #include "proxy/session/client_session.hpp"
 #include "proxy/session/commit_guard.hpp"
 #include "proxy/session/healing_ledger.hpp"
+#include "proxy/session/wal_witness.hpp"
 
 namespace pgmend::proxy {
 
@@ -55,6 +56,8 @@ struct worker_options {
     /// Does the handshakes of clients who come by TLS, and outlives the worker_core; null: they are done
     /// here.
     pool::handshake_desk* handshakes = nullptr;
+    /// Reads servers' WAL; may be empty.
+    wal_port wal;
     /// Takes what is asked on a console; empty: there is no console.
     console_port console;
 };

@@ -198,6 +198,9 @@ constexpr std::array coverage_columns{
     column{"database"},      column{"outcome"},     column{"live", int8},
     column{"recent", int8},  column{"total", int8}, column{"recent_percent"},
     column{"total_percent"}, column{"statement"},   column{"meaning"}};
+constexpr std::array protection_columns{
+    column{"server"}, column{"database"}, column{"user"},    column{"rule"},
+    column{"works"},  column{"why"},      column{"meaning"}, column{"asked_ago_s", int8}};
 
 // OIDs and sizes of pg_type.
 constexpr std::uint32_t oid_of(cell_type type) noexcept {
@@ -332,6 +335,8 @@ table_columns columns_of(show_topic topic) noexcept {
             return statement_columns;
         case show_topic::coverage:
             return coverage_columns;
+        case show_topic::protection:
+            return protection_columns;
     }
     return {};
 }

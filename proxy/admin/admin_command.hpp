@@ -64,6 +64,7 @@ enum class show_topic : std::uint8_t {
     healings,
     statements,
     coverage,
+    protection,
     parameter,  ///< one that drivers ask for: client_encoding and its like
 };
 

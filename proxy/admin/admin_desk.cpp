@@ -150,6 +150,7 @@ admin_facts admin_desk::facts_with(std::vector<worker_facts> workers) {
     facts.settings = settings_;
     facts.workers = std::move(workers);
     facts.topology = orders_.topology();
+    facts.wal = orders_.wal();
     const auto ttl = std::chrono::duration_cast<std::chrono::seconds>(names_.next_look() - steady_now());
     for (auto& [host, addresses] : names_.names())
         facts.names.push_back({host, addresses, std::max<std::int64_t>(ttl.count(), 0)});

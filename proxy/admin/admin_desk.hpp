@@ -23,6 +23,8 @@ namespace pgmend::proxy {
 /// What the desk asks of the server.
 struct desk_orders {
     std::function<health::topology_snapshot()> topology;
+    /// Which servers let their WAL be read; those that were asked long ago are asked again.
+    std::function<std::vector<wal_access>()> wal;
     /// No further client comes in, and /ready says so.
     std::function<void()> stop_accepting;
     /// The process ends now.

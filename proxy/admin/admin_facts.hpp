@@ -17,6 +17,7 @@
 #include "proxy/limits/limiter.hpp"
 #include "proxy/servers/server_breakers.hpp"
 #include "proxy/session/healing_ledger.hpp"
+#include "proxy/session/protection.hpp"
 #include "proxy/session/session_facts.hpp"
 #include "proxy/session/statement_tallies.hpp"
 
@@ -106,6 +107,7 @@ struct facts_wanted {
     bool limits = false;
     bool statements = false;
     bool coverage = false;
+    bool protection = false;
 };
 
 /// Transactions under way on one database.
@@ -127,6 +129,7 @@ struct ledger_page {
 
 struct worker_facts {
     std::vector<breaker_facts> breakers;
+    std::vector<protection_facts> protections;
     std::vector<bool> usable;             ///< by place of the server: whether requests can go there now
     std::vector<healing_facts> healings;  ///< oldest first
     std::vector<client_facts> clients;
@@ -172,6 +175,7 @@ struct admin_facts {
     std::vector<resolved_name> names;
     traffic_period period;
     std::vector<ban_facts> bans;
+    std::vector<wal_access> wal;        ///< of each server
     std::vector<std::string> disabled;  ///< databases
     std::vector<std::string> paused;
     bool all_paused = false;

@@ -54,6 +54,7 @@ table_rows breaker_rows(const admin_facts& facts);
 table_rows healing_rows(const admin_facts& facts);
 table_rows statement_rows(const admin_facts& facts);
 table_rows coverage_rows(const admin_facts& facts);
+table_rows protection_rows(const admin_facts& facts);
 
 /// RowDescription. `formats` as in Bind: none, one for all, or one each.
 void write_columns(

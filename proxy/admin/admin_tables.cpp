@@ -285,6 +285,7 @@ facts_wanted needs_of(show_topic topic) noexcept {
     wanted.healings = topic == show_topic::healings;
     wanted.limits = topic == show_topic::limits;
     wanted.coverage = topic == show_topic::coverage;
+    wanted.protection = topic == show_topic::protection;
     wanted.statements = wanted.coverage || topic == show_topic::statements;
     wanted.clients = sockets || topic == show_topic::clients;
     wanted.servers = wanted.clients || topic == show_topic::servers || topic == show_topic::topology;
@@ -367,6 +368,8 @@ table_rows rows_of(show_topic topic, const admin_facts& facts) {
             return statement_rows(facts);
         case show_topic::coverage:
             return coverage_rows(facts);
+        case show_topic::protection:
+            return protection_rows(facts);
     }
     return {};
 }

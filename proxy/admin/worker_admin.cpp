@@ -225,6 +225,7 @@ worker_facts worker_admin::facts(const facts_wanted& wanted) const {
     facts.logins = worker_.logins_under_way_.size();
     facts.consoles = consoles_;
     facts.breakers = worker_.cluster_.breakers();
+    if (wanted.protection) facts.protections = worker_.guard_.protections();
     for (std::size_t place = 0; place < worker_.cluster_.servers(); ++place)
         facts.usable.push_back(worker_.cluster_.is_usable(place));
     if (wanted.limits && worker_.options_.index == 0)

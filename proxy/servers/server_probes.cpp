@@ -105,37 +105,67 @@ health::probe_parameters security_of(const config::settings& settings) {
     };
 }
 
+std::string user_of(const config::settings& settings) {
+    return settings.health.user().empty() ? settings.upstream.user() : settings.health.user();
+}
+
+health::probe_parameters parameters_of(
+    const config::settings& settings, const config::server_address& server, const char* application
+) {
+    const auto& upstream = settings.upstream;
+    health::probe_parameters given{
+        {"port", std::to_string(server.port)},
+        {"user", user_of(settings)},
+        {"dbname", upstream.database().empty() ? upstream.user() : upstream.database()},
+        {"application_name", application},
+        {"target_session_attrs", "any"},
+        {"gssencmode", "disable"},
+    };
+    if (!server.host.empty()) given.emplace_back("host", server.host);
+    return given;
+}
+
+health::address_source addresses_of(const config::server_address& server, address_resolver& addresses) {
+    if (server.is_socket()) return {};
+    return [&addresses, where = endpoint_of(server)] { return in_text(addresses.lookup(where)); };
+}
+
+health::secret_source secrets_of(
+    const config::settings& settings, const config::server_address& server, const live_files& files
+) {
+    return [&files, user = user_of(settings), socket = server.is_socket()](std::size_t attempt) {
+        health::probe_parameters now = security_of(files.settings());
+        const keeping how = keep_to(files.settings().upstream, socket);
+        for (auto& each : password_of(*files.facts().secrets, user, how, attempt))
+            now.push_back(std::move(each));
+        return now;
+    };
+}
+
 }  // namespace
+
+pool::endpoint endpoint_of(const config::server_address& server) {
+    return {server.address.empty() ? server.host : server.address, server.port};
+}
 
 std::unique_ptr<health::prober> make_prober(
     boost::asio::io_context& control, const config::settings& settings, const config::server_address& server,
     address_resolver& addresses, const live_files& files
 ) {
-    const auto& upstream = settings.upstream;
-    const std::string user = settings.health.user().empty() ? upstream.user() : settings.health.user();
-    health::probe_parameters given{
-        {"port", std::to_string(server.port)},
-        {"user", user},
-        {"dbname", upstream.database().empty() ? upstream.user() : upstream.database()},
-        {"application_name", "pgmend health"},
-        {"target_session_attrs", "any"},
-        {"gssencmode", "disable"},
-    };
-    if (!server.host.empty()) given.emplace_back("host", server.host);
-    health::address_source source;
-    if (!server.is_socket()) {
-        const pool::endpoint where{server.address.empty() ? server.host : server.address, server.port};
-        source = [&addresses, where] { return in_text(addresses.lookup(where)); };
-    }
     return std::make_unique<health::libpq_prober>(
-        control, std::move(given), std::move(source), [] { return std::chrono::steady_clock::now(); },
-        [&files, user, socket = server.is_socket()](std::size_t attempt) {
-            health::probe_parameters now = security_of(files.settings());
-            const keeping how = keep_to(files.settings().upstream, socket);
-            for (auto& each : password_of(*files.facts().secrets, user, how, attempt))
-                now.push_back(std::move(each));
-            return now;
-        }
+        control, parameters_of(settings, server, "pgmend health"), addresses_of(server, addresses),
+        [] { return std::chrono::steady_clock::now(); }, secrets_of(settings, server, files)
+    );
+}
+
+std::unique_ptr<health::libpq_link> make_wal_link(
+    boost::asio::io_context& control, const config::settings& settings, const config::server_address& server,
+    address_resolver& addresses, const live_files& files
+) {
+    health::probe_parameters given = parameters_of(settings, server, "pgmend wal");
+    given.emplace_back("replication", "true");
+    return std::make_unique<health::libpq_link>(
+        control, std::move(given), addresses_of(server, addresses), secrets_of(settings, server, files)
     );
 }
 

@@ -19,4 +19,12 @@ std::unique_ptr<health::prober> make_prober(
     address_resolver& addresses, const live_files& files
 );
 
+/// A connection for replication, of the same user: `read_wal`.
+std::unique_ptr<health::libpq_link> make_wal_link(
+    boost::asio::io_context& control, const config::settings& settings, const config::server_address& server,
+    address_resolver& addresses, const live_files& files
+);
+/// As workers know it.
+pool::endpoint endpoint_of(const config::server_address& server);
+
 }  // namespace pgmend::proxy

@@ -20,6 +20,7 @@
 #include "proxy/session/recovery_plan.hpp"
 #include "proxy/session/request_relay.hpp"
 #include "proxy/session/session_facts.hpp"
+#include "proxy/session/wal_witness.hpp"
 #include "proxy/session/write_refusal.hpp"
 
 namespace pgmend::proxy {
@@ -184,6 +185,7 @@ private:
         config::time_point since{};
         health::backoff pauses{{std::chrono::milliseconds{50}, std::chrono::seconds{1}}};
         outcome_reason why = outcome_reason::not_answered;
+        wal_claim wal;  ///< whether the transaction's record has survived, where that was asked
     };
 
     /// What is remembered of the loss of servers until the request is over.
@@ -373,6 +375,7 @@ private:
     bool ask_outcome(const loss& facts);
     void outcome_asked();
     bool ask_outcome_later();
+    bool ask_wal(const health::wal_question& question);
     bool outcome_answered();
     bool take_back_message();
     bool tell_committed(bool waits_for_standbys);

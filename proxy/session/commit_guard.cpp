@@ -61,6 +61,26 @@ bool commit_guard::still_refuses(const pool::server_connection& server) {
     return false;
 }
 
+void commit_guard::told(
+    const pool::server_connection& server, std::string missing, std::string_view sqlstate
+) {
+    if (words_.size() >= most_refusals) words_.clear();
+    word& heard = words_[key_of(server)];
+    const pool::login_settings& login = server.pool.login();
+    heard.facts = {server.where.to_string(), login.database,        login.user,
+                   std::move(missing),       std::string{sqlstate}, {}};
+    heard.at = env.now();
+}
+
+std::vector<protection_facts> commit_guard::protections() const {
+    std::vector<protection_facts> all;
+    for (const auto& [key, heard] : words_) {
+        all.push_back(heard.facts);
+        all.back().ago = env.now() - heard.at;
+    }
+    return all;
+}
+
 bool knows_transaction_numbers(const pool::server_connection& server) noexcept {
     const std::string* version = server.reported->find("server_version");
     return version != nullptr && std::atoi(version->c_str()) >= 13;

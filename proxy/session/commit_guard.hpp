@@ -11,6 +11,7 @@
 #include "pool/server_connection.hpp"
 #include "protocol/message_writer.hpp"
 #include "protocol/statement_store.hpp"
+#include "proxy/session/protection.hpp"
 
 namespace pgmend::proxy {
 
@@ -29,10 +30,19 @@ public:
         return !refused_until_.empty() && still_refuses(server);
     }
 
+    /// What it has said of privileges: `missing` functions, or nothing but an error.
+    void told(const pool::server_connection& server, std::string missing, std::string_view sqlstate);
+    std::vector<protection_facts> protections() const;
+
 private:
+    struct word {
+        protection_facts facts;
+        config::time_point at{};
+    };
     bool still_refuses(const pool::server_connection& server);
 
     std::map<std::string, config::time_point> refused_until_;  ///< by server, database and user
+    std::map<std::string, word> words_;                        ///< the same
 };
 
 /// Before PostgreSQL 13 a server does not know the functions that are asked.

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "config/metrics.hpp"
+#include "health/wal_record.hpp"
 #include "pool/commit_evidence.hpp"
 
 namespace pgmend::proxy {
@@ -36,6 +37,9 @@ enum class xact_status : std::uint8_t {
 struct outcome_facts {
     pool::server_life then;  ///< read on the connection that is lost, before the transaction had its number
     pool::server_life now;
+    std::string lsn;  ///< a place in the WAL behind the transaction's first record
+    /// What became of the record that was written when the number was asked for.
+    health::wal_finding wal = health::wal_finding::not_known;
     /// It is asked at the same address, where the old backend is known to be gone.
     bool same_place = false;
     /// By a connection that was logged in before the number was given: its backend has lived through all
@@ -45,18 +49,23 @@ struct outcome_facts {
 };
 
 outcome_reason decide_outcome(const outcome_facts& facts);
+/// What a server's WAL could tell of it; ends nowhere where it cannot be asked.
+health::wal_question wal_question_of(const outcome_facts& facts, std::string_view token);
 
 /// Asks for a pool::server_life and whether evidence can be had, in one row.
 std::string_view life_query() noexcept;
 /// The same, and what became of transaction `xid`, and whether commits wait for standbys.
 std::string outcome_query(std::string_view xid);
-/// Asks for the number of the transaction that is open, and for a place in the WAL behind its first record.
-/// Writes nothing where there is no number.
+/// Asks for the number of the transaction that is open, for a place in the WAL behind its first record, and
+/// for what the record that ends there says last. Writes nothing where there is no number.
 std::string_view evidence_query() noexcept;
 
 using outcome_row = std::vector<std::optional<std::string>>;
-/// Of a row of life_query; false where it says that evidence cannot be had.
-bool take_life(const outcome_row& row, pool::server_life& life);
+/// Of a row of life_query; false where it says that evidence cannot be had. `missing`: functions that may
+/// not be called, as in protection_facts.
+bool take_life(const outcome_row& row, pool::server_life& life, std::string& missing);
+/// Of the functions that are asked about: whether evidence needs it.
+bool is_evidence(std::string_view function) noexcept;
 /// Of a row of outcome_query; false where it is not one.
 bool take_outcome(const outcome_row& row, outcome_facts& facts, bool& waits_for_standbys);
 

@@ -48,12 +48,16 @@ bool client_session::evidence_row(protocol::byte_view body) {
         return false;
     const outcome_row row = read_row(body);
     if (evidence->asked_life) {
-        evidence->life_known = take_life(row, evidence->life);
-    } else if (evidence->still_meant() && row.size() == 2) {
+        std::string missing;
+        evidence->life_known = take_life(row, evidence->life, missing);
+        if (commit_guard* const guard = worker_.relay().guard; guard != nullptr)
+            guard->told(*server_, std::move(missing), {});
+    } else if (evidence->still_meant() && row.size() == 3) {
         evidence->none_yet = !row[0];
-        if (row[0] && row[1]) {
+        if (row[0] && row[1] && row[2]) {
             evidence->xid = *row[0];
             evidence->lsn = *row[1];
+            evidence->token = *row[2];
         }
     }
     return true;
@@ -71,7 +75,10 @@ bool client_session::evidence_failed(std::string_view code) {
     if (guard != nullptr && !by_chance(code) && guard->refused(*server_)) {
         log::warning("commit_evidence_refused", {{"server", server_->where.to_string()}, {"sqlstate", code}});
     }
-    if (evidence->asked_life) return true;
+    if (evidence->asked_life) {
+        if (guard != nullptr && !by_chance(code)) guard->told(*server_, {}, code);
+        return true;
+    }
     // The client's block has failed, and not by its own doing: it is lost, as it would be with its server.
     if (!mishap_) mishap_ = std::make_unique<mishap>();
     mishap_->leaving = true;
@@ -156,6 +163,20 @@ bool client_session::ask_outcome_later() {
     return true;
 }
 
+/// The number may be another transaction's by now: the server's WAL knows. False when it was asked, and does
+/// not tell, or not in time.
+bool client_session::ask_wal(const health::wal_question& question) {
+    lost_commit& commit = *mishap_->commit;
+    if (!commit.wal.is_of(question)) {
+        auto ticket = std::make_shared<wal_ticket>(worker_.options().index, gate_, retry_due);
+        commit.wal = wal_claim{question, ticket};
+        worker_.options().wal(server_->where, question, std::move(ticket));
+    } else if (commit.wal.answered()) {
+        return false;
+    }
+    return ask_outcome_later();
+}
+
 /// False when the session is over.
 bool client_session::outcome_answered() {
     lost_commit& commit = *mishap_->commit;
@@ -171,9 +192,15 @@ bool client_session::outcome_answered() {
     row_.reset();
     if (!answered) return give_up_replay(replay_outcome::given_up, lost_words());
     facts.then = commit.evidence.life;
+    facts.lsn = commit.evidence.lsn;
     facts.same_place = commit.where == server_->where.to_string();
     facts.older_session = server_->logged_in_at <= commit.began;
+    const auto question = wal_question_of(facts, commit.evidence.token);
+    if (commit.wal.is_of(question)) facts.wal = commit.wal.what();
     commit.why = decide_outcome(facts);
+    const bool could_be_read =
+        facts.status == xact_status::committed && question.end != 0 && worker_.options().wal;
+    if (commit.why == outcome_reason::recovery_between && could_be_read && ask_wal(question)) return true;
     switch (outcome_of(commit.why)) {
         case commit_outcome::unknown:
             if (commit.why == outcome_reason::still_running && ask_outcome_later()) return true;

@@ -81,6 +81,7 @@ COLUMNS = {
                    "p99_us".split()] + [("statement", TEXT)],
     "COVERAGE": [("database", TEXT), ("outcome", TEXT), ("live", INT8), ("recent", INT8), ("total", INT8),
                  ("recent_percent", TEXT), ("total_percent", TEXT), ("statement", TEXT), ("meaning", TEXT)],
+    "PROTECTION": [(name, TEXT) for name in "server database user rule works why meaning".split()] + [("asked_ago_s", INT8)],
 }
 
 

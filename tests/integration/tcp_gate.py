@@ -33,6 +33,7 @@ class TcpGate:
         self.target, self.port, self.links = target, port, set()
         self.delay = 0.0  # seconds, each way
         self.at_commit = lambda: None  # of each COMMIT: "asking" (it never arrives), "answering", or None
+        self.at_answer = lambda: None  # called when an answer to such a COMMIT is cut
         self.hides_pids = False  # BackendKeyData names a backend that there is not
         self.holds = lambda link, data: None  # what is for the server waits for this Event of the loop's
         self.loop = asyncio.new_event_loop()
@@ -146,6 +147,7 @@ class TcpGate:
                 if not answers:
                     self.meets_commit(link, data)
                 elif link.ends_at_answer:
+                    self.at_answer()
                     raise ConnectionResetError
                 if answers and self.hides_pids and (at_key := data.find(b"K\0\0\0\x0c")) >= 0:
                     data = data[:at_key + 5] + b"\x3f\xff\xff\xff" + data[at_key + 9:]

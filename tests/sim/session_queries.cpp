@@ -1,6 +1,7 @@
 // The half of session_model that reads and writes rows and evaluates expressions.
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 
@@ -347,12 +348,17 @@ outcome session_model::about_commits(const statement& what) {
     row_source rows;
     rows.is_fixed = true;
     const std::string start = std::to_string(database_.starts());
-    const std::string where = "0/" + start;
+    const auto place = [](std::uint64_t bytes) {
+        std::array<char, 20> text{};
+        const auto end = std::to_chars(text.data(), text.data() + text.size(), bytes, 16).ptr;
+        return "0/" + std::string(text.data(), end);
+    };
+    const std::string where = place(database_.checkpoint());
     std::string timeline = std::to_string(database_.timeline());
     timeline.insert(0, 8 - timeline.size(), '0');
     row columns{"1", start, timeline, where, where};
     if (what.what == verb::life) {
-        columns.emplace_back("t");
+        columns.emplace_back("");
     } else if (what.what == verb::fate) {
         const auto number = to_integer(what.name);
         columns.insert(
@@ -360,8 +366,11 @@ outcome session_model::about_commits(const statement& what) {
         );
         columns.emplace_back("f");
     } else {
-        columns = {std::nullopt, std::nullopt};
-        if (number_ != 0) columns = {std::to_string(number_), "0/" + std::to_string(number_)};
+        columns = {std::nullopt, std::nullopt, std::nullopt};
+        if (number_ != 0) {
+            const auto written = database_.write_record();
+            columns = {std::to_string(number_), place(written.end), written.token};
+        }
     }
     rows.columns.assign(columns.size(), "column");
     rows.fixed.push_back(std::move(columns));

@@ -4,6 +4,17 @@
 
 namespace pgmend::sim {
 
+namespace {
+
+// What things take in the WAL, and where it begins.
+constexpr std::uint64_t change_bytes = 64;
+constexpr std::uint64_t commit_bytes = 40;
+constexpr std::uint64_t record_bytes = 96;
+constexpr std::uint64_t checkpoint_bytes = 120;
+constexpr std::uint64_t first_place = 0x1000;
+
+}  // namespace
+
 std::optional<std::string> sim_database::row(const std::string& key) const {
     const auto found = rows_.find(key);
     if (found == rows_.end()) return std::nullopt;
@@ -24,6 +35,7 @@ void sim_database::commit(const row_changes& changes) {
 }
 
 std::uint64_t sim_database::give_number() {
+    wal_ += change_bytes;
     numbers_[++last_number_] = "in progress";
     return last_number_;
 }
@@ -32,7 +44,22 @@ void sim_database::number_ended(std::uint64_t number, std::uint64_t start, bool 
     if (start != starts_) return;  // the number may be somebody else's by now
     numbers_[number] = committed ? "committed" : "aborted";
     // Whatever was written to the WAL up to here is flushed with a commit.
-    if (committed) last_durable_ = last_number_;
+    wal_ += commit_bytes;
+    if (committed) flush();
+}
+
+void sim_database::flush() noexcept {
+    last_durable_ = last_number_;
+    durable_wal_ = wal_;
+}
+
+sim_database::wal_record sim_database::write_record() {
+    wal_ += record_bytes;
+    wal_record written{wal_, "record " + std::to_string(++records_written_)};
+    records_[written.token] = written.end;
+    // Now and then PostgreSQL flushes what nobody waits for.
+    if (records_written_ % 3 == 0) flush();
+    return written;
 }
 
 std::string sim_database::number_status(std::uint64_t number) const {
@@ -42,11 +69,20 @@ std::string sim_database::number_status(std::uint64_t number) const {
 
 void sim_database::recover() {
     ++starts_;
+    wal_ = checkpoint_ = durable_wal_;
+    std::erase_if(records_, [this](const auto& record) { return record.second > durable_wal_; });
+    wal_ += checkpoint_bytes;
+    durable_wal_ = wal_;
     last_number_ = last_durable_;
     numbers_.erase(numbers_.upper_bound(last_durable_), numbers_.end());
     for (auto& [number, status] : numbers_) {
         if (status == "in progress") status = "aborted";
     }
+}
+
+void sim_database::promote() {
+    ++timeline_;
+    checkpoint_ = first_place;
 }
 
 bool sim_database::try_lock(std::int64_t lock, session_id owner) {

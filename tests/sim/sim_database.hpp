@@ -41,11 +41,21 @@ public:
     void number_ended(std::uint64_t number, std::uint64_t start, bool committed);
     /// As pg_xact_status says it.
     std::string number_status(std::uint64_t number) const;
+    /// A record of its own in the WAL, of the transaction that has a number: where it ends, and what it says.
+    struct wal_record {
+        std::uint64_t end = 0;
+        std::string token;
+    };
+    wal_record write_record();
+    /// Whether it is there still.
+    bool has_record(const std::string& token) const { return records_.contains(token); }
+    /// Where the last checkpoint is recorded: after a recovery in place, where that has ended.
+    std::uint64_t checkpoint() const noexcept { return checkpoint_; }
     /// The server begins anew.
     void recover();
     std::uint64_t starts() const noexcept { return starts_; }
-    /// Another server goes on with it: a new timeline begins.
-    void promote() noexcept { ++timeline_; }
+    /// Another server goes on with it: a new timeline begins, and the first checkpoint there comes later.
+    void promote();
     std::uint32_t timeline() const noexcept { return timeline_; }
 
     /// True when the lock is held by `owner` now; locks are counted.
@@ -70,6 +80,8 @@ public:
     void forget(session_id who);
 
 private:
+    void flush() noexcept;
+
     struct held_lock {
         session_id owner;
         std::uint32_t times;
@@ -84,6 +96,11 @@ private:
     std::map<std::uint64_t, std::string> numbers_;
     std::uint64_t last_number_ = 700;
     std::uint64_t last_durable_ = 700;
+    std::uint64_t wal_ = 0x1000;          ///< written so far, in bytes
+    std::uint64_t durable_wal_ = 0x1000;  ///< of it, what outlives a crash
+    std::uint64_t checkpoint_ = 0x1000;
+    std::uint64_t records_written_ = 0;
+    std::map<std::string, std::uint64_t> records_;  ///< by what they say: where they end
     std::uint64_t starts_ = 1;
     std::uint32_t timeline_ = 1;
     std::map<std::int64_t, held_lock> locks_;

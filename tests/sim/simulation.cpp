@@ -71,7 +71,8 @@ world::world(const fault_schedule& schedule, const subject_factory& make, bool v
       standby_(make_standby(verbose)),
       subject_(make(
           {env_, network_, server_.at(), schedule.traits(), schedule.server_connections, schedule.seed,
-           standby_ ? std::optional(standby_->at()) : std::nullopt, settings_until(0)}
+           standby_ ? std::optional(standby_->at()) : std::nullopt, settings_until(0),
+           [this](const std::string& token) { return server_.database().has_record(token); }}
       )),
       shared_{env_, network_, subject_->client_endpoint(), court_, time_point::max(), verbose, {}} {
     network_.shuffle_readiness(schedule.shuffle);

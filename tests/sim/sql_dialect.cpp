@@ -470,7 +470,7 @@ std::optional<statement> about_commits(std::string_view text) {
     out.text = text;
     if (text.starts_with("SELECT (SELECT system_identifier ")) {
         out.what = verb::life;
-    } else if (text.starts_with("SELECT pg_catalog.pg_current_xact_id_if_assigned(),CASE ")) {
+    } else if (text.starts_with("SELECT e.x,CASE WHEN e.x IS NOT NULL ")) {
         out.what = verb::evidence;
     } else if (text.starts_with(fate)) {
         out.what = verb::fate;

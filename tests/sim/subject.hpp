@@ -23,6 +23,8 @@ struct subject_setup {
     std::uint64_t seed;              ///< for what it draws by itself
     std::optional<pool::endpoint> standby = {};
     std::vector<name_value> settings = {};  ///< of the configuration, besides the number of connections
+    /// Whether the WAL of the present primary has the record that says this.
+    std::function<bool(const std::string& token)> has_record = {};
 };
 
 /// One server of several, as health checks have it.

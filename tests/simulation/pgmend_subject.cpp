@@ -176,10 +176,21 @@ private:
         options.settings = settings_;
         options.live = facts();
         options.process_secret = "a secret of the simulation";
+        // Half of the subjects may read their servers' WAL.
+        if (setup_.has_record && setup_.seed % 2 == 0) options.wal = wal_reader();
         auto core =
             std::make_unique<proxy::worker_core>(setup_.env, setup_.network, metrics_, std::move(options));
         if (picture_) core->update(picture_);
         return core;
+    }
+
+    proxy::wal_port wal_reader() const {
+        return [has_record = setup_.has_record](
+                   const pool::endpoint&, const health::wal_question& asked,
+                   const std::shared_ptr<proxy::wal_ticket>& ticket
+               ) {
+            ticket->deliver(has_record(asked.token) ? health::wal_finding::there : health::wal_finding::gone);
+        };
     }
 
     static void end(proxy::worker_core& core) {

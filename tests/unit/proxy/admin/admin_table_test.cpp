@@ -222,6 +222,48 @@ TEST_CASE("admin table: breakers are shown as each worker has them") {
     CHECK(row["worker"] == "1");
 }
 
+TEST_CASE("admin table: protection is told rule by rule, by the latest that any worker has heard") {
+    admin_facts facts = two_workers();
+    table_rows rows = rows_of(show_topic::protection, facts);
+    REQUIRE(rows.size() == 1);
+    CHECK(by_name(show_topic::protection, rows[0])["rule"] == "commit_outcome");
+    CHECK(by_name(show_topic::protection, rows[0])["why"] == "guard.commit_outcome is off");
+    auto on = std::make_shared<pgmend::config::settings>();
+    on->guard.commit_outcome.set(pgmend::config::guard_mode::on);
+    facts.settings = on;
+    rows = rows_of(show_topic::protection, facts);
+    REQUIRE(rows.size() == 1);
+    CHECK(by_name(show_topic::protection, rows[0])["works"] == "not_known");
+    CHECK(by_name(show_topic::protection, rows[0])["user"] == "app");
+
+    facts.workers[0].protections.push_back({"one:5432", "app", "app", "pg_xact_status", "", 90s});
+    facts.workers[1].protections.push_back(
+        {"one:5432", "app", "app", "gen_random_uuid pg_terminate_backend", "", 5s}
+    );
+    facts.workers[1].protections.push_back({"two:5433", "app", "app", "", "42501", 7s});
+    facts.wal.push_back({"one:5432", "health", true, "", 1s});
+    facts.wal.push_back({"two:5433", "health", std::nullopt, "Connection refused", 2s});
+    std::map<std::string, std::string> works;
+    std::map<std::string, std::string> why;
+    for (const table_row& each : rows_of(show_topic::protection, facts)) {
+        REQUIRE(each.size() == columns_of(show_topic::protection).size());
+        auto row = by_name(show_topic::protection, each);
+        works[row["server"] + ' ' + row["rule"]] = row["works"];
+        why[row["server"] + ' ' + row["rule"]] = row["why"];
+    }
+    CHECK(works.size() == 10);
+    CHECK(works["one:5432 server_life"] == "yes");
+    CHECK(works["one:5432 commit_status"] == "yes");
+    CHECK(works["one:5432 commit_evidence"] == "no");
+    CHECK(why["one:5432 commit_evidence"] == "may not be called: gen_random_uuid");
+    CHECK(works["one:5432 old_backend"] == "no");
+    CHECK(works["one:5432 wal_record"] == "yes");
+    CHECK(works["two:5433 server_life"] == "no");
+    CHECK(works["two:5433 commit_status"] == "not_known");
+    CHECK(works["two:5433 wal_record"] == "not_known");
+    CHECK(why["two:5433 wal_record"] == "Connection refused");
+}
+
 TEST_CASE("admin table: a shape is one row, whatever workers it ran on, the dearest first", "[proxy]") {
     admin_facts facts = two_workers();
     for (worker_facts& worker : facts.workers) {

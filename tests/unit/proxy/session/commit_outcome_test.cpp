@@ -6,6 +6,7 @@
 #include "proxy/session/old_backend.hpp"
 
 using namespace pgmend::proxy;
+using pgmend::health::wal_finding;
 using pgmend::pool::server_life;
 using why = outcome_reason;
 
@@ -38,6 +39,18 @@ outcome_facts by_older_session(outcome_facts facts) {
 }
 outcome_facts promoted(outcome_facts facts) {
     facts.now.timeline = "00000002";
+    return facts;
+}
+outcome_facts stale(outcome_facts facts) {
+    facts.then.timeline = "00000002";
+    return facts;
+}
+outcome_facts written_up_to(const char* lsn, outcome_facts facts) {
+    facts.lsn = lsn;
+    return facts;
+}
+outcome_facts whose_wal(wal_finding what, outcome_facts facts) {
+    facts.wal = what;
     return facts;
 }
 outcome_facts foreign(outcome_facts facts) {
@@ -80,8 +93,36 @@ TEST_CASE("commit outcome: a status is believed as far as the number is certain 
          why::still_running},
         {"at work after a restart: it is somebody else", restarted(running), why::given_again},
         {"forgotten", asked(xact_status::forgotten), why::forgotten},
-        {"committed on another timeline", promoted(committed), why::other_server},
-        {"never given on another timeline", promoted(unused), why::other_server},
+        {"committed after a restart whose recovery ended before it",
+         written_up_to("0/2000", restarted(committed)), why::wal_lost},
+        {"committed after a restart whose recovery ended behind it, or a checkpoint later",
+         written_up_to("0/1FFF", restarted(committed)), why::recovery_between},
+        {"committed, a checkpoint since, and it lies before: none need have followed a recovery",
+         written_up_to("0/2000", checkpointed(committed)), why::recovery_between},
+        {"committed after a promotion: where the last checkpoint lies says nothing",
+         written_up_to("0/2000", promoted(committed)), why::recovery_between},
+        {"committed after a restart, and its record is there",
+         whose_wal(wal_finding::there, restarted(committed)), why::wal_survived},
+        {"committed after a restart, and another record is there",
+         whose_wal(wal_finding::gone, restarted(committed)), why::wal_lost},
+        {"committed after a promotion, and its record is there",
+         whose_wal(wal_finding::there, elsewhere(promoted(committed))), why::wal_survived},
+        {"committed after a promotion before it",
+         whose_wal(wal_finding::gone, elsewhere(promoted(committed))), why::wal_lost},
+        {"committed, a checkpoint since, and its record is there",
+         whose_wal(wal_finding::there, checkpointed(committed)), why::wal_survived},
+        {"its record is there, and it is at work still", whose_wal(wal_finding::there, running),
+         why::still_running},
+        {"its record is there, and it is aborted", whose_wal(wal_finding::there, restarted(aborted)),
+         why::status_aborted},
+        {"committed on another timeline", elsewhere(promoted(committed)), why::recovery_between},
+        {"aborted on a newer timeline", elsewhere(promoted(aborted)), why::status_aborted},
+        {"never given on a newer timeline", elsewhere(promoted(unused)), why::not_assigned},
+        {"at work on a newer timeline: it is somebody else", elsewhere(promoted(running)), why::given_again},
+        {"committed on an older timeline", stale(committed), why::other_server},
+        {"aborted on an older timeline, at another address", elsewhere(stale(aborted)), why::other_server},
+        {"its record is there, on an older timeline", whose_wal(wal_finding::there, stale(committed)),
+         why::other_server},
         {"aborted at another address, where the old backend may live on", elsewhere(aborted),
          why::other_server},
         {"committed in another cluster", foreign(committed), why::foreign_server},
@@ -98,8 +139,8 @@ TEST_CASE("commit outcome: every reason stands for one outcome") {
     for (std::size_t i = 0; i < pgmend::config::metrics::outcome_reason_words.size(); ++i) {
         ++known[static_cast<std::size_t>(outcome_of(static_cast<outcome_reason>(i)))];
     }
-    CHECK(known[0] == 1);
-    CHECK(known[1] == 4);
+    CHECK(known[0] == 2);
+    CHECK(known[1] == 5);
     CHECK(known[2] == 8);
     CHECK(outcome_of(why::recovery_between) == commit_outcome::unknown);
     CHECK(outcome_of(why::status_committed) == commit_outcome::committed);
@@ -114,11 +155,23 @@ TEST_CASE("commit outcome: the server is asked with nothing in the way of whoeve
 
 TEST_CASE("commit outcome: a row is read whole or not at all") {
     server_life life;
-    CHECK(take_life({"7000", "1", "00000001", "0/1", "0/0", "t"}, life));
+    std::string missing;
+    CHECK(take_life({"7000", "1", "00000001", "0/1", "0/0", ""}, life, missing));
     CHECK(life.timeline == "00000001");
-    CHECK_FALSE(take_life({"7000", "1", "00000001", "0/1", "0/0", "f"}, life));
-    CHECK_FALSE(take_life({"7000", "1", "00000001", "0/1", std::nullopt, "t"}, life));
-    CHECK_FALSE(take_life({}, life));
+    CHECK(missing.empty());
+    CHECK_FALSE(take_life({"7000", "1", "00000001", "0/1", "0/0", "pg_xact_status"}, life, missing));
+    CHECK(missing == "pg_xact_status");
+    // Without these it is known what to ask, and then it cannot be answered.
+    CHECK(take_life(
+        {"7000", "1", "00000001", "0/1", "0/0", "pg_stat_get_activity pg_terminate_backend"}, life, missing
+    ));
+    CHECK_FALSE(take_life(
+        {"7000", "1", "00000001", "0/1", "0/0", "pg_terminate_backend gen_random_uuid"}, life, missing
+    ));
+    // There is a number already.
+    CHECK_FALSE(take_life({"7000", "1", "00000001", "0/1", "0/0", std::nullopt}, life, missing));
+    CHECK_FALSE(take_life({"7000", "1", "00000001", "0/1", std::nullopt, ""}, life, missing));
+    CHECK_FALSE(take_life({}, life, missing));
     outcome_facts facts;
     bool standbys = false;
     CHECK(take_outcome({"in progress", "7000", "1", "00000001", "0/1", "0/0", "t"}, facts, standbys));
