@@ -160,6 +160,7 @@ void request_relay::note_blocks(const protocol::statement_traits& traits) noexce
                        protocol::has(control, transaction_control::hidden | transaction_control::prepared);
     if (mixed && (!inside || ends)) wrote_outside_ = true;
     if (protocol::has(control, transaction_control::savepoint)) went_back_ = true;
+    failure_left_ = failure_left_ || ends || protocol::has(control, transaction_control::savepoint);
     if (ends) block_open_ = protocol::has(control, transaction_control::chain);
     if (!ends && protocol::has(control, transaction_control::begin))
         block_open_ = block_open_ || begins_surely();

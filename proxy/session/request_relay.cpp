@@ -116,6 +116,7 @@ request_step request_relay::read(
     undecided_ = false;
     if (server != nullptr && server->owed.empty()) {
         block_open_ = server->status != protocol::transaction_status::idle;
+        failure_left_ = false;
     }
     const request_step step = read_messages();
     close_run();
@@ -458,7 +459,7 @@ request_relay::outcome request_relay::query() {
     if ((names_statements || !materialized_.empty()) && !server_->owed.empty()) return wait_for_answers();
     if (waits_for_evidence(traits)) return wait_for_answers();
     if (facts_.asks_channels(text)) announce_channels();
-    if (facts_.take_foreign_sequences(traits, text)) forget_sequences(reply_action::own);
+    if (!surely_failed() && facts_.take_foreign_sequences(traits, text)) forget_sequences(reply_action::own);
     note(traits, text, shape);
     if (names_statements) materialize(text, reply_action::own);
     // A simple Query drops the unnamed statement, ours and the server's.

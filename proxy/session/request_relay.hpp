@@ -314,6 +314,10 @@ private:
     }
     bool provide_names(const protocol::prepared_statement& statement);
     bool failure_may_be_over() const noexcept;
+    /// Whether what is sent now fails, unless it ends the transaction.
+    bool surely_failed() const noexcept {
+        return server_->status == protocol::transaction_status::failed && !failure_left_;
+    }
     void keep_copies(std::string_view text);
     void materialize(std::string_view text, protocol::reply_action action);
     void dematerialize();
@@ -359,6 +363,7 @@ private:
     bool went_back_ : 1 = false;
     bool block_open_ : 1 = false;        ///< by what was sent, while something is owed
     bool commit_unguarded_ : 1 = false;  ///< and that was counted
+    bool failure_left_ : 1 = false;      ///< what may end a failed block was sent, while something is owed
     void note_blocks(const protocol::statement_traits& traits) noexcept;
     // request_evidence.cpp
     void note_commit(const protocol::statement_traits& traits) noexcept;

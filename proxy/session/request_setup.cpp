@@ -18,7 +18,6 @@ using protocol::substitute_error;
 /// The client asks what it drew from a sequence, and others have drawn since: it must learn nothing of
 /// theirs (55000). In front of a simple Query with `own`, within a group with `swallow`.
 void request_relay::forget_sequences(reply_action action) {
-    if (server_->status == protocol::transaction_status::failed) return;
     constexpr std::string_view forget = "DISCARD SEQUENCES";
     std::vector<std::byte> frames;
     protocol::message_writer writer{frames};

@@ -343,7 +343,7 @@ request_relay::outcome request_relay::bind() {
         if (provision == provided::wait) return wait_for_answers();
         if (provision == provided::changed) return force_error(substitute_error::changed_result);
     }
-    if (facts_.take_foreign_sequences(traits_of(*statement), prepared.text))
+    if (!surely_failed() && facts_.take_foreign_sequences(traits_of(*statement), prepared.text))
         forget_sequences(reply_action::swallow);
     if (traffic_ != nullptr) ++traffic_->binds;
     if (portal.empty()) {

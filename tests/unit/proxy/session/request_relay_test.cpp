@@ -485,6 +485,19 @@ TEST_CASE("request relay: what others drew from sequences is forgotten ahead of 
     REQUIRE(forgets != sent.npos);
     CHECK(forgets < sent.find(bind("", "")));
     CHECK(owed(*one.server) == "pc-p-b-e-c-bes");
+    answer_all(*one.server);
+
+    // Not in a block that has failed, where it would fail; behind what ends it all the same.
+    one.client.facts.server_taken(true);
+    one.server->status = transaction_status::failed;
+    one.client.say(query("select lastval()"));
+    CHECK(one.client.sent() == query("select lastval()"));
+    answer_all(*one.server);
+    one.client.say(parse("", "rollback") + bind("", "") + execute());
+    one.client.sent();
+    one.client.say(parse("", "select lastval()") + bind("", "") + execute() + sync());
+    CHECK(one.client.sent().find("DISCARD SEQUENCES") != std::string::npos);
+    answer_all(*one.server);
 }
 
 namespace {

@@ -602,6 +602,25 @@ TEST_CASE("prepared statements: in a failed transaction SQL is not helped: it fa
     CHECK(c.client.sent() == query("execute a"));
 }
 
+TEST_CASE("prepared statements: SQL is helped behind what ends a failed transaction in the same group") {
+    for (const std::string_view end : {"rollback", "rollback to savepoint s", "commit"}) {
+        CAPTURE(end);
+        one_client c;
+        c.prepared("a", "select 1");
+        c.client.sent();
+        c.server->status = transaction_status::failed;
+        c.client.say(parse("", end) + bind("", "") + execute(""));
+        c.client.sent();
+        c.client.say(parse("", "deallocate a") + bind("", ""));
+        CHECK(c.client.sent() == parse("", "deallocate a") + close('S', "a") + parse("a", "") + bind("", ""));
+        answer_all(*c.server);
+        // Its ReadyForQuery says what is.
+        c.client.say(bind("", ""));
+        CHECK(c.client.sent() == bind("", ""));
+        answer_all(*c.server);
+    }
+}
+
 TEST_CASE("prepared statements: flights fill and are sent, and nothing is lost or out of order") {
     one_client c;
     std::string expected;
