@@ -242,6 +242,9 @@ public:
         if (tokens_.size() > most) return wrong("invalid command '" + joined(tokens_) + "'", usage(*known));
         if (tokens_.size() == 2) {
             into.argument = tokens_[1].text;
+            // Empty means all of them, which nobody has said.
+            if (into.argument.empty())
+                return wrong("an empty name in '" + joined(tokens_) + "'", usage(*known));
         } else if (known->takes == form::name) {
             return wrong(std::string(known->tag) + " needs an argument", usage(*known));
         }
@@ -299,7 +302,7 @@ private:
 
     /// PgBouncer takes SELECT for SHOW; drivers and pools ask SELECT 1.
     std::optional<admin_error> select(admin_command& into) const {
-        if (tokens_.size() == 2 &&
+        if (tokens_.size() == 2 && !tokens_[1].text.empty() &&
             std::ranges::all_of(tokens_[1].text, [](char each) { return each >= '0' && each <= '9'; })) {
             if (tokens_[1].text.size() > 9)
                 return wrong("invalid command '" + joined(tokens_) + "'", "SHOW HELP lists all commands.");

@@ -32,6 +32,7 @@ using protocol::byte_view;
     each(rules) \
     each(secrets) \
     each(http) \
+    each(console) \
     each(tls) \
     each(srv) \
     each(patroni) \

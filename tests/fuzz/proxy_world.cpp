@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
+#include <tuple>
 
 #include "config/loader.hpp"
 #include "protocol/error_response.hpp"
@@ -13,10 +15,16 @@ namespace {
 constexpr pool::readiness any_event{1, 1};
 constexpr std::array<const char*, 4> method_words = {"trust", "scram-sha-256", "md5", "password"};
 
-/// Made once for each combination: reading settings takes longer than most inputs.
-const proxy::worker_options& options_for(login_method method, std::size_t pool_size) {
-    static std::map<std::pair<login_method, std::size_t>, proxy::worker_options> made;
-    auto& found = made[{method, pool_size}];
+constexpr const char* admins = "PGMEND_ADMIN_USERS";
+constexpr const char* onlookers = "PGMEND_ADMIN_STATS_USERS";
+
+/// Made once for each combination: reading settings takes longer than most inputs. `consoles`: the variable
+/// that has the user.
+const proxy::worker_options& options_for(
+    login_method method, std::size_t pool_size, const char* consoles = nullptr
+) {
+    static std::map<std::tuple<login_method, std::size_t, const char*>, proxy::worker_options> made;
+    auto& found = made[{method, pool_size, consoles}];
     if (found.settings) return found;
     config::load_sources sources;
     sources.os_user = "app";
@@ -26,6 +34,7 @@ const proxy::worker_options& options_for(login_method method, std::size_t pool_s
         {"PGMEND_USERS", "[{name: app, password: secret}]"},
         {"PGMEND_POOL_SIZE", std::to_string(pool_size)},
     };
+    if (consoles != nullptr) sources.environment.emplace(consoles, "app");
     const auto result = config::load(sources);
     for (const auto& error : result.errors)
         std::fprintf(stderr, "settings: %s\n", error.c_str());
@@ -195,10 +204,24 @@ proxy_world::proxy_world(
     proxy::worker_options options = options_for(method, pool_size);
     options.live.towards_clients = std::move(towards_clients);
     if (seed % 2 == 0) options.handshakes = &desk_;
+    begin(std::move(options), false);
+}
+
+proxy_world::proxy_world(std::uint64_t seed, bool may_change, proxy::console_port console)
+    : env_(seed), network_(env_) {
+    proxy::worker_options options = options_for(login_method::trust, 1, may_change ? admins : onlookers);
+    options.console = std::move(console);
+    begin(std::move(options), true);
+}
+
+void proxy_world::begin(proxy::worker_options options, bool same_machine) {
     core_ = std::make_unique<proxy::worker_core>(env_, network_, metrics_, std::move(options));
-    network_.listen(proxy(), sim::link_group::client, links(), [this](std::unique_ptr<pool::stream> client) {
-        core_->accept(std::move(client), "fuzzed", false);
-    });
+    network_.listen(
+        proxy(), sim::link_group::client, links(),
+        [this, same_machine](std::unique_ptr<pool::stream> client) {
+            core_->accept(std::move(client), "fuzzed", same_machine);
+        }
+    );
 }
 
 proxy_world::~proxy_world() = default;

@@ -87,6 +87,8 @@ public:
         std::uint64_t seed, login_method method, std::size_t pool_size,
         std::shared_ptr<const pool::tls_context> towards_clients = nullptr
     );
+    /// Of the console, for clients of this machine: whose user may change something, or only look.
+    proxy_world(std::uint64_t seed, bool may_change, proxy::console_port console);
     ~proxy_world();
 
     sim::sim_environment& env() noexcept { return env_; }
@@ -105,6 +107,7 @@ public:
     static sim::link_traits links();
 
 private:
+    void begin(proxy::worker_options options, bool same_machine);
     void turn(const std::function<bool()>& until, config::duration at_most);
 
     sim::sim_environment env_;

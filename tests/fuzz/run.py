@@ -43,6 +43,7 @@ MILLIONS = {
     "srv": 2,
     "patroni": 1,
     "http": 0.3,
+    "console": 2,
     "tls": 0.04,
     "requests": 0.5,
     "replies": 2.5,
@@ -52,7 +53,7 @@ MILLIONS = {
 LONGEST = {"frames": 4096, "requests": 2048, "replies": 2048, "sessions": 2048, "servers": 2048, "policy": 2048, "http": 2048}
 # Where most of the time would go into choosing inputs by how rare they are.
 NOT_ENTROPIC = {"frames", "sessions", "servers"}
-DICTIONARIES = {"scanner": "sql", "classifier": "sql", "changes": "sql", "policy": "policy", "url": "url", "http": "http",
+DICTIONARIES = {"scanner": "sql", "classifier": "sql", "changes": "sql", "policy": "policy", "url": "url", "http": "http", "console": "console",
                 "rules": "rules"}
 
 

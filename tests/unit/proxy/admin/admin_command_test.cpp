@@ -76,6 +76,10 @@ TEST_CASE("admin_command: what is wrong comes with a SQLSTATE and what was meant
     CHECK(wrong("KILL_CLIENT 99999999999999999999").sqlstate == "22023");
     for (const std::string_view text :
          {"PAUSE a b",
+          "PAUSE ''",
+          "KILL \"\"",
+          "DISABLE ''",
+          "SELECT ''",
           "DISABLE",
           "ENABLE",
           "KILL_CLIENT",
