@@ -173,7 +173,7 @@ def copies(t):
     same(client.rows("SELECT 1"), [["1"]])
 
 
-@test("cancel: a storm of 200, some abandoned, harms nobody", pool=4, seconds=90)
+@test("cancel: a storm of 200, some abandoned, harms nobody", pool=4, workers=2, seconds=90)
 def storm(t):
     bystanders = [t.wire() for _ in range(6)]
     targets = [t.wire() for _ in range(6)]

@@ -127,7 +127,7 @@ INSERT INTO dumped.child (id, data) SELECT i, '{"a": [1, 2]}' FROM generate_seri
 """
 
 
-@test("pg_dump and pg_restore work while others run, and poison nobody's search_path", pool=4)
+@test("pg_dump and pg_restore work while others run, and poison nobody's search_path", pool=4, workers=2)
 def dump_and_restore(t):
     with t.postgres.admin("app") as admin:
         admin.execute("DROP SCHEMA IF EXISTS dumped CASCADE; SET ROLE app; " + DUMPED)
@@ -255,7 +255,7 @@ def psycopg3_prepared(t):
                 same(first.execute(f"SELECT {number}, %s::int", (turn,), prepare=True).fetchone(), (number, turn))
 
 
-@test("psycopg 3: pipeline mode with errors in the middle", pool=3)
+@test("psycopg 3: pipeline mode with errors in the middle", pool=3, workers=2)
 def psycopg3_pipeline(t):
     with t.neighbours(5):
         connection = t.psycopg(autocommit=True)
@@ -282,7 +282,7 @@ def psycopg3_pipeline(t):
             same(connection.execute("SELECT count(*), sum(a) FROM pp").fetchone(), (500, 499 * 250))
 
 
-@test("psycopg 3: server-side cursors, WITH HOLD too", pool=3)
+@test("psycopg 3: server-side cursors, WITH HOLD too", pool=3, workers=2)
 def psycopg3_cursors(t):
     with t.neighbours(5):
         connection = t.psycopg()
@@ -372,7 +372,7 @@ def psycopg3_own_pid(t):
 # ---- psycopg2 -------------------------------------------------------------------------------------------
 
 
-@test("psycopg2: blocks, named cursors, COPY, notifications, isolation and read only", pool=3)
+@test("psycopg2: blocks, named cursors, COPY, notifications, isolation and read only", pool=3, workers=2)
 def psycopg2_all(t):
     with t.neighbours(5):
         connection = t.psycopg2()
@@ -427,7 +427,7 @@ def asynchronous(t, body, **more):
     asyncio.run(main())
 
 
-@test("asyncpg: prepared statements, cursors, transactions, COPY, executemany", pool=3)
+@test("asyncpg: prepared statements, cursors, transactions, COPY, executemany", pool=3, workers=2)
 def asyncpg_plain(t):
     async def body(words):
         connection = await asyncpg.connect(**words)
@@ -484,7 +484,7 @@ def asyncpg_pool(t):
         asynchronous(t, body)
 
 
-@test("asyncpg: listeners, server settings, a timeout that cancels", pool=3)
+@test("asyncpg: listeners, server settings, a timeout that cancels", pool=3, workers=2)
 def asyncpg_listen(t):
     async def body(words):
         connection = await asyncpg.connect(**words, server_settings={"search_path": "pg_catalog", "my.app": "x"})

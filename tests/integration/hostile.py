@@ -263,7 +263,7 @@ def session_bodies(t):
             check(through in (direct, ended), f"{words}: direct {direct}, here {through}")
 
 
-@test("hostile: noise of all lengths against a busy subject", pool=3, seconds=90)
+@test("hostile: noise of all lengths against a busy subject", pool=3, workers=2, seconds=90)
 def noise(t):
     pick = random.Random(t.run.options.seed)
     with t.neighbours(4):

@@ -11,7 +11,7 @@ TESTS = []
 test = register(TESTS)
 
 
-@test("isolation: neighbours keep their own settings and statements on few servers", pool=3)
+@test("isolation: neighbours keep their own settings and statements on few servers", pool=3, workers=2)
 def lasting_neighbours(t):
     with t.neighbours(8, habit="lasting"), t.neighbours(4):
         clients = [t.wire() for _ in range(6)]
@@ -227,7 +227,7 @@ def objects_stay(t):
             other.close()
 
 
-@test("isolation: equal names mean each client's own statement", pool=3)
+@test("isolation: equal names mean each client's own statement", pool=3, workers=2)
 def equal_names(t):
     with t.neighbours(4):
         clients = [t.wire() for _ in range(20)]

@@ -29,7 +29,7 @@ def installed():
 
 for library in ("pg", "pg-cursor", "postgres"):
 
-    @test(f"node: {library} is content among neighbours", pool=4, seconds=100)
+    @test(f"node: {library} is content among neighbours", pool=4, workers=2, seconds=100)
     def node(t, library=library):
         folder = installed()
         # Half of them give the parameters that pg and postgres do: those share its servers.

@@ -27,9 +27,11 @@ MODULES = ["clients", "node_clients", "differential", "isolation", "rules", "hid
 # What runs against a pgmend built with a sanitizer: drivers and every kind of traffic, without the tests that
 # measure its memory or its time.
 SANITIZED = ["clients", "node_clients", "differential", "isolation", "hidden", "session", "vanish", "cancelling",
-             "hostile", "login", "regressions"]
-# And of who may come in: each way once. Beginnings of names.
+             "hostile", "login", "regressions", "statement_names"]
+# Of these a part; of who may come in each way once. Beginnings of names.
 SANITIZED_TESTS = {
+    "pipelines": ["pipeline:"],
+    "replication": ["replication: raw", "replication: a walsender", "replication: logical", "replication: who may"],
     "secure": ["channel binding", "require_auth: a server", "TLS toward servers: a certificate of ours",
                "TLS toward servers: clear bytes", "TLS toward clients: clear bytes", "TLS toward clients: direct",
                "TLS toward clients: versions", "TLS toward clients: verify-ca", "TLS toward clients: certificates and authorities"],
@@ -110,9 +112,10 @@ class Run:
     def pgmend(self, name, **options):
         self.count += 1
         postgres = options.pop("postgres", self.postgres)
-        # A test that asks for a pool counts its connections, and workers would share them out.
-        if self.options.sanitized and "pool_size" not in options:
-            options["settings"] = {"workers": 2, **(options.get("settings") or {})}
+        # Many a test that asks for a pool counts its connections, and workers would share them out.
+        workers = options.pop("workers", None) or (1 if "pool_size" in options else 2)
+        if self.options.sanitized and workers > 1:
+            options["settings"] = {"workers": workers, **(options.get("settings") or {})}
         return harness.Pgmend(postgres, self.directory / f"{name}-{self.count}", self.options.binary, **options)
 
     @contextlib.contextmanager
@@ -122,7 +125,7 @@ class Run:
         finally:
             self.check_end(subject)
 
-    def subject(self, wanted):
+    def subject(self, wanted, workers=None):
         """The subject a test asked for; the plain one is shared by all tests that ask for nothing."""
         if self.options.subject == "direct":
             return harness.Direct(self.postgres)
@@ -132,7 +135,7 @@ class Run:
             dead, self.shared = self.shared, None
             self.check_end(dead)
         if self.options.subject == "pgmend":
-            subject = self.pgmend("own" if wanted else "shared", **wanted)
+            subject = self.pgmend("own" if wanted else "shared", workers=workers, **wanted)
         else:
             self.count += 1
             subject = harness.Pgbouncer(self.postgres, self.directory / f"pgbouncer-{self.count}", **wanted)
@@ -142,7 +145,7 @@ class Run:
         return subject
 
     def one(self, entry):
-        subject = self.subject(entry.wanted)
+        subject = self.subject(entry.wanted, entry.workers)
         test = harness.Test(self, subject, self.postgres, self.options.quick)
         signal.alarm(entry.seconds * (5 if self.options.sanitized else 1))
         try:

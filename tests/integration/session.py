@@ -227,7 +227,7 @@ def asked_channels(t):
     same(heard(client)[0][:2], ("B c", "still"))
 
 
-@test("notifications: listeners that come and go among busy neighbours miss nothing of their own", pool=4, settings=SHARING)
+@test("notifications: listeners that come and go among busy neighbours miss nothing of their own", pool=4, workers=2, settings=SHARING)
 def busy_listeners(t):
     with t.neighbours(4):
         for turn in range(30):

@@ -114,7 +114,7 @@ def mixed(seed):
                                     *[q(f"EXECUTE {name}") for name in NAMES]])
 
 
-@test("names: random scripts that speak of statements in both languages get the answers of a direct connection", pool=3,
+@test("names: random scripts that speak of statements in both languages get the answers of a direct connection", pool=3, workers=2,
       seconds=150, subjects=MANY)
 def random_names(t):
     count = 60 if t.quick else 250

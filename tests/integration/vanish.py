@@ -357,7 +357,7 @@ def killed_psql(t):
         poll(lambda: not t.servers("application_name = 'victim' AND state <> 'idle'"), "nothing of it works on")
 
 
-@test("vanish: fifty clients at once in all kinds of moments, while others work", pool=4, seconds=90)
+@test("vanish: fifty clients at once in all kinds of moments, while others work", pool=4, workers=2, seconds=90)
 def storm(t):
     table(t)
     parameters = {"client_connection_check_interval": "50"} if t.direct else None
