@@ -179,8 +179,10 @@ request_relay::outcome request_relay::parse() {
         return force_error(substitute_error::too_many_statements);
     const statement_ref statement = context_.statements.intern(parts.text, parts.types, meaning, judge);
     const auto presence = server_->statements.use(statement->id, server_->owed.group());
-    if (presence == pool::statement_presence::uncertain || waits_for_evidence(statement->traits))
-        return wait_for_answers();
+    // One that is being asked about is there already, and must not be sent once more.
+    const bool decided =
+        presence != pool::statement_presence::uncertain && presence != pool::statement_presence::unchecked;
+    if (!decided || waits_for_evidence(statement->traits)) return wait_for_answers();
     if (facts_.pins.has(pin_reason::sql_prepare)) probe_name(parts);
     return parse_shared(parts.name, statement);
 }
@@ -214,8 +216,9 @@ request_relay::outcome request_relay::parse_shared(std::string_view name, const 
     // way.
     const bool ours_to_answer =
         server_->owed.empty() && server_->status != protocol::transaction_status::failed;
-    const bool there = presence == pool::statement_presence::present;
-    if (presence == pool::statement_presence::pending || (there && ours_to_answer)) {
+    const bool current = presence == pool::statement_presence::present;
+    const bool there = current || presence == pool::statement_presence::changed;
+    if (presence == pool::statement_presence::pending || (current && ours_to_answer)) {
         owe_parse(reply_action::synthesize);
         discard_message();
         count_parse(config::metrics::parse_route::answered);

@@ -201,6 +201,36 @@ TEST_CASE("prepared statements: who decodes by what it was told is not given ano
     }
 }
 
+TEST_CASE(
+    "prepared statements: one that a server is being asked about, or has with another result, is not sent "
+    "twice"
+) {
+    one_client c;
+    c.prepared("a", "select * from t");
+    const auto told = c.client.relay.statements().find("a")->statement;
+    told.describe(77);
+    const auto other = c.world.worker.server();
+    c.client.server = other.get();
+    c.client.say(bind("", "a") + describe('P', "") + execute());
+    CHECK(c.client.sent().starts_with(parse("pgmend_1", "select * from t") + describe('S', "pgmend_1")));
+    CHECK(c.client.say(parse("b", "select * from t")) == request_result::too_many);
+    CHECK(c.client.relay.waits_for_answers());
+    CHECK(c.client.sent().empty());
+    answer_all(*other);
+    SECTION("its result is the same") {
+        other->statements.checked(told->id, true);
+        CHECK(c.client.say("") == request_result::need_more);
+        CHECK(c.client.sent().empty());
+    }
+    SECTION("it is another: parsed anew, it has that of now") {
+        other->statements.checked(told->id, false);
+        CHECK(c.client.say("") == request_result::need_more);
+        CHECK(c.client.sent() == close('S', "pgmend_1") + parse("pgmend_1", "select * from t"));
+    }
+    CHECK(c.client.relay.statements().find("b") != nullptr);
+    answer_all(*other);
+}
+
 TEST_CASE("prepared statements: who is told in the same flight, or never was, waits for nothing") {
     one_client c;
     c.prepared("a", "select * from t");
