@@ -1,6 +1,7 @@
 #pragma once
 // How pgmend ends, and what of the machine it may use. Part of settings.hpp.
 
+#include "config/modes.hpp"
 #include "config/setting.hpp"
 
 namespace pgmend::config {
@@ -55,6 +56,26 @@ struct machine_settings : section {
     setting<std::string> cgroup_root{
         this, "machine.cgroup_root", "/sys/fs/cgroup", reload_class::restart,
         "Where cgroup v2 is mounted: what `auto` of `machine.memory` and `workers` is read from."};
+};
+
+struct relay_settings : section {
+    using section::section;
+    setting<relay_engine> engine{
+        this, "relay.engine", relay_engine::epoll, reload_class::restart,
+        "How a worker gets what its sockets receive. `io_uring` takes half the system calls of `epoll` and "
+        "needs Linux 6.1. `auto`: io_uring where a trial at start finds that it works, else epoll. Where it "
+        "does not work, as under the seccomp profiles of most container engines, `io_uring` means epoll "
+        "too: nothing but the log tells (`relay_engine`, with the reason). The default is epoll while "
+        "io_uring has carried less here: fewer kernels, fewer hours and not every test."};
+    setting<byte_size> ring_memory{
+        this,
+        "relay.ring_memory",
+        mib(1),
+        between(kib(128), mib(64)),
+        reload_class::restart,
+        "With io_uring, the most memory of a worker that the kernel receives into. It begins with 128 KiB "
+        "and "
+        "doubles when all of it is taken at one time."};
 };
 
 }  // namespace pgmend::config

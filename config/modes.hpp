@@ -206,4 +206,12 @@ constexpr auto words(alert_level) {
         word<alert_level>{alert_level::critical, "critical"}};
 }
 
+/// How a worker gets what its sockets receive.
+enum class relay_engine { automatic, epoll, io_uring };
+constexpr auto words(relay_engine) {
+    return std::array{
+        word<relay_engine>{relay_engine::automatic, "auto"}, word<relay_engine>{relay_engine::epoll, "epoll"},
+        word<relay_engine>{relay_engine::io_uring, "io_uring"}};
+}
+
 }  // namespace pgmend::config

@@ -418,6 +418,7 @@ struct settings : registry {
     log_settings log{owner()};
     shutdown_settings shutdown{owner()};
     machine_settings machine{owner()};
+    relay_settings relay{owner()};
 };
 
 }  // namespace pgmend::config

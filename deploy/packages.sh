@@ -14,6 +14,7 @@ set -euo pipefail
 build_set=(
     g++ cmake ninja-build ccache
     libboost1.81-dev libssl-dev libpq-dev libpg-query-dev postgresql-server-dev-15 libxxhash-dev
+    liburing-dev
     libyaml-cpp-dev prometheus-cpp-dev libspdlog-dev
     postgresql-client-15
 )

@@ -10,6 +10,7 @@
 #include <system_error>
 #include <utility>
 
+#include "pool/receive_ring.hpp"
 #include "pool/system_call.hpp"
 
 namespace pgmend::pool {
@@ -34,6 +35,12 @@ event_loop::event_loop()
 event_loop::~event_loop() {
     ::close(wake_);
     ::close(epoll_);
+}
+
+std::string event_loop::use_ring(std::size_t most_bytes) {
+    std::string why;
+    ring_ = receive_ring::open(epoll_, most_bytes, why);
+    return why;
 }
 
 std::uint64_t event_loop::random() noexcept {
@@ -86,9 +93,16 @@ void event_loop::stop() {
 }
 
 void event_loop::run() {
-    while (!stopped_.load(std::memory_order_acquire)) {
-        turn();
+    if (ring_) {
+        while (!stopped_.load(std::memory_order_acquire)) {
+            ring_turn();
+        }
+    } else {
+        while (!stopped_.load(std::memory_order_acquire)) {
+            turn();
+        }
     }
+    stopped_.store(false, std::memory_order_relaxed);
 }
 
 int event_loop::timeout_ms() const noexcept {
@@ -110,21 +124,42 @@ void event_loop::run_posted() {
     }
 }
 
-void event_loop::turn() {
-    const int count = system_call::epoll_wait(epoll_, batch_.data(), events_per_wait, timeout_ms());
+inline void event_loop::begin_turn() noexcept {
     now_ = config::steady_clock::now();
     turns_.store(turns_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
 
-    // Sinks that act at once (idle servers) do so here; gates only defer, so sessions run after all of them.
+/// Sinks that act at once (idle servers) do so here; gates only defer, so sessions run after all of them.
+inline void event_loop::tell_ready(int count) noexcept {
     batch_size_ = static_cast<std::size_t>(std::max(count, 0));
     for (batch_at_ = 0; batch_at_ < batch_size_; ++batch_at_) {
         auto* watch = static_cast<loop_watch*>(batch_[batch_at_].data.ptr);
         if (watch != nullptr) watch->ready(*watch, batch_[batch_at_].events);
     }
     batch_size_ = 0;
+}
+
+inline void event_loop::end_turn() {
     if (has_posted_.load(std::memory_order_acquire)) run_posted();
     if (!timers_.empty() && timers_.next() <= now_) timers_.fire_due(now_);
     deferred_.run_all();
+}
+
+void event_loop::turn() {
+    const int count = system_call::epoll_wait(epoll_, batch_.data(), events_per_wait, timeout_ms());
+    begin_turn();
+    tell_ready(count);
+    end_turn();
+}
+
+/// What has been received is with its streams before anybody is told of anything.
+void event_loop::ring_turn() {
+    const bool has_events = ring_->wait(ring_->unread() ? 0 : timeout_ms());
+    begin_turn();
+    ring_->tell();
+    if (has_events) tell_ready(system_call::epoll_wait(epoll_, batch_.data(), events_per_wait, 0));
+    end_turn();
+    ring_->end_turn();
 }
 
 }  // namespace pgmend::pool

@@ -1,19 +1,24 @@
 #pragma once
 // The data plane's own loop: level-triggered epoll, one thread a worker. It costs no system call beyond the
 // wait itself and reads the clock once per wake-up; Asio's price per read is measured in FRONTIER ("two
-// planes"). Everything but `post` and `stop` belongs to the thread that calls `run`.
+// planes"). With a ring it waits there, and for epoll through it. Everything but `post` and `stop` belongs to
+// the thread that calls `run`.
 
 #include <sys/epoll.h>
 
 #include <array>
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "config/event_queue.hpp"
 
 namespace pgmend::pool {
+
+class receive_ring;
 
 /// A descriptor known to the loop. `ready` gets epoll's event bits.
 struct loop_watch {
@@ -25,6 +30,12 @@ public:
     /// Throws std::system_error when the kernel refuses an epoll or event descriptor.
     event_loop();
     ~event_loop() override;
+
+    /// From now on sockets receive through io_uring, into at most so many bytes of this loop's. To be called
+    /// on the thread that calls `run`, before there are sockets. Says why not, or nothing when it went well.
+    std::string use_ring(std::size_t most_bytes);
+    /// Null with epoll alone.
+    receive_ring* ring() noexcept { return ring_.get(); }
 
     config::time_point now() const noexcept override { return now_; }
     void schedule(config::timer_node& timer, config::time_point when) override {
@@ -43,7 +54,7 @@ public:
 
     /// Runs `work` on the loop's thread soon. Any thread.
     void post(std::function<void()> work);
-    /// Runs until `stop`.
+    /// Runs until `stop`; may be called again then.
     void run();
     /// Any thread.
     void stop();
@@ -52,12 +63,17 @@ public:
 
 private:
     void turn();
+    void ring_turn();
+    void begin_turn() noexcept;
+    void tell_ready(int count) noexcept;
+    void end_turn();
     void run_posted();
     int timeout_ms() const noexcept;
     void wake() noexcept;
 
     int epoll_;
     int wake_;
+    std::unique_ptr<receive_ring> ring_;
     loop_watch wake_watch_;
     config::time_point now_;
     config::timer_queue timers_;

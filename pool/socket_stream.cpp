@@ -12,11 +12,10 @@
 #include <cerrno>
 #include <cstring>
 
+#include "pool/ring_stream.hpp"
 #include "pool/system_call.hpp"
 
 namespace pgmend::pool {
-
-namespace {
 
 std::uint32_t epoll_bits(interest what) noexcept {
     std::uint32_t bits = 0;
@@ -25,6 +24,8 @@ std::uint32_t epoll_bits(interest what) noexcept {
     if (what == interest::write || what == interest::read_write) bits |= EPOLLOUT;
     return bits;
 }
+
+namespace {
 
 /// The kernel reads a list of pieces at the price of copying some hundred bytes.
 constexpr std::size_t small_flight = 1024;
@@ -52,11 +53,20 @@ socket_address to_address(const Address& address, std::size_t length) {
 
 }  // namespace
 
-socket_stream::socket_stream(event_loop& loop, int descriptor, bool connecting)
+socket_stream::socket_stream(event_loop& loop, int descriptor, bool connecting, unregistered) noexcept
     : loop_(loop), descriptor_(descriptor), connecting_(connecting) {
     ready = &on_ready;
     armed_ = connecting ? interest::write : interest::read;
-    error_ = loop_.add(descriptor_, epoll_bits(armed_), *this);
+}
+
+socket_stream::socket_stream(event_loop& loop, int descriptor, bool connecting)
+    : socket_stream(loop, descriptor, connecting, unregistered{}) {
+    error_ = static_cast<std::int16_t>(loop_.add(descriptor_, epoll_bits(armed_), *this));
+}
+
+std::unique_ptr<stream> make_socket_stream(event_loop& loop, int descriptor, bool connecting) {
+    if (loop.ring() != nullptr) return std::make_unique<ring_stream>(loop, descriptor, connecting);
+    return std::make_unique<socket_stream>(loop, descriptor, connecting);
 }
 
 io_result socket_stream::read_some(std::span<std::byte> into) noexcept {
@@ -113,7 +123,7 @@ io_result socket_stream::connected() noexcept {
     length = sizeof error;
     ::getsockopt(descriptor_, SOL_SOCKET, SO_ERROR, &error, &length);
     if (error == 0) return {io_status::would_block};
-    error_ = error;
+    error_ = static_cast<std::int16_t>(error);
     return {io_status::error, 0, error};
 }
 
@@ -263,7 +273,7 @@ std::unique_ptr<stream> socket_network::connect_to(const socket_address& address
         ::close(descriptor);
         return std::make_unique<socket_stream>(loop_, error);
     }
-    return std::make_unique<socket_stream>(loop_, descriptor, outcome != 0);
+    return make_socket_stream(loop_, descriptor, outcome != 0);
 }
 
 }  // namespace pgmend::pool

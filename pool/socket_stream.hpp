@@ -14,12 +14,13 @@ namespace pgmend::pool {
 
 /// A connected or connecting socket. Registered with the loop for as long as it is open; interest is changed
 /// by a system call only when it differs.
-class socket_stream final : public stream, private loop_watch {
+class socket_stream : public stream, protected loop_watch {
 public:
     /// Takes over `descriptor` (non-blocking). With `connecting`, the outcome is still to come.
     socket_stream(event_loop& loop, int descriptor, bool connecting);
     /// A stream that failed before it had a socket.
-    socket_stream(event_loop& loop, int error) noexcept : loop_(loop), error_(error) {}
+    socket_stream(event_loop& loop, int error) noexcept
+        : loop_(loop), error_(static_cast<std::int16_t>(error)) {}
     ~socket_stream() override { close(); }
 
     io_result read_some(std::span<std::byte> into) noexcept override;
@@ -31,19 +32,28 @@ public:
     int descriptor() const noexcept override { return descriptor_; }
     void describe(stream_ends& ends) const override;
 
-private:
+protected:
+    struct unregistered {};
+    /// The same, and whoever derives from it registers it.
+    socket_stream(event_loop& loop, int descriptor, bool connecting, unregistered) noexcept;
     static void on_ready(loop_watch& self, std::uint32_t events) noexcept;
 
+    // Small: there is one for each idle client.
     event_loop& loop_;
     event_sink* sink_ = nullptr;
     readiness bits_;
     int descriptor_ = -1;
-    int error_ = 0;
+    std::int16_t error_ = 0;
     interest armed_ = interest::none;
-    bool connecting_ = false;
-    bool told_broken_ = false;  ///< while armed for nothing: epoll would say so again and again
-    bool told_ended_ = false;   ///< while not armed for reading: the other side sends no more
+    bool connecting_ : 1 = false;
+    bool told_broken_ : 1 = false;  ///< while armed for nothing: epoll would say so again and again
+    bool told_ended_ : 1 = false;   ///< while not armed for reading: the other side sends no more
 };
+
+/// What epoll is asked for.
+std::uint32_t epoll_bits(interest what) noexcept;
+/// A socket of the loop, as its engine does it; takes over `descriptor` as socket_stream does.
+std::unique_ptr<stream> make_socket_stream(event_loop& loop, int descriptor, bool connecting);
 
 /// `address:port`, `[v6]:port`, or `unix`.
 std::string address_text(const sockaddr_storage& address);

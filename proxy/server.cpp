@@ -11,6 +11,7 @@
 #include <boost/asio/post.hpp>
 
 #include "config/log.hpp"
+#include "pool/relay_engine.hpp"
 
 namespace pgmend::proxy {
 
@@ -42,6 +43,18 @@ std::string joined(const std::vector<std::string>& words) {
         text += (text.empty() ? "" : ",") + word;
     }
     return text;
+}
+
+/// Zero: epoll.
+std::size_t choose_relay_engine(const config::relay_settings& settings) {
+    const auto choice = pool::choose_engine(settings.engine(), settings.ring_memory().bytes);
+    const char* engine = choice.ring ? "io_uring" : "epoll";
+    if (!choice.ring && settings.engine() == config::relay_engine::io_uring) {
+        log::warning("relay_engine", {{"engine", engine}, {"reason", choice.reason}});
+    } else {
+        log::info("relay_engine", {{"engine", engine}, {"reason", choice.reason}});
+    }
+    return choice.ring ? settings.ring_memory().bytes : 0;
 }
 
 }  // namespace
@@ -127,6 +140,7 @@ std::string server::open() {
     const std::string secret = random_secret();
     const auto schema_changes = std::make_shared<catalog_epoch>(0);
     const auto limits = std::make_shared<limit_book>(*settings_);
+    const std::size_t ring_bytes = choose_relay_engine(settings_->relay);
     for (unsigned i = 0; i < workers; ++i) {
         auto cells = std::make_shared<config::metrics::cells>();
         metrics_.attach(cells);
@@ -134,6 +148,7 @@ std::string server::open() {
         worker_options options;
         options.settings = settings_;
         options.index = i;
+        options.ring_bytes = ring_bytes;
         options.workers = workers;
         options.process_secret = secret;
         options.schema_changes = schema_changes;

@@ -57,6 +57,13 @@ worker::~worker() {
 void worker::start() {
     thread_ = std::thread{[this] {
         ::prctl(PR_SET_NAME, "pgmend-worker", 0, 0, 0);
+        if (const std::size_t bytes = core_.options().ring_bytes; bytes != 0) {
+            // It is this thread's alone, so it cannot be had before.
+            if (const std::string why = loop_.use_ring(bytes); !why.empty())
+                log::warning(
+                    "relay_engine", {{"engine", "epoll"}, {"worker", core_.options().index}, {"reason", why}}
+                );
+        }
         core_.users().prepare();
         loop_.run();
     }};
@@ -111,8 +118,7 @@ void worker::accept_from(acceptor& from) noexcept {
             return;
         }
         core_.accept(
-            std::make_unique<pool::socket_stream>(loop_, descriptor, false), pool::address_text(address),
-            from.socket.local
+            pool::make_socket_stream(loop_, descriptor, false), pool::address_text(address), from.socket.local
         );
     }
 }

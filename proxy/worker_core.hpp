@@ -58,6 +58,8 @@ struct worker_options {
     pool::handshake_desk* handshakes = nullptr;
     /// Reads servers' WAL; may be empty.
     wal_port wal;
+    /// Where its sockets receive through io_uring: into so many bytes at most. Zero: they do not.
+    std::size_t ring_bytes = 0;
     /// Takes what is asked on a console; empty: there is no console.
     console_port console;
 };

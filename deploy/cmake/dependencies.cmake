@@ -15,6 +15,14 @@ set_target_properties(pg_query PROPERTIES
     IMPORTED_LOCATION ${PG_QUERY_LIBRARY}
     INTERFACE_INCLUDE_DIRECTORIES ${PG_QUERY_INCLUDE_DIR})
 
+# liburing has a pkg-config file only.                               liburing-dev
+find_path(URING_INCLUDE_DIR liburing.h REQUIRED)
+find_library(URING_LIBRARY uring REQUIRED)
+add_library(uring UNKNOWN IMPORTED)
+set_target_properties(uring PROPERTIES
+    IMPORTED_LOCATION ${URING_LIBRARY}
+    INTERFACE_INCLUDE_DIRECTORIES ${URING_INCLUDE_DIR})
+
 # PostgreSQL's own headers, for the raw parse tree alone.            postgresql-server-dev-15
 find_path(PG_SERVER_INCLUDE_DIR nodes/parsenodes.h
     PATHS /usr/include/postgresql/15/server NO_DEFAULT_PATH REQUIRED)

@@ -95,7 +95,7 @@ def serve(here, account, identity):
         "podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs", "run", "--name", "served", "--network", "host",
         "--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges", "--security-opt", f"seccomp={profile(account)}",
         "--health-interval", "disable", "--env", f"DATABASE_URL={url}", "--env", f"PGMEND_LISTEN_PORT={port}",
-        "--env", f"PGMEND_HTTP_PORT={http}", identity),
+        "--env", f"PGMEND_HTTP_PORT={http}", "--env", "PGMEND_RELAY_ENGINE=auto", identity),
         cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         poll(lambda: not log_fails(port) or process.poll() is not None, "it serves", timeout=30)
@@ -109,6 +109,8 @@ def serve(here, account, identity):
         same(log_fails(port), False, "it goes on")
         account.said("podman", "--runtime", "runc", "stop", "--time", "20", "served")
         same(process.wait(10), 0, "its status after SIGTERM")
+        said = process.stdout.read()
+        check("relay_engine engine=epoll" in said and "killed" in said, f"who asked for io_uring was killed, and not pgmend\n{said}")
     finally:
         if process.poll() is None:
             process.kill()

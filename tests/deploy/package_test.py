@@ -46,7 +46,7 @@ def test_package_is_built(here):
         check(f" {wanted}\n" in names, f"{wanted} is not in the package:\n{names}")
     check("root/root" in names and "/work" not in names, names)
     depends = field(deb, "Depends")
-    for library in ("libpq5", "libssl3", "libyaml-cpp0.7", "libpg-query", "adduser"):
+    for library in ("libpq5", "libssl3", "libyaml-cpp0.7", "libpg-query", "liburing2", "adduser"):
         check(library in depends, f"{library} is not in: {depends}")
     return f"{deb.stat().st_size // 1024} KiB, {field(deb, 'Installed-Size')} KiB installed"
 

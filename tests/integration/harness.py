@@ -333,6 +333,7 @@ class Process:
 
 class Pgmend(Process):
     kind = "pgmend"
+    engine = None  # relay.engine, where a test does not say; None: the default
 
     def __init__(self, postgres, directory, binary, settings=None, pool_size=8, url=None, environment=None,
                  only_live=False):
@@ -364,7 +365,8 @@ class Pgmend(Process):
     def start(self):
         """Returns when /ready says so, or, where no server may be reachable, when /live does."""
         self.write_config()
-        self.spawn([self.binary, "--config", self.config], clean_environment(**self.environment))
+        environment = {**({"PGMEND_RELAY_ENGINE": self.engine} if self.engine else {}), **self.environment}
+        self.spawn([self.binary, "--config", self.config], clean_environment(**environment))
         poll(lambda: self.says(200, "/live" if self.only_live else "/ready"), "pgmend gets ready", timeout=20)
         return self
 

@@ -23,7 +23,7 @@ MODULES = ["clients", "node_clients", "differential", "isolation", "rules", "hid
            "regressions", "healing", "writes", "replay", "commit_outcome", "crash_outcome", "protection", "breakers", "plans",
            "pipelines", "statement_names", "applications", "drivers", "postgres_tools", "console", "reloading", "limits",
            "overload", "running",
-           "alerts", "http_api", "policy", "discovery", "patroni"]
+           "alerts", "http_api", "policy", "discovery", "patroni", "engines"]
 # What runs against a pgmend built with a sanitizer: drivers and every kind of traffic, without the tests that
 # measure its memory or its time.
 SANITIZED = ["clients", "node_clients", "differential", "isolation", "hidden", "session", "vanish", "cancelling",
@@ -42,6 +42,9 @@ SANITIZED_TESTS = {
     "matrix": ["matrix: psycopg by every method, to a server that asks by scram-sha-256",
                "matrix: asyncpg by every method, to a server that asks by cert"],
 }
+# What depends on how bytes come and go: with the engine that is not the default.
+ENGINE_MODULES = ["clients", "node_clients", "session", "vanish", "cancelling", "bulk", "crowd", "hostile", "secure",
+                  "replication", "healing", "console", "engines"]
 # What takes three seconds and more is for the whole run. Beginnings of names.
 LENGTHY = (
     "abuse: failures of one address are answered late, the right password",
@@ -92,10 +95,13 @@ def arguments():
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the random protocol scripts")
     parser.add_argument("--sanitized", action="store_true", help="for a pgmend built with a sanitizer: drivers and traffic, "
                         "several workers, more time")
+    parser.add_argument("--engine", choices=["auto", "epoll", "io_uring"], help="relay.engine of every pgmend")
+    parser.add_argument("--bytes", action="store_true", help="only what depends on how bytes come and go")
     parser.add_argument("--binary", type=pathlib.Path, default=harness.ROOT / "build/release/proxy/pgmend")
     options = parser.parse_args()
     options.binary = options.binary.resolve()
     options.quick = options.quick or options.sanitized
+    harness.Pgmend.engine = options.engine
     return options
 
 
@@ -116,7 +122,7 @@ class Run:
         workers = options.pop("workers", None) or (1 if "pool_size" in options else 2)
         if self.options.sanitized and workers > 1:
             options["settings"] = {"workers": workers, **(options.get("settings") or {})}
-        return harness.Pgmend(postgres, self.directory / f"{name}-{self.count}", self.options.binary, **options)
+        return harness.Pgmend(postgres, self.directory / f"{name}-{self.count}", options.pop("binary", self.options.binary), **options)
 
     @contextlib.contextmanager
     def started(self, subject):
@@ -189,6 +195,7 @@ class Run:
             print(f"    -- {log}\n    " + harness.tail(log, 30).replace("\n", "\n    "))
         again = ["tests/integration/run.py", "--subject", self.options.subject, "-k", entry.name,
                  "--seed", str(self.options.seed), "--binary", str(self.options.binary)]
+        again += ["--engine", self.options.engine] if self.options.engine else []
         again += ["--sanitized"] if self.options.sanitized else ["--quick"] if self.options.quick else []
         print("    again: " + shlex.join(again), flush=True)
 
@@ -221,7 +228,8 @@ class Run:
 
 def chosen(options):
     words = options.k.lower().split()
-    for module in [*SANITIZED, *SANITIZED_TESTS] if options.sanitized else MODULES:
+    modules = [*SANITIZED, *SANITIZED_TESTS] if options.sanitized else ENGINE_MODULES if options.bytes else MODULES
+    for module in modules:
         beginnings = tuple(SANITIZED_TESTS.get(module, [""])) if options.sanitized else ("",)
         for entry in importlib.import_module(module).TESTS:
             if not entry.name.startswith(beginnings):

@@ -1,5 +1,7 @@
 """The PostgreSQL under the measurement and the contenders in front of it, each a process of ours on loopback."""
 
+import ctypes
+import errno
 import os
 import pathlib
 import shutil
@@ -294,6 +296,7 @@ listen bench
 
 class Pgmend(Contender):
     name = "pgmend"
+    engine = "epoll"
     stop_signal = signal.SIGINT
     binary = ROOT / "build/release/proxy/pgmend"
     settings = {}  # further variables of the environment
@@ -310,6 +313,7 @@ class Pgmend(Contender):
             "PGMEND_HTTP_PORT": str(free_port()),
             "PGMEND_POOL_SIZE": str(POOL_SIZE),
             "PGMEND_LOG_LEVEL": "warning",
+            "PGMEND_RELAY_ENGINE": self.engine,
             **self.settings,
         }
 
@@ -321,4 +325,22 @@ class CountedPgmend(Pgmend):
         return super().environment() | {"PGMEND_HEALTH_INTERVAL": "1h"}
 
 
-CONTENDERS = {each.name: each for each in (Direct, PgBouncer, HAProxy, Pgmend)}
+class RingPgmend(Pgmend):
+    name = "pgmend-uring"
+    engine = "io_uring"
+
+
+class CountedRingPgmend(CountedPgmend):
+    name = "pgmend-uring"
+    engine = "io_uring"
+
+
+def has_io_uring():
+    """Whether io_uring is allowed here; what else pgmend needs of it, Linux 6.1 has."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    # io_uring_setup with room for nothing: EFAULT or EINVAL from the call itself, EPERM or ENOSYS without it.
+    libc.syscall(425, 1, None)
+    return ctypes.get_errno() not in (errno.EPERM, errno.ENOSYS)
+
+
+CONTENDERS = {each.name: each for each in (Direct, PgBouncer, HAProxy, Pgmend, RingPgmend)}

@@ -10,8 +10,11 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/engines.hpp"
+
 using namespace pgmend::pool;
 namespace config = pgmend::config;
+namespace test = pgmend::test;
 
 namespace {
 
@@ -57,6 +60,7 @@ struct work final : config::deferred_node {
 
 TEST_CASE("event loop: readiness first, then posted work, then timers, then what was deferred") {
     event_loop loop;
+    test::use(loop, GENERATE(from_range(test::engines())));
     std::vector<std::string> order;
     work later{[&] {
         order.push_back("deferred");
@@ -81,6 +85,7 @@ TEST_CASE("event loop: readiness first, then posted work, then timers, then what
 
 TEST_CASE("event loop: a watch removed by an earlier one of the same batch is not called") {
     event_loop loop;
+    test::use(loop, GENERATE(from_range(test::engines())));
     int called = 0;
     std::vector<std::unique_ptr<signal>> all;
     for (int i = 0; i < 3; ++i) {
@@ -101,6 +106,7 @@ TEST_CASE("event loop: a watch removed by an earlier one of the same batch is no
 
 TEST_CASE("event loop: a timer does not fire early, and wakes a loop that has nothing else to do") {
     event_loop loop;
+    test::use(loop, GENERATE(from_range(test::engines())));
     const auto began = config::steady_clock::now();
     auto fired = began;
     test_timer timer{[&] {
@@ -115,6 +121,7 @@ TEST_CASE("event loop: a timer does not fire early, and wakes a loop that has no
 
 TEST_CASE("event loop: work posted by other threads runs on the loop's own, all of it") {
     event_loop loop;
+    test::use(loop, GENERATE(from_range(test::engines())));
     const auto own = std::this_thread::get_id();
     int ran = 0;
     std::vector<std::thread> threads;
@@ -136,11 +143,13 @@ TEST_CASE("event loop: work posted by other threads runs on the loop's own, all 
 }
 
 TEST_CASE("event loop: a wake-up that comes behind its work keeps nobody turning") {
+    const auto engine = GENERATE(from_range(test::engines()));
     // Other events wake the loop all the time, so that work is often done before its own wake-up is written.
     signal busy{[](std::uint32_t) {}};
     busy.raise();
     for (int round = 0; round < 300; ++round) {
         event_loop loop;
+        test::use(loop, engine);
         REQUIRE(loop.add(busy.descriptor, EPOLLIN, busy) == 0);
         std::uint64_t quiet_from = 0;
         test_timer over{[&] { loop.stop(); }};
@@ -159,6 +168,7 @@ TEST_CASE("event loop: a wake-up that comes behind its work keeps nobody turning
 
 TEST_CASE("event loop: work may post more work") {
     event_loop loop;
+    test::use(loop, GENERATE(from_range(test::engines())));
     int depth = 0;
     std::function<void()> again = [&] {
         if (++depth == 100) {

@@ -13,8 +13,11 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/engines.hpp"
+
 using namespace pgmend::pool;
 namespace config = pgmend::config;
+namespace test = pgmend::test;
 
 namespace {
 
@@ -51,14 +54,15 @@ struct recording_sink final : event_sink {
 struct pair {
     event_loop loop;
     int other = -1;
-    std::unique_ptr<socket_stream> stream;
+    std::unique_ptr<pgmend::pool::stream> stream;
     recording_sink sink;
 
-    pair() {
+    explicit pair(test::engine engine = GENERATE(from_range(test::engines()))) {
+        test::use(loop, engine);
         int ends[2];
         REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
         other = ends[1];
-        stream = std::make_unique<socket_stream>(loop, ends[0], false);
+        stream = make_socket_stream(loop, ends[0], false);
         stream->watch(sink, {readable, writable});
     }
     ~pair() {
@@ -67,6 +71,17 @@ struct pair {
     }
     void say(std::string_view text) const {
         REQUIRE(::write(other, text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+    }
+    /// What comes within a while; as much as `size` or until the end.
+    std::string hear(std::size_t size) {
+        std::string text;
+        run_until(loop, [&] {
+            std::byte room[100];
+            const io_result got = stream->read_some(room);
+            if (got.status == io_status::ok) text.append(reinterpret_cast<const char*>(room), got.bytes);
+            return text.size() >= size || got.status == io_status::eof || got.status == io_status::error;
+        });
+        return text;
     }
     void hang_up() { ::close(std::exchange(other, -1)); }
 };
@@ -104,8 +119,9 @@ struct literal_book final : address_book {
 TEST_CASE("socket stream: pieces leave in order, copied together or not") {
     const std::vector<std::vector<std::size_t>> flights{
         {3}, {3, 4}, {3, 1021}, {3, 1022}, {1024, 1}, {1, 1024}, {1, 0, 2}, {500, 500, 500}, {4000, 9}};
+    const auto engine = GENERATE(from_range(test::engines()));
     for (const auto& sizes : flights) {
-        pair p;
+        pair p{engine};
         std::string whole;
         std::vector<std::string> pieces;
         for (const std::size_t size : sizes) {
@@ -132,7 +148,7 @@ TEST_CASE("socket stream: bytes go both ways and nothing to read is no error") {
     std::byte room[10];
     CHECK(p.stream->read_some(room).status == io_status::would_block);
     p.say("hello");
-    CHECK(read_text(*p.stream) == "hello");
+    CHECK(p.hear(5) == "hello");
     const std::string one = "ab";
     const std::string two = "cde";
     const iovec pieces[]{{const_cast<char*>(one.data()), 2}, {const_cast<char*>(two.data()), 3}};
@@ -143,6 +159,7 @@ TEST_CASE("socket stream: bytes go both ways and nothing to read is no error") {
     REQUIRE(::read(p.other, got, sizeof got) == 5);
     CHECK(std::string(got, 5) == "abcde");
     p.hang_up();
+    CHECK(p.hear(1).empty());
     CHECK(p.stream->read_some(room).status == io_status::eof);
 }
 
@@ -221,9 +238,11 @@ TEST_CASE("socket stream: a hang-up is reported as readable, also while paused, 
 
 TEST_CASE("socket stream: with nobody to tell, what arrives does not spin the loop") {
     event_loop loop;
+    test::use(loop, GENERATE(from_range(test::engines())));
     int ends[2];
     REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
-    socket_stream stream{loop, ends[0], false};
+    const auto io = make_socket_stream(loop, ends[0], false);
+    stream& stream = *io;
     REQUIRE(::write(ends[1], "x", 1) == 1);
     struct : config::timer_node {
         event_loop* loop = nullptr;
@@ -257,6 +276,7 @@ TEST_CASE("socket stream: closed inside its own notification, and closed twice, 
 
 TEST_CASE("socket network: a connect succeeds in its own time") {
     event_loop loop;
+    test::use(loop, GENERATE(from_range(test::engines())));
     literal_book book;
     socket_network net{loop, book, {}};
     const listening server;
@@ -281,6 +301,7 @@ TEST_CASE(
         const listening first, second;
     } book;
     event_loop loop;
+    test::use(loop, GENERATE(from_range(test::engines())));
     socket_network net{loop, book, {}};
     const endpoint name{"two.example", 5432};
     const auto port_of = [](const stream& io) {
@@ -310,6 +331,7 @@ TEST_CASE(
 
 TEST_CASE("socket network: a refused connect says so, once and for good") {
     event_loop loop;
+    test::use(loop, GENERATE(from_range(test::engines())));
     literal_book book;
     socket_network net{loop, book, {}};
     std::uint16_t port;
@@ -330,6 +352,7 @@ TEST_CASE("socket network: a refused connect says so, once and for good") {
 
 TEST_CASE("socket network: what cannot be begun is a stream that has failed, and its watcher is told") {
     event_loop loop;
+    test::use(loop, GENERATE(from_range(test::engines())));
     literal_book book;
     socket_network net{loop, book, {}};
     for (const endpoint& to :
