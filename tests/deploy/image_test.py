@@ -74,6 +74,12 @@ def profile(account):
     return account.give(file, "seccomp.json")
 
 
+def writable(pid, place):
+    """Whether a file system of its own is mounted there that takes writes."""
+    return any(line.split()[4] == place and "rw" in line.split()[5].split(",")
+               for line in pathlib.Path(f"/proc/{pid}/mountinfo").read_text().splitlines())
+
+
 def locked_up(pid):
     """What the kernel says of the process in the container."""
     status = dict(line.split(":\t", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
@@ -84,6 +90,8 @@ def locked_up(pid):
     check(os.geteuid() != 0 or set(status["Uid"].split()) == {str(first + 65531)}, f"its user outside: {status['Uid']}")
     root = [line.split() for line in pathlib.Path(f"/proc/{pid}/mountinfo").read_text().splitlines() if line.split()[4] == "/"]
     check("ro" in root[-1][5].split(","), f"its root is mounted {root[-1][5]}")
+    # As a pod has it: podman alone would give it a /tmp, /run and /var/tmp to write to.
+    same([place for place in ("/tmp", "/run", "/var/tmp") if writable(pid, place)], [], "where it can write")
 
 
 def serve(here, account, identity):
@@ -93,7 +101,8 @@ def serve(here, account, identity):
     # podman keeps the time of health checks by systemd, which a container in a test has not got: it is run by hand.
     process = subprocess.Popen(account.command(
         "podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs", "run", "--name", "served", "--network", "host",
-        "--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges", "--security-opt", f"seccomp={profile(account)}",
+        "--read-only", "--read-only-tmpfs=false", "--cap-drop", "all", "--security-opt", "no-new-privileges",
+        "--security-opt", f"seccomp={profile(account)}",
         "--health-interval", "disable", "--env", f"DATABASE_URL={url}", "--env", f"PGMEND_LISTEN_PORT={port}",
         "--env", f"PGMEND_HTTP_PORT={http}", "--env", "PGMEND_RELAY_ENGINE=auto", identity),
         cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -133,6 +142,9 @@ def test_image_is_built_and_serves_rootless(here):
         (before,) = json.loads(account.said("podman", "image", "inspect", first))
         same(before["RootFS"]["Layers"], about["RootFS"]["Layers"], "the same sources make the same files")
         same((about["User"], about["Healthcheck"]["Test"]), ("65532:65532", ["CMD", "/usr/bin/pgmend", "--health-check"]))
+        labels = {name.removeprefix("org.opencontainers.image."): text for name, text in about["Labels"].items()}
+        version = running.said([here.binary, "--version"]).split()[1]
+        same((labels.get("title"), labels.get("version"), bool(labels.get("description"))), ("pgmend", version, True), "its labels")
         serve(here, account, identity)
         return f"{about['Size'] / (1 << 20):.0f} MiB, {identity[:12]}"
 
