@@ -429,9 +429,9 @@ def test_rolling_restart_of_a_deployment(here):
     return f"{replaced} replacements under {clients} clients, {served} statements, 0 errors"
 
 
-def real_service(here, **changes):
-    """systemd with the service as it is installed, but for the place of the program, its account and its settings. `changes`: of the
-    unit's settings."""
+def real_service(here, sockets=False, **changes):
+    """systemd with the service as it is installed, but for the place of the program, its account and its settings. `sockets`: with
+    the socket unit as well, at another port. `changes`: of the service's settings."""
     subject = here.pgmend({"pool": {"size": 4}, "listen": {"backlog": 1024}})
     subject.write_config()
     unit = (ROOT / "deploy/systemd/pgmend.service").read_text()
@@ -440,8 +440,12 @@ def real_service(here, **changes):
     for name, value in changes.items():
         unit, found = re.subn(rf"^{name}=.*$", f"{name}={value}", unit, flags=re.M)
         same(found, 1, f"{name} in the unit")
-    return subject, real_systemd.prepared(here.directory(), {"pgmend.service": unit},
-                                          {"pgmend": here.binary, "pgmend.yaml": subject.config})
+    units = {"pgmend.service": unit}
+    if sockets:
+        text = (ROOT / "deploy/systemd/pgmend.socket").read_text()
+        units["pgmend.socket"] = re.sub(r"^(ListenStream=.*[:.])6432$", rf"\g<1>{subject.port}", text, flags=re.M)
+        same(len(re.findall(rf"^ListenStream=.*[:.]{subject.port}$", units["pgmend.socket"], re.M)), 3, "addresses")
+    return subject, real_systemd.prepared(here.directory(), units, {"pgmend": here.binary, "pgmend.yaml": subject.config})
 
 
 def test_systemd_itself(here):
@@ -480,6 +484,39 @@ def test_systemd_itself(here):
     finally:
         manager.end()
     return f"{version}: {said}"
+
+
+def test_socket_unit_of_systemd_itself(here):
+    """systemd has the sockets before the service is there, while it is restarted and while it is not: whoever comes first starts it, at
+    whichever address. They are gone when the socket unit is stopped."""
+    if reason := real_systemd.why_not():
+        return f"not here: {reason}"
+    subject, manager = real_service(here, sockets=True)
+    try:
+        manager.start()
+        local = f"/proc/{manager.first}/root/run/postgresql"
+        state = lambda: manager.run("systemctl", "is-active", "pgmend.service").stdout.strip()
+        manager.systemctl("start", "pgmend.socket")
+        same(state(), "inactive", "nobody has come")
+        for number, host in enumerate(("127.0.0.1", "::1", local)):
+            client = log_in(subject.port, host=host)
+            same((host, client.value(f"SELECT {number}"), state()), (host, str(number), "active"))
+            client.close()
+            manager.systemctl("stop", "pgmend.service")
+            same(state(), "inactive", "it ends, and the sockets stay")
+        said = restarts_under_load(subject.port, lambda: manager.systemctl("restart", "pgmend.service"), 10)
+        stayer = log_in(subject.port)
+        manager.systemctl("stop", "pgmend.service")
+        told_to_go(stayer)
+        same(log_in(subject.port).value("SELECT 1"), "1", "the next one starts it again")
+        manager.systemctl("stop", "pgmend.socket", "pgmend.service")
+        for family, address in ((socket.AF_INET, ("127.0.0.1", subject.port)), (socket.AF_INET6, ("::1", subject.port))):
+            with socket.socket(family) as probe:
+                check(probe.connect_ex(address) != 0, f"{address} is still open")
+        same(os.listdir(local), [], "what is left of the local one")
+    finally:
+        manager.end()
+    return said
 
 
 def test_watchdog_of_systemd_itself(here):
