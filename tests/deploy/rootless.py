@@ -68,7 +68,9 @@ class Account:
         subprocess.run(self.command("podman", "rm", "--all", "--force"), cwd="/", capture_output=True, check=False)
         if os.geteuid() == 0:
             subprocess.run(["pkill", "--signal", "KILL", "--uid", str(UID)], check=False)
-            harness.poll(lambda: subprocess.run(["pgrep", "--uid", str(UID)], capture_output=True).returncode == 1, "they end")
+            # Those that nobody has waited for yet have ended too.
+            goes_on = ["pgrep", "--uid", str(UID), "--runstates", "RSDTtI"]
+            harness.poll(lambda: subprocess.run(goes_on, capture_output=True).returncode == 1, "they end", timeout=60)
             shutil.rmtree(self.folder, ignore_errors=True)
         else:
             subprocess.run([*self.prefix, "podman", "unshare", "rm", "-rf", self.folder], check=False)
