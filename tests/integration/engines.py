@@ -4,7 +4,7 @@ import os
 import re
 import sys
 
-from harness import check, same
+from harness import check, poll, same
 from registry import register
 
 TESTS = []
@@ -38,10 +38,13 @@ def forbidding(t, number, error):
 
 
 def engine_of(subject):
-    """(level, engine, reason) that the log tells, once."""
-    found = re.findall(r"^\S+ (\w+) relay_engine engine=(\S+) reason=(.*)$", subject.log.read_text(), re.M)
-    same(len(found), 1, f"it is told once\n{subject.log.read_text()}")
-    return found[0]
+    """(level, engine, reason) that the log tells, once. It is written behind the start."""
+    def found():
+        return re.findall(r"^\S+ (\w+) relay_engine engine=(\S+) reason=(.*)$", subject.log.read_text(), re.M)
+
+    poll(found, "it is told")
+    same(len(found()), 1, "it is told once")
+    return found()[0]
 
 
 def carries(t, subject):
@@ -75,7 +78,9 @@ def each(t):
             told = engine_of(subject)
             if engine == "epoll":
                 same(told[1], "epoll", "what was asked for")
+            carries(t, subject)
+            # Each worker's thread has opened its own before it began; by now all of them have.
+            poll(lambda: subject.http("/live")[0] == 200, "all loops turn")
             rings = [link for link in os.listdir(f"/proc/{subject.process.pid}/fd")
                      if "[io_uring]" in os.readlink(f"/proc/{subject.process.pid}/fd/{link}")]
             same(len(rings), workers if told[1] == "io_uring" else 0, "rings")
-            carries(t, subject)
