@@ -260,7 +260,8 @@ TEST_CASE("backend cluster: what a login met becomes evidence for the monitor") 
     fixture f;
     std::vector<std::pair<std::size_t, health::traffic_evidence>> told;
     f.cluster->connect_monitor(
-        [&told](std::size_t place, health::traffic_evidence what) { told.emplace_back(place, what); }, nullptr, nullptr
+        [&told](std::size_t place, health::traffic_evidence what) { told.emplace_back(place, what); },
+        nullptr, nullptr
     );
     f.report("a", 1, connect_result::ok);
     f.report("a", 1, connect_result::login_failed, "28P01");
