@@ -311,8 +311,8 @@ void relayed_client::take_from_server() {
 void relayed_client::server_message(std::string bytes, char type) {
     if (type == 'K') key_ = bytes.substr(5);
     // What was the primary when the client came is none by now: nothing of it is shown.
-    const bool standby = type == 'S' && key_.empty() && bytes.find("in_hot_standby") == 5 &&
-                         bytes.find("on", 20) == 20;
+    const bool standby =
+        type == 'S' && key_.empty() && bytes.find("in_hot_standby") == 5 && bytes.find("on", 20) == 20;
     if (standby && !owner_.has(planted_bug::follow_nobody)) {
         to_client_.clear();
         return end();
