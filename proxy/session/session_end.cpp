@@ -77,7 +77,12 @@ bool client_session::goes_on_half_closed() {
     protocol::reply_queue& owed = server_->owed;
     if (server_->out.blocked()) return true;
     if (owed.empty() || owed.copying_in()) return false;
-    if (requests_.mid_message()) return owed.size() > 1 && owed.front().group != owed.group();
+    if (requests_.mid_message()) {
+        // A COPY is not over before its end has come whole.
+        const std::size_t unfinished =
+            owed.at(owed.size() - 1).kind == protocol::reply_kind::copy_end ? 2 : 1;
+        return owed.size() > unfinished && owed.front().group != owed.group();
+    }
     // It will not send the Sync of its group any more: the server is asked for what it keeps back until then.
     return !owed.group_open() || answer_ahead(true);
 }
