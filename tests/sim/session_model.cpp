@@ -12,6 +12,9 @@ error_fields make_error(std::string code, std::string text, std::string severity
 
 namespace {
 
+/// EXECUTEs within one another: far from the end of any stack, and far beyond what clients mean.
+constexpr int deepest = 32;
+
 outcome failure(std::string code, std::string text) {
     outcome out;
     out.error = make_error(std::move(code), std::move(text));
@@ -266,8 +269,13 @@ outcome session_model::prepared_statement(const statement& what) {
     scope with{{}, {}, nullptr};
     for (const auto& argument : what.outputs)
         arguments.push_back(evaluate(argument, with, error));
+    // A statement may be there, by the protocol, that executes itself.
+    if (executing_ == deepest) return failure("54001", "stack depth limit exceeded");
     const statement inner = found->second.what;
-    return execute(inner, arguments);
+    ++executing_;
+    outcome result = execute(inner, arguments);
+    --executing_;
+    return result;
 }
 
 outcome session_model::cursor_statement(const statement& what) {
