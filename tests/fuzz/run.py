@@ -51,6 +51,8 @@ MILLIONS = {
     "servers": 0.15,
 }
 LONGEST = {"frames": 4096, "requests": 2048, "replies": 2048, "sessions": 2048, "servers": 2048, "policy": 2048, "http": 2048}
+# Of one input, in seconds by the clock: what takes some ms has taken 38 s on a machine whose other work went first.
+TIMEOUT = 300
 # Where most of the time would go into choosing inputs by how rare they are.
 NOT_ENTROPIC = {"frames", "sessions", "servers"}
 DICTIONARIES = {"scanner": "sql", "classifier": "sql", "changes": "sql", "policy": "policy", "url": "url", "http": "http", "console": "console",
@@ -65,7 +67,7 @@ def targets():
 
 def command_of(target, options, found):
     program = ROOT / options.build / "tests/fuzz" / f"fuzz_{target}"
-    command = [program, f"-max_len={LONGEST.get(target, 1024)}", "-timeout=30", "-rss_limit_mb=3000", "-print_final_stats=1"]
+    command = [program, f"-max_len={LONGEST.get(target, 1024)}", f"-timeout={TIMEOUT}", "-rss_limit_mb=3000", "-print_final_stats=1"]
     command += [f"-artifact_prefix={found}/", "-detect_leaks=1", "-verbosity=0"]
     command.append(f"-entropic={int(target not in NOT_ENTROPIC)}")
     if target in DICTIONARIES:
