@@ -171,7 +171,7 @@ private:
     contents before_;
     std::vector<savepoint> savepoints_;
     std::map<std::string, prepared> statements_;
-    int executing_ = 0;  ///< EXECUTEs within one another
+    int executing_ = 0;                   ///< EXECUTEs within one another
     std::set<std::string> placeholders_;  ///< custom parameters once set: known for good, even if rolled back
     std::uint64_t transactions_ended_ = 0;
     std::uint64_t number_ = 0;  ///< of the transaction; 0: it has written nothing yet
