@@ -315,8 +315,8 @@ table_rows database_rows(const admin_facts& facts) {
         const auto most = config::client_limit_for(
             settings.limits.rules(), config::limit_scope::database, name, settings.limits.database_clients()
         );
-        const auto by_rule = [&](auto what, auto otherwise) {
-            return config::pool_rule_for(settings.pool.rules(), what, name, {}).value_or(otherwise);
+        const auto by_rule = [&settings, &database = name](auto what, auto otherwise) {
+            return config::pool_rule_for(settings.pool.rules(), what, database, {}).value_or(otherwise);
         };
         using config::pool_rule;
         const bool session = by_rule(&pool_rule::mode, settings.pool.mode()) == config::pool_mode::session;
