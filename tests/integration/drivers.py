@@ -22,7 +22,7 @@ BUILT = ROOT / "build" / "integration"
 NEIGHBOURS = 12
 NAME = "a neighbour"
 # At least so often a program must have worked on a server right after a neighbour.
-HAND_OVERS = 30
+HAND_OVERS = 10
 STATEMENT = re.compile(r"^\S+ \S+ \S+ \[(\d+)\] app@driver_busy/(.*?) LOG:  (?:statement|execute [^:]*): ", re.M)
 
 
