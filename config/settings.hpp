@@ -352,6 +352,15 @@ struct pool_settings : section {
         between(1ms, 1h),
         reload_class::live,
         "Longest pause after failed attempts to connect."};
+    setting<milliseconds> retry_delay_full{
+        this,
+        "pool.retry_delay_full",
+        200ms,
+        between(1ms, 1h),
+        reload_class::live,
+        "Longest pause after an attempt that the server refused as it has no connection left (53300): it is "
+        "up, "
+        "and one may become free at any moment. With an open breaker one login is tried at a time."};
 };
 
 struct catalog_settings : section {

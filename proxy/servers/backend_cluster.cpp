@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "config/log.hpp"
+#include "protocol/sqlstate.hpp"
 
 namespace pgmend::proxy {
 
@@ -16,6 +17,7 @@ backend_cluster::backend_cluster(const config::settings& settings, config::envir
     : env_(env),
       wanted_(settings.upstream.target_session_attrs()),
       pauses_{settings.pool.retry_delay_min(), settings.pool.retry_delay_max()},
+      pause_when_full_(settings.pool.retry_delay_full()),
       changing_(settings.upstream.servers_change()),
       breakers_(settings.breaker, env) {
     adopt(*health::server_directory(settings.upstream.servers()).roster());
@@ -61,6 +63,7 @@ void backend_cluster::update(health::topology_snapshot picture) {
 
 void backend_cluster::adopt(const config::settings& settings) noexcept {
     pauses_ = {settings.pool.retry_delay_min(), settings.pool.retry_delay_max()};
+    pause_when_full_ = settings.pool.retry_delay_full();
     for (candidate& one : candidates_)
         one.pause.set_limits(pauses_);
 }
@@ -213,7 +216,10 @@ config::duration backend_cluster::report(
             tell(where, health::traffic_evidence::refused);
             break;
     }
-    reported.rests_until = now + reported.pause.next(env_.random());
+    std::chrono::milliseconds pause = reported.pause.next(env_.random());
+    if (outcome.sqlstate == protocol::sqlstate::too_many_connections)
+        pause = std::min(pause, pause_when_full_);
+    reported.rests_until = now + pause;
     auto soonest = config::time_point::max();
     bool any_left = false;
     for (std::size_t i = 0; i < candidates_.size(); ++i) {

@@ -117,6 +117,7 @@ private:
     config::environment& env_;
     config::session_attributes wanted_;
     health::backoff_limits pauses_;
+    std::chrono::milliseconds pause_when_full_;
     const bool changing_;                ///< servers may come and go
     std::vector<candidate> candidates_;  ///< by place
     std::vector<std::size_t> order_;     ///< places, in the order in which they are tried

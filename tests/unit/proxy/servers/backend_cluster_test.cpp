@@ -33,7 +33,8 @@ struct fixture {
               {"PGMEND_UPSTREAM_SRV", srv},
               {"PGMEND_UPSTREAM_TARGET_SESSION_ATTRS", attributes},
               {"PGMEND_POOL_RETRY_DELAY_MIN", "100ms"},
-              {"PGMEND_POOL_RETRY_DELAY_MAX", "100ms"}},
+              {"PGMEND_POOL_RETRY_DELAY_MAX", "100ms"},
+              {"PGMEND_POOL_RETRY_DELAY_FULL", "50ms"}},
              "os_user"}
         );
         for (const auto& error : loaded.errors) {
@@ -116,6 +117,18 @@ TEST_CASE("backend cluster: one server alone is tried again after its pause") {
     fixture f{"any", "only:1"};
     CHECK(f.report("only", 1, connect_result::refused) == 100ms);
     CHECK(f.choose() == "only:1");
+}
+
+TEST_CASE("backend cluster: a server that is full is tried again soon, however often it said so") {
+    fixture f("any", "a:1");
+    const auto longest = [&f](std::string_view sqlstate) {
+        config::duration most{};
+        for (int i = 0; i < 20; ++i)
+            most = std::max(most, f.report("a", 1, connect_result::server_error, sqlstate));
+        return most;
+    };
+    CHECK(longest("53300") == 50ms);
+    CHECK(longest("57P03") == 100ms);
 }
 
 TEST_CASE("backend cluster: the wanted role decides which server will do") {
