@@ -1,7 +1,10 @@
 #!/usr/bin/python3
 """deploy/README.md's three ways to run pgmend, each from a clone of what is committed, by the commands that stand there. All of
 them compile, so they are for --full. Both programs that are shipped, the package's and the image's, are compiled in different
-folders of different systems, and have to be the same."""
+folders of different systems, and have to be the same.
+
+CLEAN_TREE_CACHE names a folder where ccache keeps what was compiled, for whoever runs this again on a slow machine: one for this
+system's clones and one for the container, so that neither program is made of the other's parts."""
 
 import hashlib
 import os
@@ -20,6 +23,7 @@ from harness import check, poll, same
 
 README = ROOT / "deploy/README.md"
 BUILT_WITHIN = 5400
+CACHE = pathlib.Path(os.environ["CLEAN_TREE_CACHE"]).resolve() if os.environ.get("CLEAN_TREE_CACHE") else None
 
 
 def section(number):
@@ -40,8 +44,8 @@ def clone(here):
 
 
 def typed(command, folder, **variables):
-    """Everything is compiled: what a cache remembers of another folder would say nothing."""
-    variables["CCACHE_DISABLE"] = "1"
+    """Everything is compiled, if no cache was asked for."""
+    variables |= {"CCACHE_DIR": f"{CACHE}/here", "CCACHE_BASEDIR": str(folder)} if CACHE else {"CCACHE_DISABLE": "1"}
     return running.said(["bash", "-euo", "pipefail", "-c", command], cwd=folder, timeout=BUILT_WITHIN,
                         env=harness.clean_environment(**variables))
 
@@ -118,6 +122,16 @@ def stripped(program, folder):
     return hashlib.sha256((folder / "stripped").read_bytes()).hexdigest()
 
 
+def cache_of_containers():
+    """The words that put a cache where ccache looks for one in a build."""
+    if not CACHE:
+        return []
+    folder = CACHE / "container"
+    folder.mkdir(parents=True, exist_ok=True)
+    rootless.Account.own(folder)
+    return ["--volume", f"{folder}:/root/.cache/ccache"]
+
+
 def full_in_a_container(here):
     """Every stage of the Dockerfile, from a Debian that has nothing but its package manager."""
     with rootless.account(here.directory()) as account:
@@ -125,7 +139,7 @@ def full_in_a_container(here):
         account.said("podman", "import", "--quiet", base, "localhost/debian")
         shutil.copytree(clone(here), account.home / "context", symlinks=True)
         account.own(account.home / "context")
-        identity, about = image_test.build(account, account.home / "context", BASE="localhost/debian")
+        identity, about = image_test.build(account, account.home / "context", *cache_of_containers(), BASE="localhost/debian")
         image_test.serve(here, account, identity)
         account.said("podman", "cp", "served:/usr/bin/pgmend", account.home / "program")
         program = here.directory() / "pgmend"

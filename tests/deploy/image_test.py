@@ -58,14 +58,14 @@ def documented():
     return line.split()
 
 
-def build(account, context, **arguments):
+def build(account, context, *more, **arguments):
     """The identity and description of deploy/Dockerfile's image, made of a context by the documented command, as this account and from
     local images alone."""
     tool, _, *words, folder = documented()
     same((tool, folder, words[words.index("-f") + 1]), ("podman", ".", "deploy/Dockerfile"))
     words[words.index("-f") + 1] = context / "deploy/Dockerfile"
     given = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
-    said = account.said(tool, "build", *words, "--timestamp", "1700000000", *given, context)
+    said = account.said(tool, "build", *words, "--timestamp", "1700000000", *more, *given, context)
     identity = said.splitlines()[-1]
     (about,) = json.loads(account.said("podman", "image", "inspect", identity))
     check(f"localhost/{words[words.index('-t') + 1]}" in about["RepoTags"], f"it is called {about['RepoTags']}")
