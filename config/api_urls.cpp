@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "config/text_list.hpp"
 #include "config/upstreams.hpp"
 
 namespace pgmend::config {
@@ -73,31 +74,11 @@ std::string print_api_url(const api_url& url) {
 }
 
 bool read_api_urls(const document_node& node, std::string_view key, api_url_list& into, problems& found) {
-    bool good = true;
-    if (node.kind == node_kind::scalar) {
-        std::string_view rest = node.text;
-        for (bool more = !rest.empty(); more;) {
-            const std::size_t comma = rest.find(',');
-            good = add(node, rest.substr(0, comma), std::string(key), into, found) && good;
-            more = comma != rest.npos;
-            if (more) rest.remove_prefix(comma + 1);
-            if (rest.starts_with(' ')) rest.remove_prefix(1);
-        }
-    } else if (node.kind == node_kind::sequence) {
-        for (std::size_t i = 0; i < node.items.size(); ++i) {
-            const document_node& item = node.items[i];
-            const std::string element = std::string(key) + "[" + std::to_string(i) + "]";
-            if (item.kind == node_kind::scalar) {
-                good = add(item, item.text, element, into, found) && good;
-            } else {
-                found.push_back({item.at, element, "must be text such as \"http://host:8008\""});
-                good = false;
-            }
-        }
-    } else {
-        found.push_back({node.at, std::string(key), "must be a list of URLs"});
-        return false;
-    }
+    const text_list_words words{"URLs", "\"http://host:8008\""};
+    const auto take = [&](const document_node& at, std::string_view text, const std::string& name) {
+        return add(at, text, name, into, found);
+    };
+    const bool good = read_text_list(node, key, words, found, take);
     if (into.size() <= most_urls) return good;
     found.push_back({node.at, std::string(key), "has more than " + std::to_string(most_urls) + " URLs"});
     return false;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "config/text_list.hpp"
+
 namespace pgmend::config {
 
 namespace {
@@ -127,28 +129,11 @@ std::string print_server(const server_address& server) {
 }
 
 bool read_servers(const document_node& node, std::string_view key, server_list& into, problems& found) {
-    bool good = true;
-    if (node.kind == node_kind::scalar) {
-        std::string_view rest = node.text;
-        for (bool more = !rest.empty(); more;) {
-            const std::size_t comma = rest.find(',');
-            good = add_server(node, rest.substr(0, comma), std::string(key), into, found) && good;
-            more = comma != rest.npos;
-            if (more) rest.remove_prefix(comma + 1);
-            if (rest.starts_with(' ')) rest.remove_prefix(1);
-        }
-    } else if (node.kind == node_kind::sequence) {
-        for (std::size_t i = 0; i < node.items.size(); ++i) {
-            const document_node& item = node.items[i];
-            if (item.kind == node_kind::scalar) {
-                good = add_server(item, item.text, element(key, i), into, found) && good;
-            } else {
-                good = wrong_kind(item, element(key, i), "text such as \"host:5432\"", found);
-            }
-        }
-    } else {
-        return wrong_kind(node, std::string(key), "a list of host:port", found);
-    }
+    const text_list_words words{"host:port", "\"host:5432\""};
+    const auto take = [&](const document_node& at, std::string_view text, std::string name) {
+        return add_server(at, text, std::move(name), into, found);
+    };
+    const bool good = read_text_list(node, key, words, found, take);
     if (into.size() > most_servers) {
         found.push_back(
             {node.at, std::string(key), "has more than " + std::to_string(most_servers) + " servers"}
