@@ -40,7 +40,7 @@ constexpr std::string_view usage =
     "                      pgmend as its child\n"
     "  --check             read and check all settings, then exit\n"
     "  --health-check      ask the pgmend that runs with the same settings whether it is alive\n"
-    "  --within SECONDS    ask again until it is, for so long: for what has to start after it\n"
+    "  --within SECONDS    ask until it lets clients in, for so long: for what has to start after it\n"
     "  --print-config      print every setting with its value and where that comes from\n"
     "  --print-reference   print the documentation of all settings (Markdown)\n"
     "  --print-schema      print a JSON Schema of the YAML file, for editors\n"

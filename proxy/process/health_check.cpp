@@ -15,12 +15,13 @@ namespace pgmend::proxy {
 
 namespace {
 
-constexpr std::string_view question = "GET /live HTTP/1.0\r\n\r\n";
+constexpr std::string_view whether_alive = "GET /live HTTP/1.0\r\n\r\n";
+constexpr std::string_view whether_started = "GET /startup HTTP/1.0\r\n\r\n";
 constexpr std::string_view good = "HTTP/1.0 200";
 constexpr int asked_again_after_ms = 20;
 
 /// The answer of one address, or nothing.
-std::string ask(const addrinfo& where) {
+std::string ask(const addrinfo& where, std::string_view question) {
     const int descriptor = ::socket(where.ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (descriptor < 0) return {};
     const timeval patience{2, 0};
@@ -41,7 +42,7 @@ std::string ask(const addrinfo& where) {
 }
 
 /// Every address once.
-std::string ask_once(const config::settings& settings) {
+std::string ask_once(const config::settings& settings, std::string_view question) {
     const std::string& host = settings.http.host();
     const bool everywhere = host == "*" || host == "0.0.0.0" || host == "::";
     const std::string port = std::to_string(settings.http.port());
@@ -54,7 +55,7 @@ std::string ask_once(const config::settings& settings) {
     const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner{found, &::freeaddrinfo};
     std::string problem = "nobody answers on " + host + ":" + port;
     for (const addrinfo* at = found; at != nullptr; at = at->ai_next) {
-        const std::string answer = ask(*at);
+        const std::string answer = ask(*at, question);
         // Beast answers a question of HTTP/1.0 in that version.
         if (answer.starts_with(good)) return {};
         if (!answer.empty()) problem = answer.substr(0, answer.find('\r'));
@@ -65,13 +66,14 @@ std::string ask_once(const config::settings& settings) {
 }  // namespace
 
 std::string check_health(const config::settings& settings, std::chrono::seconds patience) {
-    std::string problem = ask_once(settings);
+    const std::string_view question = patience.count() > 0 ? whether_started : whether_alive;
+    std::string problem = ask_once(settings, question);
     pollfd over{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), POLLIN, 0};
     const itimerspec when{{}, {patience.count(), 0}};
     // All zeros would mean that it never ends.
     const bool asks_again = patience.count() > 0 && ::timerfd_settime(over.fd, 0, &when, nullptr) == 0;
     while (asks_again && !problem.empty() && ::poll(&over, 1, asked_again_after_ms) == 0)
-        problem = ask_once(settings);
+        problem = ask_once(settings, question);
     if (over.fd >= 0) ::close(over.fd);
     return problem;
 }

@@ -173,6 +173,31 @@ def test_health_check_needs_no_shell(here):
     same(subprocess.run([*command, "--within", "1"], stderr=subprocess.DEVNULL).returncode, 1, "who waited in vain")
 
 
+def test_what_starts_after_it_waits_until_clients_are_let_in(here):
+    """Two servers, of which one says nothing: it lives while it looks at them, and lets clients in afterwards."""
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        silent.settimeout(60)
+        subject = here.pgmend({"health": {"timeout": "1min"}})
+        place = f"127.0.0.1:{here.postgres.port}"
+        subject.settings["upstream"]["url"] = subject.settings["upstream"]["url"].replace(place, f"{place},127.0.0.1:{silent.getsockname()[1]}")
+        subject.write_config()
+        subject.spawn([here.binary, "--config", subject.config])
+        try:
+            asked_of, _ = silent.accept()
+            asks = [here.binary, "--config", subject.config, "--health-check"]
+            poll(lambda: subject.says(200, "/live"), "it lives", timeout=60)
+            same(subject.http("/startup")[0], 503, "it has not started")
+            same(subprocess.run(asks, stderr=subprocess.DEVNULL).returncode, 0, "the health check")
+            same(subprocess.run([*asks, "--within", "1"], stderr=subprocess.DEVNULL).returncode, 1, "who waits for its start")
+            waits = subprocess.Popen([*asks, "--within", "120"], stderr=subprocess.DEVNULL)
+            asked_of.close()
+            silent.close()
+            same((waits.wait(120), subject.http("/startup")[0]), (0, 200), "it has started")
+            same(log_in(subject.port).value("SELECT 1"), "1")
+        finally:
+            subject.stop()
+
+
 def test_worker_that_stands_still_is_seen(here):
     """One of two threads is held as a deadlock would hold it: /live, the image's health check and the watchdog tell of it
     while the other thread serves, and of its end."""
