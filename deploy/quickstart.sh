@@ -133,6 +133,17 @@ start_postgres() {
     fail "PostgreSQL did not start; its log is $log"
 }
 
+# A stop in good order, and if that does not come to an end, one without: the next start then recovers.
+stop_postgres() {
+    local mode pid
+    pid=$(as_postgres head -n 1 "$data/postmaster.pid" 2>/dev/null) || return 0
+    for mode in fast immediate; do
+        as_postgres "$pg_bin/pg_ctl" stop --silent --pgdata "$data" --mode "$mode" >/dev/null 2>&1 && break
+    done
+    # pg_ctl looks at a file that goes a moment before the process does.
+    timeout 10 tail --pid="$pid" -s 0.05 -f /dev/null
+}
+
 use_embedded_postgres() {
     choose_state_dir
     (umask 022 && mkdir -p "$state")
@@ -146,7 +157,7 @@ use_embedded_postgres() {
     fi
     # One that an earlier quickstart was not allowed to stop (kill -9) is stopped now: its port is not known.
     if as_postgres "$pg_bin/pg_ctl" status --pgdata "$data" >/dev/null 2>&1; then
-        as_postgres "$pg_bin/pg_ctl" stop --silent --pgdata "$data" --mode fast >/dev/null
+        stop_postgres || fail "an earlier PostgreSQL on $data cannot be stopped; its log is $log"
     fi
     # The mark is written last, so a creation that was interrupted starts again from nothing.
     [[ -f $state/created ]] || create_postgres
@@ -238,8 +249,11 @@ stop_everything() {
         wait "$pgmend_pid" 2>/dev/null || true
     fi
     if [[ $postgres_started == yes ]]; then
-        as_postgres "$pg_bin/pg_ctl" stop --silent --pgdata "$data" --mode fast >/dev/null 2>&1 || true
-        say "stopped pgmend and the embedded PostgreSQL"
+        if stop_postgres; then
+            say "stopped pgmend and the embedded PostgreSQL"
+        else
+            say "the embedded PostgreSQL on $data goes on: it could not be stopped"
+        fi
     fi
 }
 

@@ -164,6 +164,32 @@ def test_ctrl_c_stops_everything(state):
     assert_nothing_left(run, state)
 
 
+# PostgreSQL's first process, which has said by its file that it is gone, needs a while more.
+LATE = r"""
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static pid_t first;
+static void late(void) { if (getpid() == first) sleep(3); }
+__attribute__((constructor)) static void begin(void) {
+    extern char *program_invocation_short_name;
+    if (strcmp(program_invocation_short_name, "postgres") == 0 && atexit(late) == 0) first = getpid();
+}
+"""
+
+
+def test_stop_waits_for_the_last_of_postgresql(state):
+    with tempfile.TemporaryDirectory(prefix="pgmend-late-") as folder:
+        os.chmod(folder, 0o755)
+        library = f"{folder}/late.so"
+        subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-x", "c", "-", "-o", library], input=LATE, text=True, check=True)
+        with Quickstart(state, "--check", LD_PRELOAD=library) as run:
+            assert run.finish(LONGEST_START) == 0, run.output
+        assert "stopped pgmend and the embedded PostgreSQL" in run.output, run.output
+        assert_nothing_left(run, state)
+
+
 def test_death_of_pgmend_ends_it(state):
     with Quickstart(state) as run:
         run.read_until("Ctrl-C stops everything")
