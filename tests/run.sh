@@ -102,7 +102,7 @@ repeat_command() {
         build-*) echo "cmake --preset ${1#build-} -DPGMEND_TESTS=ON && cmake --build --preset $(sed 's/^[^ ]* //' "$logs/$1.command")" ;;
         unit) echo "ctest --test-dir build/release --output-on-failure --rerun-failed" ;;
         unit-*) echo "ctest --test-dir build/${1#unit-} --output-on-failure --rerun-failed" ;;
-        shell) echo "shellcheck deploy/*.sh proxy/dashboard/*.sh tests/*.sh .ci/run" ;;
+        shell) echo "shellcheck deploy/*.sh deploy/debian/p* proxy/dashboard/*.sh tests/*.sh .ci/run" ;;
         *) cat "$logs/$1.command" ;;
     esac
 }
@@ -141,7 +141,7 @@ PYTHON
 
 shell_scripts() {
     local script total=0 bad=0
-    for script in deploy/*.sh proxy/dashboard/*.sh tests/*.sh .ci/run; do
+    for script in deploy/*.sh deploy/debian/{postinst,prerm,postrm} proxy/dashboard/*.sh tests/*.sh .ci/run; do
         total=$((total + 1))
         shellcheck "$script" || bad=$((bad + 1))
     done

@@ -55,7 +55,8 @@ def test_the_ways_are_documented(here):
     same(commands(1), ["deploy/quickstart.sh", "deploy/failover_demo.sh"])
     same((commands(2)[0], commands(2)[-1]), ("deploy/packages.sh build", "apt install ./build/release/pgmend_*.deb"))
     version = running.said([here.binary, "--version"]).split()[1]
-    same(commands(3), [f"podman build --format docker -f deploy/Dockerfile -t pgmend:{version} ."])
+    same((commands(3)[0], commands(3)[1].split()[:2], commands(3)[1].split()[-1]),
+         (f"podman build --format docker -f deploy/Dockerfile -t pgmend:{version} .", ["podman", "run"], f"pgmend:{version}"))
     committed = set(running.said(["git", "ls-files"], cwd=ROOT).splitlines())
     folders = {str(parent) for file in committed for parent in pathlib.Path(file).parents}
     for name in re.findall(r"\]\(([\w/.-]+)\)", README.read_text()):

@@ -52,10 +52,19 @@ def log_fails(port):
         return error
 
 
-def documented():
-    """The command that deploy/README.md builds the image with, in words."""
-    (line,) = re.findall(r"^podman build .*$", (ROOT / "deploy/README.md").read_text(), re.M)
-    return line.split()
+def documented(verb="build"):
+    """The command that deploy/README.md builds or runs the image with, in words."""
+    (line,) = re.findall(rf"^podman {verb} .*$", (ROOT / "deploy/README.md").read_text(), re.M)
+    return shlex.split(line)
+
+
+def run_as_documented(url):
+    """What stands between `podman run` and the image, but for the port: tests are in the host's network."""
+    *words, image = documented("run")[2:]
+    same(image, documented()[documented().index("-t") + 1], "the image that is run is the one that is built")
+    del words[words.index("--publish"):words.index("--publish") + 2]
+    check({"--read-only", "--cap-drop"} < set(words), f"{words}")
+    return [f"{word}={url}" if word == "DATABASE_URL" else word for word in words]
 
 
 def build(account, context, *more, **arguments):
@@ -111,10 +120,9 @@ def serve(here, account, identity):
     url = f"postgres://app:{harness.PASSWORDS['app']}@127.0.0.1:{here.postgres.port}/app"
     # podman keeps the time of health checks by systemd, which a container in a test has not got: it is run by hand.
     process = subprocess.Popen(account.command(
-        "podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs", "run", "--name", "served", "--network", "host",
-        "--read-only", "--read-only-tmpfs=false", "--cap-drop", "all", "--security-opt", "no-new-privileges",
-        "--security-opt", f"seccomp={profile(account)}",
-        "--health-interval", "disable", "--env", f"DATABASE_URL={url}", "--env", f"PGMEND_LISTEN_PORT={port}",
+        "podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs", "run", *run_as_documented(url), "--name", "served",
+        "--network", "host", "--read-only-tmpfs=false", "--security-opt", "no-new-privileges",
+        "--security-opt", f"seccomp={profile(account)}", "--health-interval", "disable", "--env", f"PGMEND_LISTEN_PORT={port}",
         "--env", f"PGMEND_HTTP_PORT={http}", "--env", "PGMEND_RELAY_ENGINE=auto", identity),
         cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
@@ -158,6 +166,8 @@ def test_image_is_built_and_serves_rootless(here):
         same((about["User"], about["Healthcheck"]["Test"]), ("65532:65532", ["CMD", "/usr/bin/pgmend", "--health-check"]))
         labels = {name.removeprefix("org.opencontainers.image."): text for name, text in about["Labels"].items()}
         version = running.said([here.binary, "--version"]).split()[1]
+        stated = int(re.search(r"one program and its libraries, (\d+) MiB", (ROOT / "deploy/README.md").read_text()).group(1))
+        check(about["Size"] <= stated << 20, f"deploy/README.md says {stated} MiB: {about['Size']} bytes")
         same((labels.get("title"), labels.get("version"), bool(labels.get("description"))), ("pgmend", version, True), "its labels")
         serve(here, account, identity)
         return f"{about['Size'] / (1 << 20):.0f} MiB, {identity[:12]}"

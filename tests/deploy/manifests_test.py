@@ -6,6 +6,7 @@ What can be run is run: the settings that manifests and chart carry are read by 
 
 import filecmp
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -107,7 +108,7 @@ def locked_down(pod, container):
 def probed(container):
     """All three: by what they ask, and so that a slow start is no death."""
     same([container[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")],
-         [{"path": path, "port": "http"} for path in ("/live", "/live", "/ready")], "its probes")
+         [{"path": path, "port": "http"} for path in ("/startup", "/live", "/ready")], "its probes")
     start, live = container["startupProbe"], container["livenessProbe"]
     check(start["periodSeconds"] == 1 and start["failureThreshold"] >= 30 and live["failureThreshold"] > 1, f"{start}, {live}")
 
@@ -118,7 +119,7 @@ def threads(container, settings):
     same(settings["workers"], wanted, "workers")
 
 
-def belong_together(kinds):
+def belong_together(kinds, *other_ports):
     """What selects pods selects these, and every port that is named is one they have."""
     labels = kinds["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
     _, (container,) = pgmend_containers(kinds["Deployment"])
@@ -133,7 +134,7 @@ def belong_together(kinds):
         check(policy["podSelector"]["matchLabels"].items() <= labels, "the NetworkPolicy's pods")
         same({each["port"] for rule in policy["ingress"] for each in rule["ports"]}, set(ports.values()), "what may come in")
         leaves = {(each["port"], each["protocol"]) for rule in policy["egress"] for each in rule["ports"]}
-        same(leaves, {(53, "UDP"), (53, "TCP"), (5432, "TCP")}, "what may go out")
+        same(leaves, {(53, "UDP"), *((port, "TCP") for port in (53, 5432, *other_ports))}, "what may go out")
     if budget := kinds.get("PodDisruptionBudget", {}).get("spec"):
         check(budget["selector"]["matchLabels"].items() <= labels, "the PodDisruptionBudget's pods")
     if monitor := kinds.get("PodMonitor", {}).get("spec"):
@@ -256,7 +257,11 @@ EVERYTHING = {
     "database": {"existingSecret": "", "url": SECRET_URL},
     "settings": {"pool": {"size": 40}, "listen": {"max_clients": 500}, "limits": {"table_size": 1000000}},
     "shutdown": {"linger": 10, "lingerQuiet": 2, "drainTimeout": 20},
-    "networkPolicy": {"enabled": True},
+    "networkPolicy": {"enabled": True, "clientNamespaceLabels": {"team": "shop"}, "otherPorts": [8008]},
+    "probes": {"liveness": {"timeoutSeconds": 20}},
+    "priorityClassName": "important",
+    "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+                                   "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "pgmend"}}}],
     "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     "podAnnotations": {"a": "b"},
     "nodeSelector": {"disk": "ssd"},
@@ -284,7 +289,7 @@ def test_chart_renders_valid_documents(here):
         threads(container, settings)
         check("db-pgmend.database:6432" in notes, notes)
         same(container["env"][0]["valueFrom"]["secretKeyRef"]["name"], values["database"]["existingSecret"] or "db-pgmend")
-        belong_together(kinds)
+        belong_together(kinds, *values.get("networkPolicy", {}).get("otherPorts", ()))
         selector = kinds["Service"]["spec"]["selector"]
         check(not selector.items() <= kinds["Pod"]["metadata"]["labels"].items(), "helm's test pod is in the Service")
         # The test reads all that the settings name, from where the release's pods read it.
@@ -308,6 +313,8 @@ def another(schema, name):
         return SECRET_URL
     kind = schema.get("type", "object")
     kind = kind if isinstance(kind, str) else kind[0]
+    if schema.get("items", {}).get("type") == "integer":
+        return [17]
     one = {"name": "another", "key": "another", "mountPath": "/another", "another": "another"}
     return {"integer": 17, "array": [one], "string": "17s" if name == "interval" else "another",
             "object": {"pool": {"size": 17}} if name == "settings" else {"another": "another"}}[kind]
@@ -345,10 +352,48 @@ def test_chart_refuses_wrong_values(here):
     refused({"database": {"url": "mysql://x"}}, "does not match")
     refused({"database": {"existingSecret": "a"}, "replicaCount": "two"}, "is not of type 'integer'")
     refused({"database": {"existingSecret": "a"}, "replicas": 3}, "Additional properties are not allowed")
+    refused({"database": {"existingSecret": "a"}, "podDisruptionBudget": {"maxUnavailable": "some"}}, "does not match")
+    refused({"database": {"existingSecret": "a"}, "probes": {"liveness": {"periodSeconds": 0}}}, "less than the minimum")
+    refused({"database": {"existingSecret": "a"}, "probes": {"liveness": {"httpGet": {"path": "/ready"}}}}, "Additional properties")
+    refused({"database": {"existingSecret": "a"}, "networkPolicy": {"otherPorts": [70000]}}, "greater than the maximum")
     # What would leave Service, probes or grace period behind.
     refused({"database": {"existingSecret": "a"}, "settings": {"listen": {"port": 7000}}}, "settings.listen.port")
     refused({"database": {"existingSecret": "a"}, "settings": {"http": {"port": 7000}}}, "settings.http.port")
     refused({"database": {"existingSecret": "a"}, "settings": {"shutdown": {"linger": "10min"}}}, "settings.shutdown")
+
+
+def settings_schema():
+    """What the chart's schema says of settings: pgmend's own, without its words, in the words of draft 7."""
+    def told(node):
+        if isinstance(node, list):
+            return [told(each) for each in node]
+        if not isinstance(node, dict):
+            return node.replace("#/$defs/", "#/definitions/") if isinstance(node, str) else node
+        return {name: told(each) for name, each in node.items() if name not in ("$schema", "$defs", "title", "description")}
+
+    whole = json.loads((DEPLOY / "pgmend.schema.json").read_text())
+    return told(whole["$defs"]), {**told(whole), "type": "object"}
+
+
+def test_chart_knows_every_setting(here):
+    """It refuses a setting that pgmend would refuse, before a pod is made of it. PGMEND_UPDATE_GENERATED=1 writes it anew."""
+    file = CHART / "values.schema.json"
+    words, settings = settings_schema()
+    check("description" not in settings["properties"], "a setting that would get lost")
+    if os.environ.get("PGMEND_UPDATE_GENERATED"):
+        places = ",\n".join(f"      {json.dumps(name)}: {json.dumps(each)}" for name, each in settings.pop("properties").items())
+        named = "".join(f"    {json.dumps(name)}: {json.dumps(each)},\n" for name, each in words.items())
+        text, found = re.subn(r'^    "words": .*?(?=^  },$)', lambda _: f'{named}    "settings": {json.dumps(settings)[:-1]}, "properties": {{\n'
+                              f"{places}\n    }}}}\n", file.read_text(), flags=re.M | re.S)
+        same(found, 1, "places for it")
+        file.write_text(text)
+        words, settings = settings_schema()
+    known = json.loads(file.read_text())
+    same(known["definitions"], {"map": known["definitions"]["map"], **words, "settings": settings},
+         "what the chart knows; PGMEND_UPDATE_GENERATED=1 tests/deploy/manifests_test.py writes it anew")
+    for wrong, why in (({"pool": {"sze": 3}}, "'sze' was unexpected"), ({"pool": {"size": "many"}}, "'many' does not match"),
+                       ({"pol": {}}, "'pol' was unexpected"), ({"workers": 0}, "0 is less than")):
+        refused({"database": {"existingSecret": "a"}, "settings": wrong}, why)
 
 
 def test_settings_change_the_pod(here):

@@ -9,6 +9,7 @@ import sys
 
 import yaml
 
+import manifests_test
 import running
 from running import ROOT
 from harness import check, same
@@ -101,6 +102,16 @@ def test_expressions_are_understood(here):
     file.write_text(yaml.safe_dump({"groups": groups}))
     running.said(["promtool", "check", "rules", file])
     return f"{len(groups[0]['rules'])} expressions"
+
+
+def test_rules_are_an_object_of_the_operator(here):
+    """What deploy/README.md gives to kubectl: the operator's word for these rules, and nothing else in it."""
+    (command,) = re.findall(r"^(\(printf .*\)) \| kubectl apply -f -$", (ROOT / "deploy/README.md").read_text(), re.M)
+    file = here.directory() / "rules.yaml"
+    file.write_text(running.said(["bash", "-c", command], cwd=ROOT))
+    same(manifests_test.valid([file]), 1)
+    document = yaml.safe_load(file.read_text())
+    same((document["kind"], document["spec"]), ("PrometheusRule", yaml.safe_load((MONITORING / "alerts.yaml").read_text())))
 
 
 def test_metrics_and_labels_exist(here):
