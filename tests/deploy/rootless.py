@@ -10,7 +10,8 @@ import subprocess
 import running
 from running import harness
 
-UID = 52317
+# Of this run alone: at its end everything that the account still runs is killed, which must not meet another run's.
+UID = 52317 + os.getpid() % 10000
 # As many as an image may name, 65532 among them.
 SUBORDINATE = f"container-builder:{1 << 20}:70000\n"
 
