@@ -107,11 +107,13 @@ receive_ring::~receive_ring() {
 void receive_ring::provide(std::size_t blocks) noexcept {
     const std::size_t until = std::min(capacity_, provided_ + blocks);
     while (provided_ < until) {
-        give_back(static_cast<std::uint16_t>(provided_++));
+        give_back(static_cast<std::uint16_t>(provided_++), 0);
     }
 }
 
-void receive_ring::give_back(std::uint16_t block) noexcept {
+/// Passwords come in here like all else: what was received does not stay.
+void receive_ring::give_back(std::uint16_t block, std::size_t used) noexcept {
+    std::memset(block_at(block), 0, used);
     const int mask = static_cast<int>(capacity_ - 1);
     io_uring_buf_ring_add(table_, block_at(block), block_bytes, block, mask, 0);
     io_uring_buf_ring_advance(table_, 1);
@@ -162,7 +164,7 @@ void receive_ring::forget(ring_stream& stream) {
     arrival& unread = arrivals_[stream.arrival_];
     for (std::uint16_t block = unread.first; block != none;) {
         const std::uint16_t next = notes_[block].next;
-        give_back(block);
+        give_back(block, notes_[block].size);
         block = next;
     }
     unread.stream = nullptr;
@@ -195,7 +197,7 @@ std::size_t receive_ring::take(ring_stream& stream, std::span<std::byte> into) n
         }
         unread.first = notes_[block].next;
         unread.offset = 0;
-        give_back(block);
+        give_back(block, notes_[block].size);
     }
     if (unread.first == none) {
         unread.stream = nullptr;
@@ -294,18 +296,19 @@ void receive_ring::take_in(const io_uring_cqe& cqe) {
     const bool last = (cqe.flags & IORING_CQE_F_MORE) == 0;
     const bool has_block = (cqe.flags & IORING_CQE_F_BUFFER) != 0;
     const auto block = static_cast<std::uint16_t>(cqe.flags >> IORING_CQE_BUFFER_SHIFT);
+    const auto filled = static_cast<std::size_t>(std::max(cqe.res, 0));
     if (!gone_.empty()) {
         if (const auto found = std::find(gone_.begin(), gone_.end(), cqe.user_data); found != gone_.end()) {
-            if (has_block) give_back(block);
+            if (has_block) give_back(block, filled);
             if (last) gone_.erase(found);
             return;
         }
     }
     auto& stream = *reinterpret_cast<ring_stream*>(cqe.user_data & address_bits);
-    if (has_block && cqe.res > 0) {
-        received(stream, block, static_cast<std::size_t>(cqe.res));
+    if (has_block && filled > 0) {
+        received(stream, block, filled);
     } else if (has_block) {
-        give_back(block);
+        give_back(block, 0);
     }
     if (last) ended(stream, cqe.res);
 }
@@ -314,7 +317,7 @@ void receive_ring::received(ring_stream& stream, std::uint16_t block, std::size_
     if (stream.left_over_) {
         leftover& left = leftovers_.find(&stream)->second;
         left.bytes.insert(left.bytes.end(), block_at(block), block_at(block) + size);
-        give_back(block);
+        give_back(block, size);
         return;
     }
     notes_[block] = {none, static_cast<std::uint16_t>(size)};
@@ -373,7 +376,7 @@ void receive_ring::end_turn() {
             const std::size_t from = block == each.first ? each.offset : 0;
             left.bytes.insert(left.bytes.end(), block_at(block) + from, block_at(block) + notes_[block].size);
             const std::uint16_t next = notes_[block].next;
-            give_back(block);
+            give_back(block, notes_[block].size);
             block = next;
         }
         stream.arrival_ = none;

@@ -89,7 +89,7 @@ private:
     void received(ring_stream& stream, std::uint16_t block, std::size_t size);
     void ended(ring_stream& stream, int outcome);
     void provide(std::size_t blocks) noexcept;
-    void give_back(std::uint16_t block) noexcept;
+    void give_back(std::uint16_t block, std::size_t used) noexcept;
     std::byte* block_at(std::uint16_t block) noexcept { return memory_ + block * block_bytes; }
     std::uint64_t ticket(const ring_stream& stream) const noexcept;
 
