@@ -242,8 +242,11 @@ else
         start build-tsan build_behind tsan
     fi
     run integration "$python" tests/integration/run.py "${seed[@]}"
-    # The other engine: of the tests, those that it can matter to. Where io_uring is forbidden this is epoll once more.
-    run integration-ring "$python" tests/integration/run.py --engine io_uring --bytes --quick "${seed[@]}"
+    # The other engine: of the tests, those that it can matter to; all of them in --full. Where io_uring is forbidden
+    # this is epoll once more.
+    part=(--bytes --quick)
+    if [[ $mode == --full ]]; then part=(); fi
+    run integration-ring "$python" tests/integration/run.py --engine io_uring "${part[@]}" "${seed[@]}"
 fi
 run quickstart "$python" tests/deploy/quickstart_test.py
 if [[ $mode != --quick ]]; then run failover-demo "$python" tests/deploy/failover_demo_test.py; fi

@@ -45,6 +45,7 @@ SANITIZED_TESTS = {
 # What depends on how bytes come and go: with the engine that is not the default.
 ENGINE_MODULES = ["clients", "node_clients", "session", "vanish", "cancelling", "bulk", "crowd", "hostile", "secure",
                   "replication", "healing", "console", "engines"]
+ENGINE_TESTS = {"access": ["secrets: passwords that files"]}
 # What takes three seconds and more is for the whole run. Beginnings of names.
 LENGTHY = (
     "abuse: failures of one address are answered late, the right password",
@@ -228,9 +229,10 @@ class Run:
 
 def chosen(options):
     words = options.k.lower().split()
-    modules = [*SANITIZED, *SANITIZED_TESTS] if options.sanitized else ENGINE_MODULES if options.bytes else MODULES
+    parts = SANITIZED_TESTS if options.sanitized else ENGINE_TESTS if options.bytes else {}
+    modules = [*SANITIZED, *parts] if options.sanitized else [*ENGINE_MODULES, *parts] if options.bytes else MODULES
     for module in modules:
-        beginnings = tuple(SANITIZED_TESTS.get(module, [""])) if options.sanitized else ("",)
+        beginnings = tuple(parts.get(module, [""]))
         for entry in importlib.import_module(module).TESTS:
             if not entry.name.startswith(beginnings):
                 continue
