@@ -286,6 +286,48 @@ def check_mutations(report):
             report(rule.file, 1, "mutations", f"the text of the rule {rule.name!r} stands here {times} times")
 
 
+def known_tests():
+    """The names of the integration tests, and of the functions that are tests of deploy."""
+    names = set()
+    for path in (ROOT / "tests/integration").glob("*.py"):
+        for match in re.finditer(r'^@test\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)', path.read_text(encoding="utf-8"), re.M):
+            names.add("".join(re.findall(r'"((?:[^"\\]|\\.)*)"', match.group(1))))
+    for path in (ROOT / "tests/deploy").glob("*_test.py"):
+        names.update(re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.M))
+    return names
+
+
+def check_tried(report):
+    """Each row and each part of the runbook names tests that try it, and each test it names is there; so does each row
+    of the README's table of what is healed."""
+    tests = known_tests()
+
+    def check_names(path, number, names):
+        for name in names:
+            if not any(name in each for each in tests):
+                report(path, number, "tried", f"there is no test `{name}`")
+        if not names:
+            report(path, number, "tried", "nothing says which test tries this")
+
+    path = "deploy/RUNBOOK.md"
+    part = None  # of an alert, until a test is named
+    for number, line in enumerate((ROOT / path).read_text(encoding="utf-8").splitlines(), 1):
+        if line.startswith("## "):
+            if part:
+                report(path, part, "tried", "nothing says which test tries this")
+            part = number if re.fullmatch(r"## Pgmend\w+", line) else None
+        elif line.startswith("Tried by: "):
+            part = None
+            check_names(path, number, re.findall(r"`([^`]+)`", line))
+        elif line.startswith("| ") and not line.startswith("| symptom |"):
+            check_names(path, number, re.findall(r"`([^`]+)`", line.rsplit(" | ", 1)[1]))
+    if part:
+        report(path, part, "tried", "nothing says which test tries this")
+    for number, line in enumerate((ROOT / "README.md").read_text(encoding="utf-8").splitlines(), 1):
+        if shown := re.search(r"\(tests/integration/\w+\.py\): (.*) \|$", line):
+            check_names("README.md", number, re.findall(r"`([^`]+)`", shown.group(1)))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--headers", action="store_true", help="also compile every header alone")
@@ -307,6 +349,7 @@ def main():
         check_header(name, lines, report)
     check_format(paths, report)
     check_mutations(report)
+    check_tried(report)
     if options.headers:
         check_headers_alone([p for p in paths if p.suffix == ".hpp"], report)
 
