@@ -17,6 +17,7 @@ import time
 import traceback
 
 import rootless
+from running import harness
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "deploy/quickstart.sh"
@@ -25,14 +26,11 @@ LONGEST_START, LONGEST_STOP = 1200, 30
 
 
 def free_ports(count):
-    """Ports that nobody listens on; the sockets are held together so that no number comes twice."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    numbers = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return numbers
+    """Ports that nobody listens on, none of them twice, and none that an outgoing connection of another test may sit on meanwhile."""
+    ports = set()
+    while len(ports) < count:
+        ports.add(harness.free_port())
+    return list(ports)
 
 
 def answers(port):
