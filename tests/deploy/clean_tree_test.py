@@ -147,6 +147,8 @@ def full_in_a_container(here):
         shutil.copy(account.home / "program", program)
     if hasattr(here, "packaged"):
         same(stripped(program, here.directory()), here.packaged, "the package's program and the image's")
+    if CACHE:
+        print("note: with caches of what was compiled before, one for the clones and one for the container")
     return f"{about['Size'] / (1 << 20):.0f} MiB, {identity[:12]}"
 
 
