@@ -294,7 +294,7 @@ def test_chart_renders_valid_documents(here):
         check(not selector.items() <= kinds["Pod"]["metadata"]["labels"].items(), "helm's test pod is in the Service")
         # The test reads all that the settings name, from where the release's pods read it.
         (tester,) = kinds["Pod"]["spec"]["containers"]
-        for name in ("image", "imagePullPolicy", "env", "volumeMounts", "securityContext"):
+        for name in ("image", "imagePullPolicy", "env", "volumeMounts", "securityContext", "resources"):
             same((name, tester[name]), (name, container[name]))
         for name in ("volumes", "imagePullSecrets", "nodeSelector", "tolerations"):
             same((name, kinds["Pod"]["spec"].get(name)), (name, pod.get(name)))
