@@ -48,7 +48,8 @@ public:
     void traffic(std::size_t node, traffic_evidence what);
     /// Somebody wants to know: a look at every server follows at once.
     void look_now();
-    topology_snapshot picture() const noexcept { return published_; }
+    /// As of the latest checks; workers are told only of what matters to them.
+    topology_snapshot picture() const { return std::make_shared<const topology>(plan_.picture()); }
 
 private:
     /// What looks at a place; its coroutine holds on to it, and ends when it has been retired.
