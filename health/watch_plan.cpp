@@ -50,9 +50,25 @@ watch_step watch_plan::adopt(roster_snapshot servers, config::time_point now) {
     return step;
 }
 
+/// What a standby says of its lag is held against what is known of the primary. Without one the last one
+/// counts on.
+observation watch_plan::compared(std::size_t node, const observation& what, config::time_point now) {
+    if (const auto& memory = picture_.memory; memory.primary)
+        lag_.primary_is(*memory.primary, memory.timeline);
+    observation seen = what;
+    if (what.result != probe_result::ok) return seen;
+    if (!what.facts.in_recovery) {
+        const bool elected = picture_.memory.primary == node;
+        if (elected && what.facts.timeline == picture_.memory.timeline) lag_.primary_at(what.facts.lsn, now);
+    } else if (const auto behind = lag_.behind(what.facts.lsn, what.facts.timeline)) {
+        seen.facts.lag = *behind;
+    }
+    return seen;
+}
+
 watch_step watch_plan::observed(std::size_t node, const observation& what, config::time_point now) {
     watch_step step;
-    step.node = states_[node].observe(what, now);
+    step.node = states_[node].observe(compared(node, what, now), now);
     look& plan = plans_[node];
     plan.under_way = false;
     step.news = redraw(now);

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "health/standby_lag.hpp"
 #include "health/topology.hpp"
 
 namespace pgmend::health {
@@ -45,11 +46,13 @@ private:
         bool again = false;  ///< something happened during the look that it may not have seen
     };
     bool redraw(config::time_point now);
+    observation compared(std::size_t node, const observation& what, config::time_point now);
 
     watch_limits limits_;
     std::vector<node_state> states_;
     std::vector<look> plans_;
     topology picture_;
+    standby_lag lag_;
     bool had_primary_ = false;  ///< there has been one: while there is none, it is waited for
 };
 

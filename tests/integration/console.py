@@ -625,6 +625,38 @@ def kill(t):
     same(wire.rows_of(held.until("Z")), [["held"]])
 
 
+@test("console: SHOW TOPOLOGY tells where servers are now, and how far a standby is behind that receives nothing any more",
+      subjects=PGMEND, seconds=90)
+def lag(t):
+    cluster = Cluster(t, standbys=1)
+    old, new = cluster.servers
+    subject = t.own("lag", url=cluster.url(), settings={"health": {"interval": "100ms"},
+                                                        "admin": {"users": "app", "stats_users": "other"}})
+    watch = console(t, on=subject)
+
+    def shown(server):
+        return one(watch, "SHOW TOPOLOGY", server=f"{server.host}:{server.port}")
+
+    poll(lambda: shown(new)["role"] == "standby", "both are known", timeout=30)
+    before = shown(old)["lsn"]
+    cluster.sql("CREATE TABLE lagging (a int)")
+    poll(lambda: shown(old)["lsn"] != before, "what is shown of the primary is of now", timeout=30)
+    poll(lambda: shown(new)["lag_ms"] == "0", "the standby follows", timeout=30)
+    link = cluster.sql("SHOW primary_conninfo", on=new)[0][0].replace("'", "''")
+    with new.admin() as admin:
+        admin.execute("ALTER SYSTEM SET primary_conninfo = ''")
+        admin.execute("SELECT pg_reload_conf()")
+    poll(lambda: not cluster.sql("SELECT 1 FROM pg_stat_wal_receiver", on=new), "it receives nothing", timeout=30)
+    cluster.sql("INSERT INTO lagging VALUES (1)")
+    poll(lambda: int(shown(new)["lag_ms"]) > 1000, "it falls behind", timeout=30)
+    same(cluster.sql("SELECT pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn()", on=new), [(True,)],
+         "by what it knows itself it lacks nothing")
+    with new.admin() as admin:
+        admin.execute(f"ALTER SYSTEM SET primary_conninfo = '{link}'")
+        admin.execute("SELECT pg_reload_conf()")
+    poll(lambda: shown(new)["lag_ms"] == "0", "it has caught up", timeout=30)
+
+
 @test("console: BAN keeps new requests from a server, lets transactions end, and UNBAN brings it back; the last one is refused",
       subjects=PGMEND, seconds=60)
 def ban(t):

@@ -118,6 +118,81 @@ TEST_CASE(
     CHECK(servers.plan.picture().nodes[0].role == node_role::standby);
 }
 
+TEST_CASE("watch plan: a standby lags by what the primary had, not by what it received itself", "[health]") {
+    const auto at = [](bool in_recovery, std::uint64_t lsn) {
+        observation seen = says(in_recovery, 1);
+        seen.facts.lsn = lsn;
+        return seen;
+    };
+    pair servers;
+    const auto lag = [&] { return servers.plan.picture().nodes[1].lag; };
+    servers.look(0, at(false, 100));  // elects it
+    servers.look(0, at(false, 100));
+    servers.look(1, at(true, 100));
+    CHECK(lag() == 0s);
+    // It says that it lacks nothing: nothing has come.
+    servers.look(0, at(false, 200), 1s);
+    servers.look(1, at(true, 100));
+    CHECK(lag() >= 1s);
+    servers.look(0, at(false, 300), 1s);
+    servers.look(1, at(true, 100));
+    CHECK(lag() > 2s);
+    CHECK(lag() < 2s + 10ms);
+    // Behind by the last step only.
+    servers.look(1, at(true, 200));
+    CHECK(lag() > 1s);
+    CHECK(lag() < 1s + 10ms);
+    // A primary that writes nothing takes nobody further back.
+    servers.look(0, at(false, 300), 60s);
+    servers.look(1, at(true, 300));
+    CHECK(lag() == 0s);
+    // What it says of itself does not count where the primary's word does.
+    observation replaying = at(true, 300);
+    replaying.facts.lag = 1h;
+    servers.look(1, replaying);
+    CHECK(lag() == 0s);
+    // Where positions may not be asked, nothing can be held against it.
+    replaying = at(true, 0);
+    replaying.facts.lag = 1min;
+    servers.look(1, replaying);
+    CHECK(lag() == 1min);
+    // While there is no primary: what is missing of what the last one had.
+    servers.look(0, at(false, 400), 1s);
+    servers.look(0, fails(probe_result::refused), 1s);
+    CHECK_FALSE(servers.plan.picture().memory.primary);
+    servers.look(1, at(true, 300), 10s);
+    CHECK(lag() > 0s);
+    CHECK(lag() < 2s);
+    servers.look(1, at(true, 400));
+    CHECK(lag() == 0s);
+}
+
+TEST_CASE("watch plan: a crash takes positions back, and a new primary begins anew", "[health]") {
+    standby_lag lag;
+    CHECK_FALSE(lag.behind(100, 1));
+    lag.primary_is(0, 1);
+    lag.primary_at(0, start);  // not told
+    CHECK_FALSE(lag.behind(100, 1));
+    lag.primary_at(100, start);
+    lag.primary_at(500, start + 1s);
+    CHECK(lag.behind(100, 1) == 1s);
+    // It has lost what was on no disk, and writes something else there.
+    lag.primary_at(200, start + 5s);
+    CHECK(lag.behind(200, 1) == 0s);
+    CHECK(lag.behind(100, 1) == 5s);
+    CHECK(lag.behind(50, 1) == 5s);  // at least
+    CHECK_FALSE(lag.behind(200, 2));
+    lag.primary_is(0, 1);
+    CHECK(lag.behind(200, 1) == 0s);
+    lag.primary_is(1, 2);
+    CHECK_FALSE(lag.behind(200, 1));
+    CHECK_FALSE(lag.behind(200, 2));
+    for (std::uint64_t lsn = 1; lsn <= 10'000; ++lsn)
+        lag.primary_at(lsn, start + std::chrono::seconds{lsn});
+    CHECK(lag.behind(9'999, 2) == 1s);
+    CHECK(lag.behind(1, 2) == 4095s);  // what is older is forgotten
+}
+
 namespace {
 
 roster_snapshot roster(std::initializer_list<std::pair<const char*, presence>> named) {
