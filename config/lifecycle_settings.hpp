@@ -65,8 +65,10 @@ struct relay_settings : section {
         "How a worker gets what its sockets receive. `io_uring` takes half the system calls of `epoll` and "
         "needs Linux 6.1. `auto`: io_uring where a trial at start finds that it works, else epoll. Where it "
         "does not work, as under the seccomp profiles of most container engines, `io_uring` means epoll "
-        "too: nothing but the log tells (`relay_engine`, with the reason). The default is epoll: the calls that "
-        "io_uring saves are 2 to 3 % of the CPU of a transaction, and nothing a kernel has can be more proven."};
+        "too: nothing but the log tells (`relay_engine`, with the reason). The default is epoll: the calls "
+        "that "
+        "io_uring saves are 2 to 3 % of the CPU of a transaction, and nothing a kernel has can be more "
+        "proven."};
     setting<byte_size> ring_memory{
         this,
         "relay.ring_memory",
