@@ -248,6 +248,7 @@ else
     if [[ $mode == --full ]]; then part=(); fi
     run integration-ring "$python" tests/integration/run.py --engine io_uring "${part[@]}" "${seed[@]}"
 fi
+if [[ $mode == '' ]]; then run endurance "$python" tests/bench/endurance --minutes 1; fi
 run quickstart "$python" tests/deploy/quickstart_test.py
 if [[ $mode != --quick ]]; then run failover-demo "$python" tests/deploy/failover_demo_test.py; fi
 if [[ $mode != --quick ]]; then run lifecycle "$python" tests/deploy/lifecycle_test.py; fi
@@ -279,6 +280,7 @@ if [[ $mode == --full ]]; then
     run mutations "$python" tests/mutations/run.py
     run abuse "$python" tests/bench/abuse
     run overload "$python" tests/bench/overload
+    run endurance "$python" tests/bench/endurance
 fi
 run gates "$python" tests/bench/gates ${mode:+"$mode"}
 
