@@ -132,10 +132,10 @@ void backend_model::parse(byte_reader body) {
     const statement what = statements.empty() ? statement{} : statements.front();
     if (what.what == verb::unknown) return fail(make_error("42601", "syntax error"));
     if (refused_in_failed_block(&what)) return;
+    if (const auto error = session_.analyze(what)) return fail(*error);
     if (!name.empty() && session_.statements().contains(name)) {
         return fail(make_error("42P05", "prepared statement \"" + name + "\" already exists"));
     }
-    if (const auto error = session_.analyze(what)) return fail(*error);
     session_.statements()[name] = {what, false};
     empty_message(parse_complete);
 }
@@ -176,6 +176,8 @@ void backend_model::bind(byte_reader body) {
     }
     if (refused_in_failed_block(&found->second.what)) return;
     if (binary) return fail(make_error("0A000", "the simulated server has no binary format"));
+    // A statement is understood anew where search_path or what it names has changed.
+    if (const auto error = session_.analyze(found->second.what)) return fail(*error);
     if (!name.empty() && find_portal(name) != nullptr) {
         return fail(make_error("42P03", "cursor \"" + name + "\" already exists"));
     }

@@ -19,9 +19,11 @@ struct way {
     fault_kind kind;
     cut_kind how;
 };
-constexpr std::array<way, 3> ways = {
+constexpr std::array<way, 4> ways = {
     way{"reset", fault_kind::cut, cut_kind::reset}, way{"closed", fault_kind::cut, cut_kind::orderly},
-    way{"stalled", fault_kind::stall, cut_kind::reset}};
+    way{"stalled", fault_kind::stall, cut_kind::reset}, way{"half", fault_kind::cut, cut_kind::half}};
+/// Of a direction that carries more, not each byte is taken: so many at most.
+constexpr std::uint64_t bytes_most = 8'192;
 
 fault_schedule undisturbed(const std::string& conversation) {
     fault_schedule made;
@@ -32,6 +34,9 @@ fault_schedule undisturbed(const std::string& conversation) {
     plan.seed = 1;
     plan.conversation = conversation;
     made.clients.push_back(plan);
+    for (const auto& [key, value] : conversation_settings(conversation))
+        made.settings.push_back({0, key, value});
+    if (conversation == large_conversation) made.buffer = 1'024;
     plan.number = neighbour_link;
     plan.start_us = 300;
     plan.conversation = "simple";
@@ -86,10 +91,11 @@ private:
     void bytes(const fault_schedule& calm, const std::string& name, fault one, std::uint64_t carried) {
         if (!fits(name, range_.prefix)) return;
         ++directions_;
-        for (std::uint64_t byte = 0; byte <= carried && !over_; ++byte) {
+        const std::uint64_t stride = 1 + carried / bytes_most;
+        for (std::uint64_t byte = 0; byte <= carried && !over_; byte += stride) {
             const std::string whole = name + "/" + std::to_string(byte);
             if (!fits(whole, range_.prefix)) continue;
-            if ((byte + directions_) % range_.every != 0) continue;
+            if ((byte / stride + directions_) % range_.every != 0) continue;
             one.bytes = static_cast<std::uint32_t>(byte);
             fault_schedule broken = calm;
             broken.faults = {one};

@@ -42,7 +42,7 @@ TEST_CASE("byte_sweep: every conversation, both kinds of connections, both direc
     for (const auto& name : conversation_names()) {
         for (const std::string link : {"/client1", "/server1"}) {
             for (const std::string toward : {"/to_opener", "/to_acceptor"}) {
-                for (const std::string way : {"/reset/", "/closed/", "/stalled/"}) {
+                for (const std::string way : {"/reset/", "/closed/", "/stalled/", "/half/"}) {
                     const auto at = all.names.lower_bound(name + link + toward + way);
                     INFO(name + link + toward + way);
                     CHECK((at != all.names.end() && at->starts_with(name + link + toward + way)));

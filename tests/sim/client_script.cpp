@@ -9,9 +9,9 @@ namespace pgmend::sim {
 namespace {
 
 constexpr std::array<std::string_view, habits_count> names = {
-    "simple",      "extended",     "named_flush", "two_trips",        "pipeline", "portals",
-    "copy",        "transactions", "settings",    "temporary_tables", "locks",    "listening",
-    "sql_prepare", "bulk",         "cancelling",  "cursors",          "hidden",   "mixed",
+    "simple",       "extended", "named_flush",      "two_trips", "pipeline",  "portals",     "copy",
+    "transactions", "settings", "temporary_tables", "locks",     "listening", "sql_prepare", "bulk",
+    "cancelling",   "cursors",  "hidden",           "batches",   "mixed",
 };
 
 }  // namespace

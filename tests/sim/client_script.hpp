@@ -33,8 +33,12 @@ enum class habit : std::uint8_t {
     cancelling,        ///< pg_sleep and a CancelRequest
     cursors,           ///< DECLARE … WITH HOLD, FETCH
     hidden,            ///< a trigger changes the session; who fired it must see it, nobody else
-    mixed,             ///< all of these, a step each
+    batches,  ///< pgx, psycopg 3, asyncpg: named statements in pipelines, hundreds of Executes a Sync, Query
+              ///< behind what no Sync has ended; other habits between
+    mixed,    ///< all but the one above, a step each
 };
+/// Habits that came later are drawn apart, so that a seed goes on to mean the rest of its schedule.
+inline constexpr std::size_t mixed_habits = static_cast<std::size_t>(habit::hidden) + 1;
 inline constexpr std::size_t habits_count = static_cast<std::size_t>(habit::mixed) + 1;
 
 std::string_view to_string(habit which) noexcept;

@@ -8,6 +8,11 @@ using namespace frontend;
 
 namespace {
 
+/// The one that proves a password.
+constexpr std::string_view scram_conversation = "scram";
+/// The one in which the subject adds messages of its own.
+constexpr std::string_view injected_conversation = "injected";
+
 using steps = std::vector<script_step>;
 
 /// Statements whose marks are those of one connection.
@@ -114,6 +119,52 @@ steps write_session(const sentences& say) {
         simple("UNLISTEN *")};
 }
 
+steps write_portals(const sentences& say) {
+    const std::string rows = "SELECT '" + say.mark(1) + "', i FROM generate_series(1, 7) AS i";
+    return {
+        step(joined(
+            {unnamed("BEGIN"),
+             {parse("", rows), frontend::bind("C_1", ""), describe('P', "C_1"), execute("C_1", 3)}}
+        )),
+        step({execute("C_1", 3), flush()}), step({execute("C_1", 3), sync()}),
+        step(joined({{frontend::close('P', "C_1")}, unnamed(say.insert(2)), unnamed("COMMIT")}))};
+}
+
+steps write_pinned(const sentences& say) {
+    return {
+        simple("CREATE TEMP TABLE scratch (v text)"),
+        simple("INSERT INTO scratch VALUES ('" + say.mark(1) + "')"),
+        step(joined({unnamed("SELECT v FROM scratch"), unnamed(say.insert(2))})),
+        simple("DROP TABLE scratch")};
+}
+
+steps write_large(const sentences& say) {
+    const std::string large(20'000, 'l');
+    return {
+        step(joined({unnamed("SELECT length($1), '" + say.mark(1) + "'", {large})})),
+        simple("SELECT '" + say.mark(2) + "', repeat('y', 20000)"),
+        step(joined({unnamed(say.insert(3)), {parse("", "SELECT '" + say.mark(4) + "' /* " + large + " */")}})
+        )};
+}
+
+/// What the server needs beside what the client has sent: each statement has taken the place of the other
+/// one, and the settings are the neighbour's.
+steps write_injected(const sentences& say) {
+    const auto use = [&](const std::string& name, int number) {
+        return std::vector<std::string>{frontend::bind("", name, {say.mark(number)}), execute("")};
+    };
+    return {
+        step(
+            {parse("one", "SELECT $1, '" + say.mark(1) + "'"),
+             parse("two", "SELECT $1, '" + say.mark(2) + "'"), sync()}
+        ),
+        simple("SET work_mem TO '7MB'"),
+        step(joined({use("one", 3)})),
+        step(joined({use("two", 4), unnamed(say.insert(5))})),
+        step(joined({use("one", 6), unnamed("DEALLOCATE two")})),
+        simple("SHOW work_mem")};
+}
+
 struct conversation {
     std::string name;
     steps (*write)(const sentences& say);
@@ -132,6 +183,11 @@ const std::vector<conversation>& conversations() {
         {"reuse", write_reuse},
         {"cancel", write_cancel},
         {"session", write_session},
+        {std::string(scram_conversation), write_login},
+        {"portals", write_portals},
+        {"pinned", write_pinned},
+        {std::string(large_conversation), write_large},
+        {std::string(injected_conversation), write_injected},
     };
     return all;
 }
@@ -160,6 +216,12 @@ bool is_conversation(std::string_view name) { return find(name) != nullptr; }
 std::vector<name_value> conversation_startup(std::string_view name) {
     if (name != login_conversation) return {};
     return {{"application_name", "swept"}, {"TimeZone", "Asia/Tokyo"}};
+}
+
+std::vector<name_value> conversation_settings(std::string_view name) {
+    if (name == scram_conversation) return {{"auth.method", "scram-sha-256"}};
+    if (name == injected_conversation) return {{"pool.max_prepared_statements", "1"}};
+    return {};
 }
 
 std::vector<script_step> write_conversation(std::string_view name, const std::string& tag) {

@@ -14,6 +14,7 @@ namespace {
 constexpr std::array<std::string_view, 13> kind_names = {
     "cut",       "stall",     "slow",      "refuse", "hang",    "restart", "crash",
     "terminate", "read_only", "half_open", "drain",  "promote", "deny"};
+constexpr std::array<std::string_view, 3> cut_names = {"reset", "orderly", "half"};
 /// Kinds that came later are drawn apart, so that a seed goes on to mean the rest of its schedule.
 constexpr std::uint64_t first_kinds = 9;
 
@@ -24,7 +25,8 @@ std::uint32_t draw(prng& dice, std::int64_t first, std::int64_t last) {
 client_plan draw_client(prng& dice, std::uint32_t number) {
     client_plan plan;
     plan.number = number;
-    plan.how = static_cast<habit>(dice.below(habits_count));
+    const std::size_t drawn = dice.below(mixed_habits + 1);
+    plan.how = drawn < mixed_habits ? static_cast<habit>(drawn) : habit::mixed;
     plan.seed = dice.next();
     plan.exchanges = draw(dice, 2, 8);
     plan.start_us = draw(dice, 0, 5'000);
@@ -142,6 +144,12 @@ fault_schedule draw_schedule(std::uint64_t seed) {
     }
     prng later_dice(seed ^ 0x1a7e4d1ce);
     draw_later_traits(later_dice, drawn);
+    prng latest_dice(seed ^ 0xba7c4e5);
+    for (client_plan& plan : drawn.clients) {
+        if (latest_dice.chance(1, 4) && drawn.faults.empty() && plan.vanish_after == 0)
+            plan.how = habit::batches;
+        plan.more_parameters = latest_dice.chance(1, 6);
+    }
     std::sort(drawn.faults.begin(), drawn.faults.end(), [](const fault& one, const fault& two) {
         return one.at_us < two.at_us;
     });
@@ -165,6 +173,7 @@ std::string to_text(const fault_schedule& schedule) {
         if (plan.minor > 0) out << " minor=" << plan.minor;
         if (plan.asks_option) out << " asks_option=1";
         if (plan.wrong_password) out << " wrong_password=1";
+        if (plan.more_parameters) out << " more_parameters=1";
         out << "\n";
     }
     for (const auto& one : schedule.settings)
@@ -174,7 +183,7 @@ std::string to_text(const fault_schedule& schedule) {
             << " links=" << (one.group == link_group::server ? "server" : "client") << " pick=" << one.pick
             << " toward=" << (one.toward == end_side::opener ? "opener" : "acceptor")
             << " bytes=" << one.bytes << " for_us=" << one.for_us
-            << " how=" << (one.how == cut_kind::reset ? "reset" : "orderly");
+            << " how=" << cut_names[static_cast<std::size_t>(one.how)];
         if (one.nth > 0) out << " nth=" << one.nth;
         out << "\n";
     }
@@ -237,6 +246,7 @@ void read_client(line_fields& fields, fault_schedule& into) {
     if (fields.has("minor")) fields.read("minor", plan.minor);
     if (fields.has("asks_option")) fields.read("asks_option", plan.asks_option);
     if (fields.has("wrong_password")) fields.read("wrong_password", plan.wrong_password);
+    if (fields.has("more_parameters")) fields.read("more_parameters", plan.more_parameters);
     if (fields.has("conversation")) {
         plan.conversation = fields.text("conversation");
         if (!is_conversation(plan.conversation)) fields.fail();
@@ -251,7 +261,9 @@ void read_fault(line_fields& fields, fault_schedule& into) {
     one.kind = static_cast<fault_kind>(kind - kind_names.begin());
     one.group = fields.choice("links", "server", "client") ? link_group::server : link_group::client;
     one.toward = fields.choice("toward", "opener", "acceptor") ? end_side::opener : end_side::acceptor;
-    one.how = fields.choice("how", "reset", "orderly") ? cut_kind::reset : cut_kind::orderly;
+    const auto how = std::find(cut_names.begin(), cut_names.end(), fields.text("how"));
+    if (how == cut_names.end()) return fields.fail();
+    one.how = static_cast<cut_kind>(how - cut_names.begin());
     fields.read("at_us", one.at_us);
     fields.read("pick", one.pick);
     fields.read("bytes", one.bytes);

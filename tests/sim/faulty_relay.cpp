@@ -35,6 +35,8 @@ constexpr std::array<std::string_view, planted_bugs_count> names = {
     "take_any_password",
     "wait_for_rest",
     "follow_nobody",
+    "repeat_parameter",
+    "share_key",
 };
 
 constexpr std::uint32_t authentication_cleartext = 3;
@@ -335,6 +337,9 @@ void relayed_client::server_message(std::string bytes, char type) {
     if (type == 'D' && other != nullptr && owner_.strikes(planted_bug::swap_replies))
         return other->inject(bytes);
     if (type == 'S' && other != nullptr && owner_.has(planted_bug::leak_parameter)) other->inject(bytes);
+    if (type == 'S' && owner_.strikes(planted_bug::repeat_parameter)) to_client_ += bytes;
+    if (type == 'K' && other != nullptr && owner_.has(planted_bug::share_key))
+        bytes.replace(5, other->key().size(), other->key());
     if (type == 'C' && owner_.strikes(planted_bug::break_length)) bytes.replace(1, 4, 4, '\0');
     if (type == 'T' && owner_.strikes(planted_bug::reorder)) {
         held_back_ = bytes;

@@ -34,8 +34,10 @@ enum class planted_bug : std::uint8_t {
     take_any_password,  ///< asks for one, and lets everybody in
     wait_for_rest,      ///< of a message that broke off inside its header: for ever
     follow_nobody,      ///< goes on to the server that was the primary once
+    repeat_parameter,   ///< now and then a ParameterStatus comes twice
+    share_key,          ///< BackendKeyData is another client's
 };
-inline constexpr std::size_t planted_bugs_count = static_cast<std::size_t>(planted_bug::follow_nobody) + 1;
+inline constexpr std::size_t planted_bugs_count = static_cast<std::size_t>(planted_bug::share_key) + 1;
 
 std::string_view to_string(planted_bug which) noexcept;
 

@@ -51,6 +51,8 @@ const std::vector<expectation>& expectations() {
         {planted_bug::roll_dice, oracle::nondeterminism},
         {planted_bug::take_any_password, oracle::admitted},
         {planted_bug::follow_nobody, oracle::parameter_leak},
+        {planted_bug::repeat_parameter, oracle::parameter_leak},
+        {planted_bug::share_key, oracle::crossed_reply},
     };
     return all;
 }

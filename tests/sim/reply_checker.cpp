@@ -5,6 +5,7 @@
 #include <set>
 
 #include "protocol/bytes.hpp"
+#include "tests/sim/startup_model.hpp"
 
 namespace pgmend::sim {
 
@@ -45,6 +46,13 @@ bool outlives_its_transaction(const std::string& text) {
     });
 }
 
+/// What is wrong with a Bind is told by a server that has the statement. One that has not cannot be given it
+/// in a block that has failed, and tells of that.
+bool comes_earlier(const message& wanted, const message& what) {
+    return what.type == 'E' && wanted.type == 'E' && read_error(what.body).code == "25P02" &&
+           read_error(wanted.body).code == "08P01" && read_error(what.body).severity == "ERROR";
+}
+
 /// Whether the statements of a text may begin or end a block.
 bool controls_block(const std::string& text) {
     static constexpr std::array<std::string_view, 5> words = {
@@ -56,12 +64,7 @@ bool controls_block(const std::string& text) {
 
 std::map<std::string, std::string> startup_defaults(const std::vector<name_value>& parameters) {
     std::map<std::string, std::string> defaults;
-    for (const auto& [name, value] : parameters) {
-        if (name == "user") defaults["session_authorization"] = value;
-        const auto canonical = canonical_parameter(name);
-        if (!canonical) continue;
-        if (const auto accepted = canonical_value(*canonical, value)) defaults[*canonical] = *accepted;
-    }
+    take_startup(parameters, defaults);
     return defaults;
 }
 
@@ -116,7 +119,8 @@ void reply_checker::run_reference() {
                 return place <= start;
             });
         if (next->type == 'Z') ++owed_ready_;
-        owed_.push_back({std::move(*next), before + static_cast<std::size_t>(done)});
+        const auto sight = next->type == 'Z' ? sight_of_group() : std::string_view();
+        owed_.push_back({std::move(*next), before + static_cast<std::size_t>(done), unsynced_, sight});
     }
     reference_->out.clear();
     commit_places_.clear();
@@ -128,9 +132,26 @@ void reply_checker::sent(const message& what) {
     if (!takes) return;
     reference_->receive(what);
     const std::size_t before = owed_ready_;
+    if (what.type == 'S') unsynced_ = false;
     run_reference();
+    note_group(what, owed_ready_ > before);
     cancellable_ = false;
     log_.push_back({what, false, owed_ready_ > before});
+}
+
+void reply_checker::note_group(const message& what, bool answered) {
+    if (std::string_view("PBDEC").find(what.type) != std::string_view::npos) unsynced_ = true;
+    if (what.type == 'E') ++group_.executes;
+    if (what.type == 'P' && what.body.front() != '\0') ++group_.names;
+    if (what.type == 'Q' && !answered) group_.query_swallowed = true;
+    if (what.type == 'S') group_ = {};
+}
+
+std::string_view reply_checker::sight_of_group() const noexcept {
+    if (unsynced_) return "a request behind unsynchronised messages";
+    if (group_.query_swallowed) return "a Query swallowed by an error before it";
+    if (group_.executes >= 100) return "hundreds of Executes a Sync";
+    return group_.names >= 2 && group_.executes >= 3 ? "named statements in a pipeline" : "";
 }
 
 void reply_checker::sent_cancellable(const message& what) { undecided_ = what; }
@@ -160,17 +181,14 @@ void reply_checker::note_asynchronous(const message& what) {
 }
 
 answer reply_checker::received(const message& what, bool faults_began) {
-    if (what.type == 'S') {
-        const auto [name, value] = read_parameter(what.body);
-        parameters_[name] = value;
-        return answer::fine;
-    }
+    if (what.type == 'S') return check_parameter(what, faults_began);
     if (what.type == 'A') {
         ++notifications_[notification_text(what.body)];
         return answer::fine;
     }
     if (what.type == 'v') return check_negotiation(what);
     if (what.type == 'K') {
+        if (!cancel_key_.empty()) return wrong(oracle::unexpected_reply, what);
         cancel_key_ = what.body;
         const std::size_t most = minor_ >= newest_minor ? long_key_data_max : short_key_data;
         if (cancel_key_.size() < short_key_data || cancel_key_.size() > most)
@@ -193,8 +211,10 @@ answer reply_checker::received(const message& what, bool faults_began) {
     }
     if (degraded_) return received_degraded(what);
     skip_asynchronous();
-    if (owed_.empty() || owed_.front().what != what) return mismatch(what, faults_began);
+    if (owed_.empty() || (owed_.front().what != what && !comes_earlier(owed_.front().what, what)))
+        return mismatch(what, faults_began);
     acknowledged_ = std::max(acknowledged_, owed_.front().commits);
+    if (!owed_.front().sight.empty()) sight_ = owed_.front().sight;
     owed_.pop_front();
     if (what.type == 'Z') {
         --owed_ready_;
@@ -248,7 +268,7 @@ answer reply_checker::mismatch(const message& what, bool faults_began) {
         const auto fields = read_error(what.body);
         if (faults_began && (explained_by_faults(fields.code) || excused_.contains(fields.code))) {
             if (fields.severity == "FATAL") return answer::farewell;
-            degraded_ = true;
+            degrade();
             const auto ready = std::find_if(owed_.begin(), owed_.end(), [](const expected& one) {
                 return one.what.type == 'Z';
             });
@@ -260,17 +280,39 @@ answer reply_checker::mismatch(const message& what, bool faults_began) {
         }
         // An answer that broke off is given anew, and meets the client's own cancel late.
         if (fields.code == "57014" && faults_began && cancellable_)
-            return degraded_ = after_error_ = true, answer::excused;
+            return degrade(), after_error_ = true, answer::excused;
         if (fields.code == "57014") return wrong(oracle::foreign_cancel, what);
     }
     if (names_somebody_else(what.body, tag_)) return wrong(oracle::crossed_reply, what);
     return wrong(owed_.empty() ? oracle::unexpected_reply : oracle::wrong_reply, what);
 }
 
+/// From here on answers are not known one by one.
+void reply_checker::degrade() {
+    degraded_ = true;
+    const auto lacking = std::count_if(owed_.begin(), owed_.end(), [](const expected& one) {
+        return one.what.type == 'Z' && one.may_lack;
+    });
+    owed_ready_ -= static_cast<std::size_t>(lacking);
+    unclear_end_ = lacking > 0;
+}
+
 answer reply_checker::wrong(oracle which, const message& what) {
     const std::string wanted = owed_.empty() ? "nothing" : describe(owed_.front().what);
     court_.convict(which, tag_ + " was sent {" + describe(what) + "} where PostgreSQL says {" + wanted + "}");
     return answer::wrong;
+}
+
+/// Each change is told once; behind a fault perhaps by another server again.
+answer reply_checker::check_parameter(const message& what, bool faults_began) {
+    const auto [name, value] = read_parameter(what.body);
+    const auto told = parameters_.find(name);
+    if (!faults_began && !half_closed_ && told != parameters_.end() && told->second == value) {
+        court_.convict(oracle::parameter_leak, tag_ + " was told again that " + name + " = '" + value + "'");
+        return answer::wrong;
+    }
+    parameters_[name] = value;
+    return answer::fine;
 }
 
 bool reply_checker::check_parameters(bool faults_began) {
@@ -356,7 +398,7 @@ bool reply_checker::is_clear(const std::string& code, std::size_t commits) const
 }
 
 bool reply_checker::goes_on() {
-    if (!degraded_ || !clear_loss_ || owed_ready_ != 0) return false;
+    if (!degraded_ || !clear_loss_ || unclear_end_ || owed_ready_ != 0) return false;
     const auto from = log_.begin() + static_cast<std::ptrdiff_t>(failed_group_begins());
     const bool either =
         std::any_of(from, log_.end(), [](const sent_message& one) { return controls_block(one.what.body); });

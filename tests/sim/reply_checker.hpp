@@ -9,6 +9,8 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tests/sim/backend_model.hpp"
@@ -33,6 +35,8 @@ public:
     void asks_minor(std::uint32_t minor) noexcept { minor_ = minor; }
     /// From now on errors with this SQLSTATE are explained by faults, too.
     void excuse(const std::string& code) { excused_.insert(code); }
+    /// Its own direction is closed: it may be asked whether it is still there, by a ParameterStatus it knows.
+    void half_closed() noexcept { half_closed_ = true; }
     void sent(const message& what);
     /// The client sends a statement that it may cancel: what PostgreSQL answers is decided by the first
     /// reply.
@@ -59,11 +63,22 @@ public:
     const std::string& cancel_key() const noexcept { return cancel_key_; }
     /// NegotiateProtocolVersion was received.
     bool negotiated() const noexcept { return negotiated_; }
+    /// What is rare of the request that was answered last, told once; empty when nothing is.
+    std::string_view take_sight() noexcept { return std::exchange(sight_, {}); }
 
 private:
     struct expected {
         message what;
         std::size_t commits;  ///< known to be done when this message is seen
+        /// ReadyForQuery of a request behind messages that no Sync had ended: their error swallows it.
+        bool may_lack = false;
+        std::string_view sight = {};
+    };
+    /// What was sent since the last Sync, as far as it is rare.
+    struct group_contents {
+        std::size_t executes = 0;
+        std::size_t names = 0;  ///< named statements parsed
+        bool query_swallowed = false;
     };
     /// What the reference was sent.
     struct sent_message {
@@ -83,7 +98,11 @@ private:
     void skip_asynchronous();
     answer received_degraded(const message& what);
     answer mismatch(const message& what, bool faults_began);
+    void degrade();
+    void note_group(const message& what, bool answered);
+    std::string_view sight_of_group() const noexcept;
     answer wrong(oracle which, const message& what);
+    answer check_parameter(const message& what, bool faults_began);
     bool check_parameters(bool faults_began);
     answer check_negotiation(const message& what);
 
@@ -105,6 +124,11 @@ private:
     std::optional<backend_model> reference_;
     std::deque<expected> owed_;
     std::size_t owed_ready_ = 0;
+    bool half_closed_ = false;
+    group_contents group_;
+    std::string_view sight_;
+    bool unsynced_ = false;     ///< messages of the extended protocol were sent, no Sync since
+    bool unclear_end_ = false;  ///< of a degraded connection: how many ReadyForQuery come is not known
     bool degraded_ = false;
     std::optional<message> undecided_;
     bool cancellable_ = false;  ///< the client has asked to cancel what is being answered

@@ -20,7 +20,7 @@ void script_writer::step(std::vector<std::string> messages, bool wait) {
 }
 
 void script_writer::exchange(habit how) {
-    if (how == habit::mixed) how = static_cast<habit>(dice_.below(habits_count - 1));
+    if (how == habit::mixed) how = static_cast<habit>(dice_.below(mixed_habits));
     switch (how) {
         case habit::simple:
             return simple();
@@ -56,6 +56,8 @@ void script_writer::exchange(habit how) {
             return cursors();
         case habit::hidden:
             return hidden();
+        case habit::batches:
+            return batches();
         case habit::mixed:
             return;
     }

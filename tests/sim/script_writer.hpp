@@ -1,6 +1,7 @@
 #pragma once
 // The pens of client_script: one method a habit, each writes one exchange. Pure.
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,17 @@ private:
     void cancelling();
     void cursors();
     void hidden();
+    void batches();
+    void named_batch();
+    void long_batch();
+    void many_names();
+    void unsynced_query();
+    void copy_in_batch();
+    std::string batch_name();
+    void part_of_batch(std::vector<std::string>& messages);
+    void parse_in_batch(std::vector<std::string>& messages, const std::string& name);
+    void run_in_batch(std::vector<std::string>& messages, const std::string& name);
+    void unnamed_in_batch(std::vector<std::string>& messages, const std::string& sql);
 
     void step(std::vector<std::string> messages, bool wait = true);
     void query(const std::string& sql) { step({frontend::query(sql)}); }
@@ -56,7 +68,9 @@ private:
     std::size_t marks_ = 0;
     std::string last_key_;
     std::vector<std::string> prepared_;  ///< names parsed by named_flush on this connection
-    bool custom_set_ = false;            ///< custom.thing was set and not reset since
+    static constexpr int batch_names = 5;
+    std::map<std::string, std::size_t> batch_parameters_;  ///< of names a batch has parsed: how many
+    bool custom_set_ = false;                              ///< custom.thing was set and not reset since
     std::vector<script_step> steps_;
 };
 

@@ -107,6 +107,8 @@ void session_model::lose(bool in_block) {
 
 outcome session_model::begin(const statement& what) {
     if (block_ == block::open) {
+        // READ ONLY holds all the same.
+        read_only_ = read_only_ || what.read_only.value_or(false);
         return done_with_warning(what.tag, "25001", "there is already a transaction in progress");
     }
     // Inside an implicit transaction, what came before becomes part of the block.
@@ -121,6 +123,8 @@ outcome session_model::finish(const statement& what) {
     if (!was_block && what.chain) {
         return failure("25P01", std::string(what.tag) + " AND CHAIN can only be used in transaction blocks");
     }
+    // A transaction that failed has forgotten how it was begun, also for the one that is chained to it.
+    if (block_ == block::failed) read_only_ = parameter("default_transaction_read_only") == "on";
     const bool committing = what.what == verb::commit && block_ != block::failed;
     if (committing) {
         commit_values();

@@ -6,6 +6,7 @@
 #include "protocol/bytes.hpp"
 #include "protocol/md5_auth.hpp"
 #include "tests/sim/conversations.hpp"
+#include "tests/sim/startup_model.hpp"
 
 namespace pgmend::sim {
 
@@ -124,6 +125,7 @@ void sim_client::connect() {
     const bool drawn = plan_.conversation.empty();
     for (auto& more : drawn ? draw_startup(plan_.how, dice_) : conversation_startup(plan_.conversation))
         parameters.push_back(std::move(more));
+    if (plan_.more_parameters) add_parameters(parameters);
     if (plan_.asks_option) parameters.emplace_back("_pq_.of_the_future", "on");
     checkers_.push_back(std::make_unique<reply_checker>(world_.court, tag, parameters));
     checkers_.back()->asks_minor(plan_.minor);
@@ -131,6 +133,7 @@ void sim_client::connect() {
     const std::string startup = frontend::startup(parameters, (3U << 16) + plan_.minor);
     const std::size_t left = plan_.exchanges > steps_done_ ? plan_.exchanges - steps_done_ : 1;
     script_ = drawn ? write_script(plan_.how, dice_, tag, left) : write_conversation(plan_.conversation, tag);
+    if (plan_.more_parameters) show_parameters();
     step_ = 0;
     waiting_ = true;
     input_.clear();
@@ -147,6 +150,31 @@ void sim_client::connect() {
     stream_->watch(*this, any_event);
     stream_->arm(pool::interest::write);
     say("connects");
+}
+
+/// Drawn apart, so that what a seed means besides stays.
+void sim_client::add_parameters(std::vector<name_value>& parameters) {
+    prng dice(plan_.seed ^ (0x9a7a + checkers_.size()));
+    const drawn_startup drawn = draw_any_startup(dice, checkers_.empty() && dice.chance(1, 6));
+    parameters.insert(parameters.end(), drawn.parameters.begin(), drawn.parameters.end());
+    given_ = drawn.names;
+    std::map<std::string, std::string> ignored;
+    const auto error = take_startup(parameters, ignored);
+    refusal_ = error ? error->code : "";
+}
+
+/// They are there from the beginning, and what RESET and DISCARD go back to.
+void sim_client::show_parameters() {
+    static constexpr const char* ways[] = {"RESET ALL", "DISCARD ALL", "ROLLBACK"};
+    std::vector<std::string> texts;
+    for (const std::string& name : given_)
+        texts.push_back("SHOW " + name);
+    texts.push_back("SET " + given_.front() + " TO DEFAULT");
+    texts.emplace_back(ways[plan_.seed % std::size(ways)]);
+    texts.push_back("SHOW " + given_.back());
+    auto at = script_.begin();
+    for (const std::string& text : texts)
+        at = script_.insert(at, script_step{{frontend::query(text)}, true, {}, {}}) + 1;
 }
 
 void sim_client::arm() {
@@ -236,12 +264,14 @@ void sim_client::take(const message& what) {
     world_.env.note_text(std::string_view(what.body).substr(0, 64));
     if (phase_ == phase::logging_in && authenticate(what)) return;
     if (world_.env.now() >= world_.first_denial) checkers_.back()->excuse(wrong_password_code);
+    if (static_cast<sim_stream&>(*stream_).link().was_cut()) checkers_.back()->half_closed();
     const answer meaning = checkers_.back()->received(what, world_.faults_explain());
     if (what.type == 'E' && (meaning == answer::excused || meaning == answer::farewell)) {
         world_.told.insert(read_error(what.body).code);
     }
     switch (meaning) {
         case answer::fine:
+            if (const auto sight = checkers_.back()->take_sight(); !sight.empty()) world_.seen.emplace(sight);
             if (what.type == 'Z' && phase_ == phase::logging_in) come_in();
             if (phase_ == phase::draining && checkers_.back()->satisfied()) after_failure();
             return;
@@ -259,6 +289,18 @@ void sim_client::take(const message& what) {
 
 void sim_client::come_in() {
     phase_ = phase::running;
+    if (!refusal_.empty()) {
+        world_.court.convict(
+            oracle::wrong_reply,
+            checkers_.back()->tag() + " was let in with parameters that PostgreSQL refuses"
+        );
+    }
+    if (plan_.more_parameters) world_.seen.insert("startup parameters of any name");
+    if (!world_.keys.insert(checkers_.back()->cancel_key()).second) {
+        world_.court.convict(
+            oracle::crossed_reply, checkers_.back()->tag() + " was given the cancel key of another"
+        );
+    }
     if (checkers_.back()->negotiated()) world_.seen.insert("negotiation");
     if (checkers_.back()->cancel_key().size() > 8) world_.seen.insert("long key");
     if (challenged_) world_.seen.insert("password taken");
@@ -268,6 +310,12 @@ bool sim_client::authenticate(const message& what) {
     if (what.type == 'E' && challenged_ && has_wrong_password() &&
         read_error(what.body).code == wrong_password_code) {
         world_.seen.insert("password refused");
+        close_and_retry();
+        return true;
+    }
+    if (what.type == 'E' && !refusal_.empty() && read_error(what.body).code == refusal_ &&
+        read_error(what.body).severity == "FATAL") {
+        world_.seen.insert("startup refused " + refusal_);
         close_and_retry();
         return true;
     }

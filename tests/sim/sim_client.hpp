@@ -21,9 +21,11 @@ struct client_plan {
     habit how = habit::simple;
     std::uint64_t seed = 0;
     std::uint32_t exchanges = 5;
-    std::uint32_t minor = 0;        ///< it asks for protocol 3.<minor>
-    bool asks_option = false;       ///< and for a protocol option that nobody knows
-    bool wrong_password = false;    ///< which it notices when it is refused, and has the right one then
+    std::uint32_t minor = 0;      ///< it asks for protocol 3.<minor>
+    bool asks_option = false;     ///< and for a protocol option that nobody knows
+    bool wrong_password = false;  ///< which it notices when it is refused, and has the right one then
+    bool more_parameters =
+        false;  ///< its startup packet has parameters of any name, at first perhaps bad ones
     std::string conversation = {};  ///< a fixed one, whose name this is, in place of drawn exchanges
     std::uint32_t start_us = 0;
     std::uint32_t write_piece = 0;    ///< bytes it sends at a time; 0: all there is
@@ -50,6 +52,8 @@ struct client_world {
     /// From then on a server connection may have been silent for longer than anybody waits for notifications.
     time_point first_silence = time_point::max();
     protocol::scram_key_cache scram_keys{16};
+    /// Every BackendKeyData so far: none is given twice.
+    std::set<std::string> keys = {};
 
     /// When the last fault is over.
     time_point healed = time_point::max();
@@ -100,6 +104,8 @@ private:
     void prove_by_scram(std::uint32_t code, std::string_view data);
     bool has_wrong_password() const noexcept { return plan_.wrong_password && checkers_.size() == 1; }
     void come_in();
+    void add_parameters(std::vector<name_value>& parameters);
+    void show_parameters();
     void next_step();
     void send_step(const script_step& step);
     void lost(const std::string& how);
@@ -115,6 +121,7 @@ private:
     phase phase_ = phase::waiting;
     std::unique_ptr<pool::stream> stream_;
     std::vector<std::unique_ptr<reply_checker>> checkers_;
+    std::vector<std::string> given_;  ///< names of parameters that it wants to see
     std::vector<script_step> script_;
     std::size_t step_ = 0;
     std::size_t steps_done_ = 0;  ///< over all connections; what has failed is to be done again
@@ -125,6 +132,7 @@ private:
     bool waiting_ = true;  ///< the last step wants its answers before the next one
     bool looking_away_ = false;
     bool paused_ = false;
+    std::string refusal_;      ///< SQLSTATE with which its startup parameters are to be refused
     bool challenged_ = false;  ///< it was asked for its password on this connection
     std::unique_ptr<protocol::scram_client> scram_;
     std::unique_ptr<canceller> canceller_;

@@ -58,6 +58,10 @@ pool::io_result pipe::read(std::span<std::byte> into) {
 }
 
 std::size_t pipe::write(std::string_view bytes) {
+    if (half_closed_) {
+        link_.env().progress();
+        return bytes.size();
+    }
     // As the kernel does it: a write is cut short by a full buffer alone.
     const std::size_t count = std::min(bytes.size(), space());
     bytes_.append(bytes.substr(0, count));
@@ -122,7 +126,7 @@ void pipe::take_segment(segment next) {
             cut_at_ > total_arrived_ ? static_cast<std::size_t>(cut_at_ - total_arrived_) : 0;
         arrived_ += last;
         total_arrived_ += last;
-        return link_.cut(cut_how_);
+        return cut_how_ == cut_kind::half ? link_.cut_half(*this) : link_.cut(cut_how_);
     }
     arrived_ += next.bytes;
     total_arrived_ += next.bytes;
@@ -142,6 +146,11 @@ void pipe::end_now(bool with_reset) {
     timer_.stop();
     link_.changed(reader_);
     link_.changed(other(reader_));
+}
+
+void pipe::half_close() {
+    half_closed_ = true;
+    end_now(false);
 }
 
 void pipe::stall(time_point until) {
@@ -187,6 +196,14 @@ void sim_link::cut(cut_kind how) {
     // What is written afterwards finds nobody.
     to_opener_.reader_left();
     to_acceptor_.reader_left();
+}
+
+void sim_link::cut_half(pipe& direction) {
+    if (cut_) return;
+    cut_ = true;
+    env_.note(0x4a1f + id_);
+    if (cut_note_) cut_note_();
+    direction.half_close();
 }
 
 void sim_link::opened(int error) {

@@ -39,6 +39,7 @@ struct link_traffic {
 enum class cut_kind : std::uint8_t {
     reset,    ///< both ends get ECONNRESET, bytes under way are gone
     orderly,  ///< both ends get EOF, as if the other one had closed
+    half,     ///< the reader gets EOF and what is still written to it is lost; the other direction goes on
 };
 
 /// Streams that may be ready, in the order they became so: epoll's ready list.
@@ -106,6 +107,8 @@ public:
     void finish(bool with_reset);
     /// Nothing more arrives; what is under way is gone.
     void end_now(bool with_reset);
+    /// EOF, and whatever the writer goes on to write is lost.
+    void half_close();
     void reader_left() noexcept { reader_gone_ = true; }
 
     void stall(time_point until);
@@ -141,6 +144,7 @@ private:
     time_point last_arrival_{};
     std::uint64_t rate_ = 0;
     std::uint64_t total_arrived_ = 0;
+    bool half_closed_ = false;
     bool cut_armed_ = false;
     std::uint64_t cut_at_ = 0;
     cut_kind cut_how_ = cut_kind::reset;
@@ -160,6 +164,7 @@ public:
     /// Bytes that `reader` reads.
     pipe& toward(end_side reader) noexcept { return reader == end_side::opener ? to_opener_ : to_acceptor_; }
     void cut(cut_kind how);
+    void cut_half(pipe& direction);
     bool was_cut() const noexcept { return cut_; }
     /// Called when it is cut.
     void when_cut(std::function<void()> note) { cut_note_ = std::move(note); }

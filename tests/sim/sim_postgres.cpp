@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "protocol/bytes.hpp"
+#include "tests/sim/startup_model.hpp"
 
 namespace pgmend::sim {
 
@@ -146,26 +147,17 @@ bool sim_server_connection::take_first_packet() {
 void sim_server_connection::start_session(protocol::byte_reader body, std::uint32_t version) {
     std::map<std::string, std::string> defaults;
     std::vector<std::string> unsupported;
+    std::vector<name_value> parameters;
     std::string refused;
     while (!body.failed()) {
         const std::string name(body.cstring());
         if (name.empty()) break;
         const std::string value(body.cstring());
-        if (name.starts_with("_pq_.")) {
-            unsupported.push_back(name);
-        } else if (name == "user") {
-            defaults["session_authorization"] = value;
-        } else if (name != "database" && name != "options" && name != "replication") {
-            const auto canonical = canonical_parameter(name);
-            const auto accepted = canonical ? canonical_value(*canonical, value) : std::nullopt;
-            if (!canonical)
-                refused = fatal_message("42704", "unrecognized configuration parameter \"" + name + "\"");
-            else if (!accepted)
-                refused = fatal_message("22023", "invalid value for parameter \"" + name + "\"");
-            else
-                defaults[*canonical] = *accepted;
-        }
+        if (name.starts_with("_pq_.")) unsupported.push_back(name);
+        parameters.emplace_back(name, value);
     }
+    if (const auto error = take_startup(parameters, defaults))
+        refused = fatal_message(error->code, error->text);
     if (server_.standby_) {
         defaults["in_hot_standby"] = "on";
         defaults["default_transaction_read_only"] = "on";

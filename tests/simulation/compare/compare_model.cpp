@@ -1,8 +1,9 @@
 // compare_model: plays the simulated clients' scripts against a real PostgreSQL 15 and against the
 // simulator's model of it, and compares the answers. The oracles are only as right as the model; this is what
 // the model is held to.
-//   compare_model HOST PORT DATABASE USER [SEEDS]      the server must trust; table kv (k text primary key, v
-//   text)
+//   compare_model HOST PORT DATABASE USER [SEEDS [HABIT]]    the server must trust; tables kv (k text primary
+//   key, v text) and audited (v text), whose trigger sets work_mem to v; roles other and third, which USER
+//   may take
 
 #include <arpa/inet.h>
 #include <sys/socket.h>
@@ -150,7 +151,7 @@ bool agree(const target& to, habit how, std::uint64_t seed) {
 
 int main(int count, char** words) {
     if (count < 5) {
-        std::fprintf(stderr, "usage: compare_model HOST PORT DATABASE USER [SEEDS]\n");
+        std::fprintf(stderr, "usage: compare_model HOST PORT DATABASE USER [SEEDS [HABIT]]\n");
         return 2;
     }
     target to;
@@ -164,6 +165,7 @@ int main(int count, char** words) {
     std::size_t failed = 0;
     for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
         for (std::size_t how = 0; how < habits_count; ++how) {
+            if (count > 6 && to_string(static_cast<habit>(how)) != words[6]) continue;
             ++(agree(to, static_cast<habit>(how), seed * habits_count + how) ? passed : failed);
         }
     }
