@@ -296,8 +296,13 @@ void session_facts::note_reported(std::string_view name) {
         touched_.try_emplace(std::move(folded), touch::reported);
 }
 
-std::string_view session_facts::reported(std::string_view name, std::string_view value) const noexcept {
+std::string_view session_facts::reported(
+    std::string_view name, std::string_view value, const protocol::parameter_set& at_login
+) const noexcept {
     if (name != application_name) return value;
+    // A RESET that was undone goes back to what had been set.
+    const std::string* neutral = at_login.find(name);
+    if (neutral == nullptr || *neutral != value) return value;
     const auto touched = touched_.find(name);
     const bool certain = completed_ == certain_reset::all || completed_ == certain_reset::everything ||
                          (completed_ == certain_reset::one && *reset_name_ == name);

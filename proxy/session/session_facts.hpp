@@ -152,9 +152,11 @@ public:
     /// A server reported a parameter during the client's request: somebody set it, if only a trigger, or the
     /// server's configuration has changed meanwhile.
     void note_reported(std::string_view name);
-    /// What the client is to be told where a server reports `value`: RESET takes application_name to the
-    /// server's default, which is not this client's.
-    std::string_view reported(std::string_view name, std::string_view value) const noexcept;
+    /// What the client is to be told where a server, which began with `at_login`, reports `value`: RESET
+    /// takes application_name to the server's default, which is not this client's.
+    std::string_view reported(
+        std::string_view name, std::string_view value, const protocol::parameter_set& at_login
+    ) const noexcept;
 
     /// The question for the server, empty when nothing is in doubt: one or two rows answer it.
     std::string review_query(std::string_view login_user) const;

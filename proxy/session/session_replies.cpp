@@ -17,7 +17,7 @@ std::optional<std::string> client_session::reported(std::string_view name, std::
     facts_.note_reported(name);
     // Told when the request is answered, by whichever server it is then.
     if (phase_ == session_phase::refused_write) return std::nullopt;
-    std::string told{facts_.reported(name, value)};
+    std::string told{facts_.reported(name, value, *server_->reported_at_login)};
     const protocol::parameter_set* before = facts_.told;
     facts_.told = worker_.parameters().with(before, name, &told);
     if (facts_.told == before) return std::nullopt;

@@ -427,23 +427,26 @@ TEST_CASE("session facts: a reset whose answer has not come when the next statem
 
 TEST_CASE("session facts: after RESET the client hears its own name, which the server does not know") {
     session s;
-    CHECK(s.facts.reported("application_name", "x") == "x");
+    CHECK(s.facts.reported("application_name", "x", *s.reported_at_login) == "x");
     s.note("reset application_name");
     s.facts.completed("RESET", s.view(), s.store);
     // PostgreSQL reports what changed between the tag and ReadyForQuery.
-    CHECK(s.facts.reported("application_name", "pgmend") == "mine");
-    CHECK(s.facts.reported("TimeZone", "UTC") == "UTC");
+    CHECK(s.facts.reported("application_name", "pgmend", *s.reported_at_login) == "mine");
+    CHECK(s.facts.reported("TimeZone", "UTC", *s.reported_at_login) == "UTC");
     s.facts.ready();
-    CHECK(s.facts.reported("application_name", "x") == "x");
+    CHECK(s.facts.reported("application_name", "x", *s.reported_at_login) == "x");
     s.note("reset all");
     s.facts.completed("RESET", s.view(), s.store);
-    CHECK(s.facts.reported("application_name", "pgmend") == "mine");
+    CHECK(s.facts.reported("application_name", "pgmend", *s.reported_at_login) == "mine");
     s.facts.ready();
     // In a transaction it is the last word that counts.
     s.note("reset application_name", false);
-    CHECK(s.facts.reported("application_name", "pgmend") == "mine");
+    CHECK(s.facts.reported("application_name", "pgmend", *s.reported_at_login) == "mine");
+    CHECK(
+        s.facts.reported("application_name", "set before", *s.reported_at_login) == "set before"
+    );  // undone
     s.note("set application_name = 'new'", false);
-    CHECK(s.facts.reported("application_name", "new") == "new");
+    CHECK(s.facts.reported("application_name", "new", *s.reported_at_login) == "new");
 }
 
 TEST_CASE("session facts: a reset of application_name in a transaction goes back to the client's own") {
