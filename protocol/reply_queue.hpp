@@ -65,11 +65,13 @@ private:
     std::string name_;
 };
 
-/// What a message leaves behind when it has ended its transaction for good.
+/// What a message leaves behind when it has ended its transaction for good, or has begun one.
 enum class transaction_end : std::uint8_t {
-    unknown,  ///< it does not end one, or more comes behind that, or nobody looked
-    idle,
-    chained,  ///< AND CHAIN: the next transaction
+    unknown,      ///< neither, or more comes behind that, or nobody looked
+    idle,         ///< COMMIT, PREPARE TRANSACTION
+    chained,      ///< AND CHAIN: the next transaction
+    rolled_back,  ///< ROLLBACK; other statements of a simple Query may stand beside it
+    begun,        ///< BEGIN
 };
 
 struct owed_reply {

@@ -41,7 +41,7 @@ bool request_relay::failure_may_be_over() const noexcept {
 /// What is only to be taken away, or in the way of a PREPARE, is there as an empty statement: its own may be
 /// one that cannot be parsed any more.
 void request_relay::materialize(std::string_view text, reply_action action) {
-    if (surely_failed()) return;
+    if (action == reply_action::swallow && surely_failed()) return;
     std::vector<std::byte> frames;
     protocol::message_writer writer{frames};
     for (const auto& change : protocol::session_changes(text)) {

@@ -66,7 +66,12 @@ bool leaves_room(const protocol::statement_traits& traits) noexcept {
 }  // namespace
 
 void request_relay::note_commit(const protocol::statement_traits& traits) noexcept {
+    using protocol::transaction_end;
     const bool commits = has(traits.control, transaction_control::commit);
+    const bool chained = has(traits.control, transaction_control::chain);
+    if (traits.control == transaction_control::begin && !traits.multiple) ends_ = transaction_end::begun;
+    if (traits.control == transaction_control::rollback) ends_ = transaction_end::rolled_back;
+    if (traits.kind == statement_kind::rollback && chained) ends_ = transaction_end::chained;
     if (!commits && !has(
                         traits.control, transaction_control::prepare | transaction_control::prepared |
                                             transaction_control::hidden
@@ -78,8 +83,7 @@ void request_relay::note_commit(const protocol::statement_traits& traits) noexce
     commits_sent_ = plain && commits_sent_ == 0 ? std::uint8_t{1} : many_commits;
     const bool ends = commits || has(traits.control, transaction_control::prepare);
     if (traits.multiple || !ends) return;
-    ends_ = has(traits.control, transaction_control::chain) ? protocol::transaction_end::chained
-                                                            : protocol::transaction_end::idle;
+    ends_ = chained ? transaction_end::chained : transaction_end::idle;
 }
 
 void request_relay::note_written(const protocol::statement_traits& traits, std::string_view text) noexcept {

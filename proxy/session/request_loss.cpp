@@ -181,6 +181,39 @@ bool request_relay::begins_surely() const noexcept {
     return true;
 }
 
+bool request_relay::block_open(pool::server_connection& server, bool failed) const noexcept {
+    using protocol::transaction_end;
+    const bool before = server.status != protocol::transaction_status::idle;
+    if (!failed) return server.owed.empty() && !server.owed.group_open() ? before : block_open_;
+    bool open =
+        answered_block_ == answered_block::as_before ? before : answered_block_ == answered_block::open;
+    // Behind the end of the group that has failed, which stands in front.
+    for (std::size_t i = 1; i < server.owed.size(); ++i) {
+        const transaction_end ends = server.owed.at(i).ends;
+        if (ends != transaction_end::unknown)
+            open = ends == transaction_end::begun || ends == transaction_end::chained;
+    }
+    return open;
+}
+
+void request_relay::answered(std::string_view tag, protocol::transaction_end ends) noexcept {
+    using protocol::transaction_end;
+    if (tag == "BEGIN" || tag == "START TRANSACTION" || ends == transaction_end::chained) {
+        answered_block_ = answered_block::open;
+    } else if (tag != "ROLLBACK" || ends != transaction_end::unknown) {
+        answered_block_ = answered_block::over;  // and not a ROLLBACK TO SAVEPOINT
+    }
+}
+
+/// A COMMIT that fails ends its block.
+void request_relay::failed(pool::server_connection& server) noexcept {
+    using protocol::transaction_end;
+    if (server.owed.empty()) return;
+    const transaction_end ends = server.owed.front().ends;
+    if (ends == transaction_end::idle || ends == transaction_end::chained)
+        answered_block_ = answered_block::over;
+}
+
 bool request_relay::end_answered_group(pool::server_connection& server, bool& ready_owed) {
     ready_owed = !server.owed.empty();
     if (!ready_owed) return server.owed.end_group();
@@ -252,6 +285,23 @@ std::size_t request_relay::stand_by(belief what, std::span<const std::byte> data
     skip_to_sync_ = what.skips;
     body_left_ = 0;
     if (!begun) return 0;
+    const std::size_t size = protocol::load_u32(data.data() + 1) + std::size_t{1};
+    const std::size_t here = std::min(size, data.size());
+    body_left_ = size - here;
+    body_discard_ = true;
+    return here;
+}
+
+std::size_t request_relay::refuse_front(std::span<const std::byte> data, bool& needs_ready) noexcept {
+    constexpr std::size_t header_bytes = protocol::frame_header_size;
+    needs_ready = false;
+    if (data.size() < header_bytes) return 0;
+    const char type = static_cast<char>(data[0]);
+    if (type != 'Q' && type != 'F') {
+        skip_to_sync_ = true;
+        return 0;
+    }
+    needs_ready = true;
     const std::size_t size = protocol::load_u32(data.data() + 1) + std::size_t{1};
     const std::size_t here = std::min(size, data.size());
     body_left_ = size - here;

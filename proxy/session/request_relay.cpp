@@ -70,6 +70,15 @@ bool may_write(const protocol::statement_traits& traits) noexcept {
     }
 }
 
+/// Whether it may take a transaction out of its failure.
+bool may_end_failure(const protocol::statement_traits& traits) noexcept {
+    using protocol::transaction_control;
+    return has(
+        traits.control, transaction_control::commit | transaction_control::rollback |
+                            transaction_control::prepare | transaction_control::savepoint
+    );
+}
+
 /// Whether an error, or the end of the server's session, may leave something of it behind.
 bool survives_errors(const protocol::statement_traits& traits) noexcept {
     using protocol::transaction_control;
@@ -114,7 +123,8 @@ request_step request_relay::read(
     to_client_ = &to_client;
     long_frames_.clear();
     undecided_ = false;
-    if (server != nullptr && server->owed.empty()) {
+    // Within a group that was answered as far as it was sent, the server's last word is older.
+    if (server != nullptr && server->owed.empty() && !server->owed.group_open()) {
         block_open_ = server->status != protocol::transaction_status::idle;
         failure_left_ = false;
     }
@@ -459,9 +469,19 @@ request_relay::outcome request_relay::query() {
     if ((names_statements || !materialized_.empty()) && !server_->owed.empty()) return wait_for_answers();
     if (waits_for_evidence(traits)) return wait_for_answers();
     if (facts_.asks_channels(text)) announce_channels();
-    if (!surely_failed() && facts_.take_foreign_sequences(traits, text)) forget_sequences(reply_action::own);
+    // Unless it begins with what ends the failed block, all of it fails.
+    const bool failed = surely_failed();
+    const bool may_run = !failed || (traits.multiple && may_end_failure(traits));
+    const bool foreign = may_run && facts_.take_foreign_sequences(traits, text);
+    const bool runs_own = has(traits.effects, session_effect::sql_execute) &&
+                          !has(traits.control, protocol::transaction_control::savepoint);
+    const bool chained = has(traits.control, protocol::transaction_control::chain);
+    const bool outside = failed && (foreign || (may_run && runs_own));
+    if (outside) leave_failure(chained);
+    if (foreign) forget_sequences(reply_action::own);
     note(traits, text, shape);
-    if (names_statements) materialize(text, reply_action::own);
+    if (names_statements && may_run) materialize(text, reply_action::own);
+    if (outside) return_to_failure(chained);
     // A simple Query drops the unnamed statement, ours and the server's.
     owed_reply& reply = owe(reply_kind::query);
     if (statements_.unnamed) names_.note(nullptr, statements_.unnamed);
@@ -475,22 +495,6 @@ request_relay::outcome request_relay::query() {
     if (server_->evidence && server_->evidence->due && body_left_ == 0) ask_evidence();
     if (barrier_ == barrier::after_sync) barrier_ = barrier::now;
     return outcome::done;
-}
-
-std::size_t request_relay::refuse_front(std::span<const std::byte> data, bool& needs_ready) noexcept {
-    needs_ready = false;
-    if (data.size() < header_bytes) return 0;
-    const char type = static_cast<char>(data[0]);
-    if (type != 'Q' && type != 'F') {
-        skip_to_sync_ = true;
-        return 0;
-    }
-    needs_ready = true;
-    const std::size_t size = protocol::load_u32(data.data() + 1) + std::size_t{1};
-    const std::size_t here = std::min(size, data.size());
-    body_left_ = size - here;
-    body_discard_ = true;
-    return here;
 }
 
 }  // namespace pgmend::proxy

@@ -72,6 +72,10 @@ bool may_be_unsaid(const pool::gather& answer, const pool::request_record& reque
 
 class request_relay {
 public:
+    /// Fails at once, whatever else is true of the session: no block can have such a savepoint. What it
+    /// leaves is a failed block with all of PostgreSQL's own behaviour.
+    static constexpr std::string_view failing_block = "BEGIN; ROLLBACK TO SAVEPOINT pgmend_lost_block";
+
     request_relay(const relay_context& context, session_facts& facts) noexcept
         : context_(context), facts_(facts) {
         facts.habits = &context.habits;
@@ -147,10 +151,13 @@ public:
     bool wrote_outside() const noexcept { return wrote_outside_; }
     /// A failed block was gone back in to a savepoint, so that its COMMIT may be one.
     bool went_back() const noexcept { return went_back_; }
-    /// Whether the client, by what it has sent, is inside a transaction block.
-    bool block_open(const pool::server_connection& server) const noexcept {
-        return server.owed.empty() ? server.status != protocol::transaction_status::idle : block_open_;
-    }
+    /// Whether the client is inside a transaction block: by what it has sent, or, where an error was shown
+    /// to it that its group has not ended yet (`failed`), by what was answered in front of that.
+    bool block_open(pool::server_connection& server, bool failed) const noexcept;
+    /// A statement of the client's was answered with this tag, or has failed; and the end of its group.
+    void answered(std::string_view tag, protocol::transaction_end ends) noexcept;
+    void failed(pool::server_connection& server) noexcept;
+    void group_over() noexcept { answered_block_ = answered_block::as_before; }
     /// It holds something that an error does not undo: it may commit by itself, or acts elsewhere.
     bool may_survive() const noexcept { return may_survive_; }
     bool outside_effects() const noexcept { return outside_effects_; }
@@ -162,6 +169,7 @@ public:
         statements_sent_ = 0;
         hazard_ = no_hazard;
         names_.clear();
+        group_over();
     }
     /// The first reason, among what was sent of the request, why it must not be run again.
     std::optional<replay_hindrance> hazard() const noexcept {
@@ -320,6 +328,8 @@ private:
     }
     void keep_copies(std::string_view text);
     void materialize(std::string_view text, protocol::reply_action action);
+    void leave_failure(bool chained);
+    void return_to_failure(bool chained);
     void dematerialize();
     void forget_sequences(protocol::reply_action action);
     void announce_channels();
@@ -364,6 +374,9 @@ private:
     bool block_open_ : 1 = false;        ///< by what was sent, while something is owed
     bool commit_unguarded_ : 1 = false;  ///< and that was counted
     bool failure_left_ : 1 = false;      ///< what may end a failed block was sent, while something is owed
+    /// What the answers of the group under way have made of the transaction block.
+    enum class answered_block : std::uint8_t { as_before, open, over };
+    answered_block answered_block_ : 2 = answered_block::as_before;
     void note_blocks(const protocol::statement_traits& traits) noexcept;
     // request_evidence.cpp
     void note_commit(const protocol::statement_traits& traits) noexcept;

@@ -46,6 +46,25 @@ void request_relay::forget_sequences(reply_action action) {
     inject(frames);
 }
 
+/// The client's block has failed, and its Query ends that before it does more: what is to be there by then
+/// can only be brought outside of the failure.
+void request_relay::leave_failure(bool chained) {
+    std::vector<std::byte> frames;
+    protocol::message_writer{frames}.query(chained ? "ROLLBACK AND CHAIN" : "ROLLBACK");
+    owe(reply_kind::query, reply_action::own);
+    server_->statements.drop_unnamed();
+    inject(frames);
+}
+
+/// Behind `leave_failure`: a block like the client's, but for its savepoints, fails at once.
+void request_relay::return_to_failure(bool chained) {
+    constexpr std::string_view begins = "BEGIN; ";
+    std::vector<std::byte> frames;
+    protocol::message_writer{frames}.query(chained ? failing_block.substr(begins.size()) : failing_block);
+    owe(reply_kind::query, reply_action::own);
+    inject(frames);
+}
+
 /// The client asks what it listens to: its server, which then knows, is told first. Inside a transaction
 /// the server would not say so before its end.
 void request_relay::announce_channels() {

@@ -54,9 +54,9 @@ bool client_session::next_request(std::span<std::byte>& bytes) {
             bytes = {};
             return true;
         }
-        const bool in_block =
-            requests_.block() != request_relay::lost_block::none ||
-            (server_ != nullptr && (requests_.block_open(*server_) || server_->owed.copying_in()));
+        const bool in_block = requests_.block() != request_relay::lost_block::none ||
+                              (server_ != nullptr && (requests_.block_open(*server_, request_failed_) ||
+                                                      server_->owed.copying_in()));
         if (gate.at_beginning(bytes) && !in_block) {
             const auto verdict = limits_->admit(worker_.env().now());
             if (verdict.account != nullptr) {

@@ -14,14 +14,6 @@ namespace sqlstate = protocol::sqlstate;
 using lost_block = request_relay::lost_block;
 using protocol::transaction_status;
 
-namespace {
-
-/// Fails at once, whatever else is true of the session: no block can have such a savepoint. What it leaves is
-/// the failed block that the client believes to be in, with all of PostgreSQL's own behaviour.
-constexpr std::string_view failing_block = "BEGIN; ROLLBACK TO SAVEPOINT pgmend_lost_block";
-
-}  // namespace
-
 bool client_session::farewell(std::string_view code, std::string_view message, bool is_error) {
     if (!mishap_) mishap_ = std::make_unique<mishap>();
     mishap_->leaving = true;
@@ -63,7 +55,7 @@ loss client_session::loss_facts() const {
     facts.committed = committed_;
     facts.wrote_outside = requests_.wrote_outside();
     facts.went_back = requests_.went_back();
-    facts.block_open = requests_.block_open(*server_);
+    facts.block_open = requests_.block_open(*server_, request_failed_);
     facts.may_survive = requests_.may_survive();
     facts.outside_effects = requests_.outside_effects();
     // What a stale plan has kept from running was undone by its error.
@@ -409,7 +401,7 @@ bool client_session::tell_lost_block() {
 /// False when the server has to be put into the client's failed block first.
 bool client_session::enter_lost_block() {
     if (requests_.block() == lost_block::none) return true;
-    own_query(failing_block, session_phase::failing);
+    own_query(request_relay::failing_block, session_phase::failing);
     return phase_ == session_phase::active;
 }
 

@@ -12,6 +12,10 @@ using protocol::owed_reply;
 using protocol::reply_kind;
 using protocol::transaction_status;
 
+namespace {
+constexpr std::string_view invalid_savepoint = "3B001";
+}  // namespace
+
 std::optional<std::string> client_session::reported(std::string_view name, std::string_view value) {
     if (phase_ == session_phase::surveying) return std::nullopt;  // over with our own transaction
     facts_.note_reported(name);
@@ -62,7 +66,8 @@ void client_session::error(std::string_view sqlstate, std::string_view message, 
         if (phase_ == session_phase::active && evidence_failed(sqlstate)) return;
         own_failed_ = true;
         own_ran_out_of_time_ = sqlstate == protocol::sqlstate::query_canceled;
-        if (phase_ == session_phase::failing) return;
+        // A block that is made to fail.
+        if (phase_ == session_phase::failing || sqlstate == invalid_savepoint) return;
         log::warning("own_query_failed", {{"sqlstate", sqlstate}, {"message", message}});
         return;
     }
@@ -76,6 +81,7 @@ void client_session::error(std::string_view sqlstate, std::string_view message, 
     }
     worker_.cluster().in_trouble(server_->where, sqlstate);
     request_failed_ = true;
+    requests_.failed(*server_);
     facts_.failed();
     if (listening_) listening_->sent_unlistens.clear();
     if (fatal && !replaying()) server_said_goodbye_ = true;  // who runs again has not said it to the client
@@ -93,6 +99,13 @@ void client_session::command_complete(std::string_view tag) {
             if (tag != "COMMIT" && tag != "PREPARE TRANSACTION") break;
             committed_ = true;
             if (!server_->owed.empty()) answered_end_ = server_->owed.front().ends;
+            requests_.answered(tag, answered_end_);
+            break;
+        case 'B':
+        case 'R':
+        case 'S':
+            if ((tag == "BEGIN" || tag == "ROLLBACK" || tag == "START TRANSACTION") && !server_->owed.empty())
+                requests_.answered(tag, server_->owed.front().ends);
             break;
         default:
             break;
@@ -111,6 +124,7 @@ void client_session::ready() {
     if (server_->evidence && server_->evidence->asked && evidence_answered()) return;
     if (listening_ && server_->status == transaction_status::idle) settle_unlistens();
     request_failed_ = false;
+    requests_.group_over();
     forget_answers();
     facts_.ready();
     pool::traffic_stats& traffic = pool_->traffic();

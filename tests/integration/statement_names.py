@@ -3,10 +3,10 @@ blocks, behind errors, in one write; every answer is the one a direct connection
 
 import random
 
-from differential import compare, q, x
+from differential import compare, q, raw, x
 from registry import register
 from transcripts import Script, Step
-from wire import SYNC, bind, close, describe, execute, parse, query, run
+from wire import FLUSH, SYNC, bind, close, describe, execute, parse, query, run
 
 TESTS = []
 test = register(TESTS)
@@ -53,6 +53,15 @@ def spoken_scripts():
                  both[0], x(run("EXECUTE s2"), close("S", "s2"), run("PREPARE s2 AS SELECT 12")), both[1], q("EXECUTE s1; EXECUTE s2")])
     yield Script("taken away by a Close that is not carried out", [two, x(run("EXECUTE s1"), run("SELECT 1/0"), close("S", "s1")),
                  *both, q("DEALLOCATE s1"), q("PREPARE s1 AS SELECT 13"), *both])
+    for end in ("ROLLBACK", "COMMIT", "ROLLBACK TO SAVEPOINT a", "ROLLBACK AND CHAIN"):
+        failed = q("BEGIN; SAVEPOINT a"), q("SELECT 1/0")
+        yield Script(f"behind {end} in one Query", [two, *failed, q(f"{end}; DEALLOCATE s1"), *both, q("ROLLBACK"), *failed,
+                     q(f"{end}; DEALLOCATE nope"), q("ROLLBACK"), *both])
+        if "SAVEPOINT" not in end:
+            yield Script(f"run behind {end} in one Query", [two, *failed, q(f"{end}; EXECUTE s2"), *both, q("ROLLBACK"), *failed,
+                         q(f"{end}; EXECUTE s1; DEALLOCATE s1; SELECT 1/0"), q("ROLLBACK"), *both])
+        yield Script(f"behind {end} that was answered in its group", [two, *failed, raw(run(end), FLUSH, until="C"),
+                     raw(run("DEALLOCATE s1"), FLUSH, until="CE"), x(run("SELECT 1")), q("ROLLBACK"), *both])
     yield Script("in a block that is rolled back", [two, q("BEGIN"), q("DEALLOCATE s1; PREPARE p AS SELECT 10"), q("SELECT 1/0"),
                  q("ROLLBACK"), *both, q("EXECUTE p"), q("DEALLOCATE p")])
 

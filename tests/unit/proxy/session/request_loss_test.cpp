@@ -202,8 +202,62 @@ TEST_CASE("request loss: whether a block is open, and what was written outside o
         const auto& relay = lost.client.relay;
         CHECK(relay.wrote_outside() == outside);
         CHECK(relay.went_back() == back);
-        CHECK(relay.block_open(*lost.server) == open);
+        CHECK(relay.block_open(*lost.server, false) == open);
     }
+}
+
+TEST_CASE(
+    "request loss: behind an error that was shown, a block is what the answers before it have made of it"
+) {
+    using protocol::transaction_end;
+    const auto run = [](const std::string& sql) { return parse("", sql) + bind("", "") + execute(); };
+    /// The server carries out as many statements, then one fails.
+    const auto open = [](const std::string& said, const std::vector<std::string>& tags, char status = 'I') {
+        lost_client lost{""};
+        lost.server->status = static_cast<protocol::transaction_status>(status);
+        lost.client.say(said);
+        auto& relay = lost.client.relay;
+        auto& owed = lost.server->owed;
+        for (const std::string& tag : tags) {
+            const bool simple = owed.front().kind == protocol::reply_kind::query;
+            while (!simple && owed.front().kind != protocol::reply_kind::execute)
+                owed.pop();
+            relay.answered(tag, owed.front().ends);
+            if (!simple) owed.pop();
+        }
+        while (owed.front().kind != protocol::reply_kind::execute &&
+               owed.front().kind != protocol::reply_kind::query)
+            owed.pop();
+        relay.failed(*lost.server);
+        if (owed.front().kind == protocol::reply_kind::execute)
+            owed.skip_to_sync([](const owed_reply&) {}, [](owed_reply&) {});
+        return relay.block_open(*lost.server, true);
+    };
+    const std::string wrong = run("select 1/0");
+    CHECK(open(run("begin") + wrong + run("commit") + sync(), {"BEGIN"}));
+    CHECK(open(run("select 1") + run("begin") + wrong + run("commit") + sync(), {"SELECT 1", "BEGIN"}));
+    CHECK(open(run("start transaction") + wrong + run("rollback") + sync(), {"START TRANSACTION"}));
+    CHECK_FALSE(open(wrong + run("begin") + sync(), {}));
+    CHECK(open(wrong + run("commit") + sync(), {}, 'T'));
+    CHECK_FALSE(open(run("commit") + sync(), {}, 'T'));
+    CHECK_FALSE(open(run("commit") + wrong + sync(), {"COMMIT"}, 'T'));
+    CHECK_FALSE(open(run("rollback") + wrong + sync(), {"ROLLBACK"}, 'E'));
+    CHECK(open(run("commit and chain") + wrong + sync(), {"COMMIT"}, 'T'));
+    CHECK(open(run("rollback and chain") + wrong + sync(), {"ROLLBACK"}, 'E'));
+    CHECK(open(run("rollback to savepoint a") + wrong + sync(), {"ROLLBACK"}, 'E'));
+    CHECK(open(query("begin; select 1/0; commit"), {"BEGIN"}));
+    CHECK_FALSE(open(query("rollback; select 1/0"), {"ROLLBACK"}, 'E'));
+    // What stands behind the end of the group is carried out.
+    CHECK_FALSE(open(run("begin") + wrong + sync() + query("rollback"), {"BEGIN"}));
+    CHECK(open(wrong + sync() + run("begin") + sync(), {}));
+}
+
+TEST_CASE("request loss: within a group that was answered so far, the block is what was sent") {
+    lost_client lost{parse("", "begin") + bind("", "") + execute()};
+    answer_all(*lost.server);
+    lost.client.say(parse("", "select 1"));
+    answer_all(*lost.server);
+    CHECK(lost.client.relay.block_open(*lost.server, false));
 }
 
 TEST_CASE("request loss: a request that speaks of READ ONLY in whatever way is its client's own") {

@@ -498,6 +498,21 @@ TEST_CASE("request relay: what others drew from sequences is forgotten ahead of 
     one.client.say(parse("", "select lastval()") + bind("", "") + execute() + sync());
     CHECK(one.client.sent().find("DISCARD SEQUENCES") != std::string::npos);
     answer_all(*one.server);
+
+    // Nor where the end of the failed block stands in the same Query: there it is left, and entered again.
+    const std::string fails = "ROLLBACK TO SAVEPOINT pgmend_lost_block";
+    for (const auto& [end, front, back] : std::vector<std::array<std::string, 3>>{
+             {"rollback", "ROLLBACK", "BEGIN; " + fails},
+             {"commit", "ROLLBACK", "BEGIN; " + fails},
+             {"rollback and chain", "ROLLBACK AND CHAIN", fails}}) {
+        one_client other;
+        other.client.facts.server_taken(true);
+        other.server->status = transaction_status::failed;
+        const std::string asks = query(end + "; select lastval()");
+        other.client.say(asks);
+        CHECK(other.client.sent() == query(front) + query("DISCARD SEQUENCES") + query(back) + asks);
+        CHECK(owed(*other.server) == "q!q!q!q");
+    }
 }
 
 namespace {

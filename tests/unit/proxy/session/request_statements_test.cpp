@@ -651,6 +651,46 @@ TEST_CASE("prepared statements: SQL is helped behind what ends a failed transact
     }
 }
 
+TEST_CASE(
+    "prepared statements: SQL is helped too behind what has ended a failed transaction in its group by now"
+) {
+    one_client c;
+    c.prepared("a", "select 1");
+    c.client.sent();
+    c.server->status = transaction_status::failed;
+    c.client.say(parse("", "rollback") + bind("", "") + execute("") + flush());
+    answer_all(*c.server);
+    c.client.sent();
+    c.client.say(parse("", "deallocate a") + bind("", ""));
+    CHECK(c.client.sent() == parse("", "deallocate a") + close('S', "a") + parse("a", "") + bind("", ""));
+}
+
+TEST_CASE("prepared statements: SQL is helped in a Query that ends a failed transaction itself") {
+    struct example {
+        std::string said, in_front;
+    };
+    const std::string fails = "ROLLBACK TO SAVEPOINT pgmend_lost_block";
+    const std::string empty = close('S', "a") + parse("a", "") + sync();
+    const std::string full = close('S', "a") + parse("a", "select 1") + sync();
+    const example examples[]{
+        {"rollback; deallocate a", empty},
+        {"rollback to savepoint s; deallocate a", empty},
+        {"rollback; execute a", query("ROLLBACK") + full + query("BEGIN; " + fails)},
+        {"rollback and chain; execute a", query("ROLLBACK AND CHAIN") + full + query(fails)},
+        {"execute a; deallocate a", ""},
+    };
+    for (const auto& [said, in_front] : examples) {
+        CAPTURE(said);
+        one_client c;
+        c.prepared("a", "select 1");
+        c.client.sent();
+        c.server->status = transaction_status::failed;
+        c.client.say(query(said));
+        const std::string sent = c.client.sent();
+        CHECK(sent.substr(0, in_front.size() + query(said).size()) == in_front + query(said));
+    }
+}
+
 TEST_CASE("prepared statements: flights fill and are sent, and nothing is lost or out of order") {
     one_client c;
     std::string expected;
