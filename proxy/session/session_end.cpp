@@ -81,7 +81,7 @@ bool client_session::goes_on_half_closed() {
         // A COPY is not over before its end has come whole.
         const std::size_t unfinished =
             owed.at(owed.size() - 1).kind == protocol::reply_kind::copy_end ? 2 : 1;
-        return owed.size() > unfinished && owed.front().group != owed.group();
+        return owed.size() > unfinished && owed.front().group != owed.at(owed.size() - unfinished).group;
     }
     // It will not send the Sync of its group any more: the server is asked for what it keeps back until then.
     return !owed.group_open() || answer_ahead(true);
