@@ -146,8 +146,7 @@ fault_schedule draw_schedule(std::uint64_t seed) {
     draw_later_traits(later_dice, drawn);
     prng latest_dice(seed ^ 0xba7c4e5);
     for (client_plan& plan : drawn.clients) {
-        if (latest_dice.chance(1, 4) && drawn.faults.empty() && plan.vanish_after == 0)
-            plan.how = habit::batches;
+        if (latest_dice.chance(1, 4)) plan.how = habit::batches;
         plan.more_parameters = latest_dice.chance(1, 6);
     }
     std::sort(drawn.faults.begin(), drawn.faults.end(), [](const fault& one, const fault& two) {
