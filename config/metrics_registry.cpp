@@ -123,12 +123,30 @@ std::vector<MetricFamily> metrics_registry::Collect() const {
 
 std::string metrics_registry::render() const { return prometheus::TextSerializer().Serialize(Collect()); }
 
+/// As the text format, but that a counter's family lacks the suffix of its samples, and that the end is said.
+std::string metrics_registry::render_openmetrics() const {
+    constexpr std::string_view suffix = "_total";
+    std::vector<MetricFamily> families = Collect();
+    std::string out;
+    for (MetricFamily& family : families) {
+        const std::string name = family.name;
+        const bool counts = family.type == prometheus::MetricType::Counter && name.ends_with(suffix);
+        const std::string text = prometheus::TextSerializer().Serialize({std::move(family)});
+        const std::size_t described = counts ? text.find("\n" + name) + 1 : 0;
+        std::string head = text.substr(0, described);
+        for (std::size_t at = 0; (at = head.find(name, at)) != std::string::npos;)
+            head.erase(at + name.size() - suffix.size(), suffix.size());
+        out.append(head).append(text, described);
+    }
+    return out + "# EOF\n";
+}
+
 std::string metrics_reference() {
     std::string out =
         "# Metrics\n\n"
         "Generated from the declarations in `config/metrics.hpp`; `GET /metrics` on the http port serves "
         "them in "
-        "Prometheus' text format.\n"
+        "Prometheus' text format, or as OpenMetrics where that is asked for.\n"
         "Every worker counts for itself; what is served is the sum. Buckets of histograms double from 16 us "
         "to 67 "
         "s.\n\n"

@@ -24,6 +24,8 @@ public:
     std::vector<prometheus::MetricFamily> Collect() const override;
     /// The same in the text format, version 0.0.4.
     std::string render() const;
+    /// The same as OpenMetrics, version 1.0.0.
+    std::string render_openmetrics() const;
 
 private:
     const metrics::process process_;

@@ -4,8 +4,19 @@
 
 namespace pgmend::health {
 
+namespace {
+
+/// libpq's words may go on over lines; the first ones say what is wrong.
+constexpr std::size_t longest_trouble = 300;
+
+}  // namespace
+
 node_change node_state::observe(const observation& what, config::time_point now) {
     node_change change{condition_, condition_};
+    trouble_.clear();
+    if (what.result != probe_result::ok)
+        trouble_ = what.message.empty() ? std::string(config::label_word(what.result))
+                                        : what.message.substr(0, longest_trouble);
     switch (what.result) {
         case probe_result::ok:
         case probe_result::full:
@@ -31,16 +42,17 @@ node_change node_state::observe(const observation& what, config::time_point now)
         case probe_result::starting:
         case probe_result::timeout:
         case probe_result::lost:
-            failed(what.result, now);
+            judge_failure(what.result, now);
             break;
     }
     change.to = condition_;
+    if (change.to != change.from) since_ = now;
     const node_change aged = age(now);
     change.facts_changed = change.facts_changed || aged.facts_changed;
     return change;
 }
 
-void node_state::failed(probe_result why, config::time_point now) noexcept {
+void node_state::judge_failure(probe_result why, config::time_point now) noexcept {
     successes_ = 0;
     if (condition_ == node_condition::down) return;
     // A server that says no, or nobody at its port, is proof; a check without an answer is none while the

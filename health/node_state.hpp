@@ -4,6 +4,7 @@
 // a server once said of its role is believed for a limited time. Pure: the time is an argument. One thread.
 
 #include <optional>
+#include <string>
 
 #include "health/latency.hpp"
 #include "health/observation.hpp"
@@ -45,15 +46,22 @@ public:
     /// The last it told, however long ago: a timeline does not go back.
     const server_facts& last_facts() const noexcept { return last_facts_; }
     const latency_average& latency() const noexcept { return latency_; }
+    /// What the latest check met instead of an answer, in words, some hundred bytes at most; empty after an
+    /// answer.
+    const std::string& trouble() const noexcept { return trouble_; }
+    /// When it came to be in its condition; the epoch before the first check.
+    config::time_point since() const noexcept { return since_; }
 
 private:
-    void failed(probe_result why, config::time_point now) noexcept;
+    void judge_failure(probe_result why, config::time_point now) noexcept;
 
     node_limits limits_;
     node_condition condition_ = node_condition::unknown;
     std::uint32_t failures_ = 0;
     std::uint32_t successes_ = 0;
     std::optional<server_facts> facts_;
+    std::string trouble_;
+    config::time_point since_{};
     server_facts last_facts_;
     latency_average latency_;
     config::time_point told_at_{};

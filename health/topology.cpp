@@ -68,6 +68,8 @@ topology assess(std::span<const node_state> states, const topology& previous) {
         view.lsn = state.last_facts().lsn;
         view.lag = state.last_facts().lag;
         view.latency = state.latency().value();
+        view.since = state.since();
+        view.trouble = state.trouble();
         made.nodes.push_back(view);
     }
     return made;

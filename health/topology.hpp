@@ -3,6 +3,7 @@
 // that matters has changed, and handed to every worker. Pure.
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "health/election.hpp"
@@ -27,6 +28,8 @@ struct node_view {
     std::uint64_t lsn = 0;
     config::duration lag{};
     config::duration latency{};
+    config::time_point since{};  ///< in this condition since then; the epoch: never looked at
+    std::string trouble;         ///< what the latest check met instead of an answer; empty after an answer
 };
 
 struct topology {
@@ -35,6 +38,7 @@ struct topology {
     election_memory memory;
     election_reason reason = election_reason::none_claims;
     std::uint64_t generation = 0;  ///< rises with each picture
+    config::time_point since{};    ///< since when who is the primary, or that nobody is; the epoch: ever
 
     const node_view* primary() const noexcept { return memory.primary ? &nodes[*memory.primary] : nullptr; }
 };

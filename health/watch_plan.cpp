@@ -17,6 +17,7 @@ bool watch_plan::redraw(config::time_point now) {
     topology latest = assess(states_, picture_);
     const bool had_primary = picture_.memory.primary.has_value();
     const bool news = differs(latest, picture_);
+    latest.since = latest.memory.primary == picture_.memory.primary ? picture_.since : now;
     if (!news) latest.generation = picture_.generation;
     picture_ = std::move(latest);
     had_primary_ = had_primary_ || picture_.memory.primary;

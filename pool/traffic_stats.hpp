@@ -19,6 +19,7 @@ struct traffic_stats {
     std::uint64_t client_parses = 0;
     std::uint64_t server_parses = 0;
     std::uint64_t binds = 0;
+    std::uint64_t logins = 0;  ///< of clients that came in
     /// Transactions that could not have been run again if their server had been lost just before their end,
     /// by the first reason.
     std::array<std::uint64_t, config::label_count<config::metrics::replay_hindrance>> uncovered{};
@@ -35,6 +36,7 @@ struct traffic_stats {
         client_parses += other.client_parses;
         server_parses += other.server_parses;
         binds += other.binds;
+        logins += other.logins;
         for (std::size_t i = 0; i < uncovered.size(); ++i)
             uncovered[i] += other.uncovered[i];
         transaction_time += other.transaction_time;

@@ -99,7 +99,8 @@ server::server(std::shared_ptr<const config::settings> settings, config::load_so
           control_, settings_, addresses_,
           {[this] { return monitor_->picture(); }, [this] { return wal_accesses(); },
            [this] { stop_accepting(); }, [this] { end(); }, [this] { return reload(); },
-           [this](const std::string& key, const std::string& value) { return set(key, value); }}
+           [this](const std::string& key, const std::string& value) { return set(key, value); },
+           [this](admin_facts& facts) { complete(facts); }}
       ),
       checks_(settings_->upstream.servers().size(), settings_->ledger.events()),
       api_(control_, sources_of_api(), random_secret()),
@@ -386,6 +387,7 @@ std::vector<std::string> server::take_settings(config::reload_result result) {
     if (!problems.empty()) {
         for (const std::string& problem : problems)
             log::error("settings_not_taken", {{"reason", problem}});
+        note_settings("refused", problems);
         return problems;
     }
     for (const std::string& warning : result.loaded.warnings)
@@ -412,7 +414,31 @@ std::vector<std::string> server::take_settings(config::reload_result result) {
         });
     }
     log::info("settings_taken", {{"changed", result.changed.size()}, {"waiting", result.waiting.size()}});
+    std::vector<std::string> told;
+    for (const auto& change : result.changed)
+        told.push_back(change.key + ": " + change.from + " -> " + change.to);
+    for (const auto& change : result.waiting)
+        told.push_back(change.key + " waits for a restart: " + change.from + " -> " + change.to);
+    if (!told.empty()) note_settings("taken", told);
     return {};
+}
+
+/// Into the ledger: what became of the settings, and each difference or error.
+void server::note_settings(std::string_view outcome, const std::vector<std::string>& lines) {
+    constexpr std::size_t longest = 1000;
+    healing_event act;
+    act.kind = healing_kind::settings;
+    act.outcome = outcome;
+    act.count = lines.size();
+    for (const std::string& line : lines) {
+        const bool fits = act.cause.size() + line.size() < longest;
+        if (!fits && !act.cause.empty()) {
+            act.cause += "; ...";
+            break;
+        }
+        act.cause.append(act.cause.empty() ? "" : "; ").append(line.substr(0, longest));
+    }
+    desk_.note(std::move(act));
 }
 
 }  // namespace pgmend::proxy

@@ -85,6 +85,8 @@ private:
     void heed_follower(bool kept);
     std::vector<std::string> set(const std::string& key, const std::string& value);
     std::vector<std::string> take_settings(config::reload_result result);
+    void complete(admin_facts& facts);
+    void note_settings(std::string_view outcome, const std::vector<std::string>& lines);
     void end();
     void wait_until_quiet();
     bool close_when_deaf();

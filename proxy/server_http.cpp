@@ -8,6 +8,7 @@ namespace pgmend::proxy {
 http_providers server::providers() {
     http_providers all;
     all.metrics = [this] { return metrics_.render(); };
+    all.openmetrics = [this] { return metrics_.render_openmetrics(); };
     all.startup = [this] { return health_answer{started_, started_ ? "started" : "starting"}; };
     all.live = [this] { return live(); };
     all.ready = [this] { return ready(); };
@@ -38,21 +39,22 @@ api_sources server::sources_of_api() {
     all.check_now = [this] { monitor_->look_now(); };
     all.settings = [this] { return settings_; };
     all.secrets = [this] { return files_.facts().secrets; };
-    all.complete = [this](health_view& view) {
-        view.memory_limit = memory_.limit();
-        view.memory_pressed = memory_.pressed()->load(std::memory_order_relaxed);
-        view.draining = stage_ != stage::serving;
-    };
     return all;
+}
+
+/// The part of the facts that is neither a worker's nor the desk's.
+void server::complete(admin_facts& facts) {
+    facts.checks = &checks_;
+    facts.memory_limit = memory_.limit();
+    facts.memory_pressed = memory_.pressed()->load(std::memory_order_relaxed);
+    facts.draining = stage_ != stage::serving;
 }
 
 alert_sources server::sources_of_alerts() {
     api_sources same = sources_of_api();
     alert_sources all;
     all.facts = std::move(same.facts);
-    all.checks = std::move(same.checks);
     all.settings = std::move(same.settings);
-    all.complete = std::move(same.complete);
     all.errors = [this] {
         std::uint64_t errors = 0;
         for (const auto& each : cells_)
@@ -60,9 +62,12 @@ alert_sources server::sources_of_alerts() {
         return errors;
     };
     all.note = [this](const alert_notice& notice) {
-        desk_.note_alert(
-            word_of(notice.stage), word_of(notice.what.level), notice.what.name + ": " + notice.what.reason
-        );
+        healing_event act;
+        act.kind = healing_kind::alert;
+        act.outcome = word_of(notice.stage);
+        act.reason = word_of(notice.what.level);
+        act.cause = notice.what.name + ": " + notice.what.reason;
+        desk_.note(std::move(act));
     };
     return all;
 }

@@ -6,7 +6,6 @@
 
 #include "config/log.hpp"
 #include "protocol/session_change.hpp"
-#include "proxy/servers/server_names.hpp"
 
 namespace pgmend::proxy {
 
@@ -275,71 +274,14 @@ void worker_core::kill_all() {
     }
 }
 
-/// The ledger hears of each change of the primary, and of its loss; once, whatever the number of workers.
-void worker_core::tell_of_primary(const health::topology_snapshot& picture) {
-    const auto now = picture->memory.primary;
-    if (options_.index != 0 || now == primary_) return;
-    const auto name = [&](std::size_t node) { return server_name(picture, *options_.settings, node); };
-    healing_event act;
-    act.at = env_.now();
-    act.kind = healing_kind::primary;
-    act.outcome = now ? "elected" : "lost";
-    act.reason = label_word(picture->reason);
-    if (now) act.server = name(*now);
-    act.cause = primary_ ? "before it was " + name(*primary_) : "none was known before";
-    act.cause += ", timeline " + std::to_string(picture->memory.timeline);
-    ledger_.add(std::move(act));
-    primary_ = now;
-}
-
-/// And of each server that goes down or comes back.
-void worker_core::tell_of_servers(const health::topology_snapshot& picture) {
-    if (options_.index != 0) return;
-    using health::node_condition;
-    conditions_.resize(picture->nodes.size(), node_condition::unknown);
-    for (std::size_t i = 0; i < picture->nodes.size(); ++i) {
-        const node_condition now = picture->nodes[i].condition;
-        if (now != node_condition::up && now != node_condition::down) continue;
-        const node_condition before = std::exchange(conditions_[i], now);
-        if (now == before || (now == node_condition::up && before == node_condition::unknown)) continue;
-        healing_event act;
-        act.at = env_.now();
-        act.kind = healing_kind::server;
-        act.outcome = label_word(now);
-        act.server = server_name(picture, *options_.settings, i);
-        ledger_.add(std::move(act));
-    }
-}
-
-/// And of each that a list names, or names no longer.
-void worker_core::tell_of_lists(const health::topology_snapshot& picture) {
-    if (options_.index != 0 || !picture->servers) return;
-    const health::roster_snapshot before = std::exchange(told_servers_, picture->servers);
-    if (!before || before == told_servers_) return;
-    for (std::size_t i = 0; i < told_servers_->size(); ++i) {
-        const health::known_server& now = (*told_servers_)[i];
-        const bool same = i < before->size() && (*before)[i].address == now.address;
-        if (same && (*before)[i].here == now.here) continue;
-        if (!same && i < conditions_.size()) conditions_[i] = health::node_condition::unknown;
-        healing_event act;
-        act.at = env_.now();
-        act.kind = healing_kind::listed;
-        act.outcome = presence_word(now.here);
-        act.reason = label_word(now.source);
-        act.server = config::print_server(now.address);
-        ledger_.add(std::move(act));
-    }
-}
-
 health::retry_limits worker_core::retry_limits() const noexcept {
     const auto& retry = options_.settings->retry;
     return {retry.attempts(), retry.deadline(), {retry.delay_min(), retry.delay_max()}};
 }
 
 void worker_core::update(health::topology_snapshot picture) {
-    tell_of_lists(picture);
-    tell_of_primary(picture);
-    tell_of_servers(picture);
+    // Once, whatever the number of workers.
+    if (options_.index == 0) news_.tell(picture, *options_.settings, env_.now());
     cluster_.update(std::move(picture));
     for (client_session* session = sessions_.front(); session != nullptr;
          session = pool::intrusive_list<client_session>::next(*session)) {

@@ -26,6 +26,7 @@
 #include "proxy/servers/backend_cluster.hpp"
 #include "proxy/servers/database_catalog.hpp"
 #include "proxy/servers/server_logins.hpp"
+#include "proxy/servers/server_news.hpp"
 #include "proxy/session/client_session.hpp"
 #include "proxy/session/commit_guard.hpp"
 #include "proxy/session/healing_ledger.hpp"
@@ -150,9 +151,6 @@ public:
 
 private:
     friend class worker_admin;
-    void tell_of_lists(const health::topology_snapshot& picture);
-    void tell_of_primary(const health::topology_snapshot& picture);
-    void tell_of_servers(const health::topology_snapshot& picture);
     void bury() noexcept;
     void about_logins(std::string_view text) override;
     void drop_unused_pools();
@@ -178,9 +176,7 @@ private:
     relay_context relay_;
     health::retry_budget retries_;
     healing_ledger ledger_;
-    std::optional<std::size_t> primary_;              ///< as last told to the ledger
-    std::vector<health::node_condition> conditions_;  ///< the same
-    health::roster_snapshot told_servers_;            ///< the same
+    server_news news_{ledger_};
     user_directory users_;
     server_logins logins_;
     login_throttle throttle_;

@@ -1,5 +1,5 @@
-// The columns of every SHOW, and rows as bytes. Order and types are PgBouncer 1.25's where it has the same:
-// some tools read by position.
+// The columns of every SHOW, and rows as bytes. Order and types are PgBouncer 1.25's (and of its 1.26 the
+// count of logins) where it has the same: some tools read by position.
 
 #include <array>
 
@@ -110,6 +110,7 @@ constexpr std::array stats_columns{
     column{"total_client_parse_count", numeric},
     column{"total_server_parse_count", numeric},
     column{"total_bind_count", numeric},
+    column{"total_client_login_count", numeric},
     column{"avg_server_assignment_count", numeric},
     column{"avg_xact_count", numeric},
     column{"avg_query_count", numeric},
@@ -120,7 +121,8 @@ constexpr std::array stats_columns{
     column{"avg_wait_time", numeric},
     column{"avg_client_parse_count", numeric},
     column{"avg_server_parse_count", numeric},
-    column{"avg_bind_count", numeric}};
+    column{"avg_bind_count", numeric},
+    column{"avg_client_login_count", numeric}};
 constexpr std::array stats_totals_columns{
     column{"database"},
     column{"server_assignment_count", numeric},
@@ -133,7 +135,8 @@ constexpr std::array stats_totals_columns{
     column{"wait_time", numeric},
     column{"client_parse_count", numeric},
     column{"server_parse_count", numeric},
-    column{"bind_count", numeric}};
+    column{"bind_count", numeric},
+    column{"client_login_count", numeric}};
 constexpr std::array stats_averages_columns{
     column{"database"},
     column{"server_assignment_count", numeric},
@@ -146,7 +149,8 @@ constexpr std::array stats_averages_columns{
     column{"wait_time", numeric},
     column{"avg_client_parse_count", numeric},
     column{"avg_server_parse_count", numeric},
-    column{"avg_bind_count", numeric}};
+    column{"avg_bind_count", numeric},
+    column{"client_login_count", numeric}};
 constexpr std::array totals_columns{column{"name"}, column{"value", numeric}};
 constexpr std::array list_columns{column{"list"}, column{"items", int4}};
 constexpr std::array mem_columns{
@@ -163,7 +167,8 @@ constexpr std::array topology_columns{column{"server"},         column{"conditio
                                       column{"lag_ms", int8},   column{"latency_us", int8},
                                       column{"addresses"},      column{"sv_connections", int4},
                                       column{"banned"},         column{"source"},
-                                      column{"listed"},         column{"said"}};
+                                      column{"listed"},         column{"said"},
+                                      column{"since"},          column{"in_words"}};
 constexpr std::array pin_columns{
     column{"reason"}, column{"clients", int8}, column{"total", int8}, column{"meaning"}};
 constexpr std::array limit_columns{column{"name"},       column{"scope"},         column{"current", int8},
@@ -198,6 +203,8 @@ constexpr std::array coverage_columns{
     column{"database"},      column{"outcome"},     column{"live", int8},
     column{"recent", int8},  column{"total", int8}, column{"recent_percent"},
     column{"total_percent"}, column{"statement"},   column{"meaning"}};
+constexpr std::array health_columns{column{"component"}, column{"state"}, column{"since"}, column{"in_words"},
+                                    column{"suffers"},   column{"done"},  column{"advice"}};
 constexpr std::array protection_columns{
     column{"server"}, column{"database"}, column{"user"},    column{"rule"},
     column{"works"},  column{"why"},      column{"meaning"}, column{"asked_ago_s", int8}};
@@ -337,6 +344,8 @@ table_columns columns_of(show_topic topic) noexcept {
             return coverage_columns;
         case show_topic::protection:
             return protection_columns;
+        case show_topic::health:
+            return health_columns;
     }
     return {};
 }

@@ -42,7 +42,8 @@ constexpr std::array shows{
     show_word{"healings", show_topic::healings},
     show_word{"statements", show_topic::statements},
     show_word{"coverage", show_topic::coverage},
-    show_word{"protection", show_topic::protection}};
+    show_word{"protection", show_topic::protection},
+    show_word{"health", show_topic::health}};
 
 /// How a command is written behind its first word.
 enum class form : std::uint8_t { alone, maybe_name, name, other };

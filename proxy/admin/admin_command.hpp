@@ -65,6 +65,7 @@ enum class show_topic : std::uint8_t {
     statements,
     coverage,
     protection,
+    health,
     parameter,  ///< one that drivers ask for: client_encoding and its like
 };
 

@@ -167,8 +167,10 @@ admin_facts admin_desk::facts_with(std::vector<worker_facts> workers) {
     facts.all_paused = all_paused_;
     facts.now_s = wall_seconds();
     facts.now_ms = wall_milliseconds();
+    facts.now = steady_now();
     facts.resident_bytes = config::process_resident_memory_bytes();
     facts.port = port_;
+    orders_.complete(facts);
     return facts;
 }
 
@@ -467,8 +469,9 @@ void admin_desk::take_averages() {
     });
 }
 
-void admin_desk::note_alert(std::string_view stage, std::string_view level, const std::string& what) {
-    tell_workers([stage, level, what](worker_admin& admin) { admin.note_alert(stage, level, what); });
+void admin_desk::note(healing_event act) {
+    if (workers_.empty()) return;
+    workers_.front()->post([act = std::move(act)](worker_core& core) { core.admin().note(act); });
 }
 
 }  // namespace pgmend::proxy

@@ -33,6 +33,8 @@ struct desk_orders {
     std::function<std::vector<std::string>()> reload;
     /// The same with one setting at another value, until the next reload.
     std::function<std::vector<std::string>(const std::string& key, const std::string& value)> set;
+    /// Adds what is neither the workers' nor the desk's: checks, memory, whether pgmend drains.
+    std::function<void(admin_facts&)> complete;
 };
 
 class admin_desk {
@@ -62,8 +64,8 @@ public:
     /// Carries out a command that is no SHOW, for others than the console: the answer comes on the control
     /// thread, and of PAUSE only when it is through.
     void command(admin_request request, std::function<void(admin_answer)> done);
-    /// An alert, into the ledger. The words live for ever.
-    void note_alert(std::string_view stage, std::string_view level, const std::string& what);
+    /// What concerns the whole process, into the ledger of the first worker.
+    void note(healing_event act);
     /// For workers' consoles; any thread may call it.
     console_port port();
 

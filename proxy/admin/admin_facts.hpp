@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "config/settings.hpp"
+#include "health/check_history.hpp"
 #include "health/topology.hpp"
 #include "pool/stream.hpp"
 #include "pool/traffic_stats.hpp"
@@ -116,11 +117,6 @@ struct live_coverage {
     std::map<std::string_view, std::uint64_t> lost;  ///< if their servers were lost now, by why
 };
 
-struct healing_facts {
-    healing_event event;
-    config::duration ago{};
-};
-
 /// A part of one worker's ledger.
 struct ledger_page {
     std::vector<healing_event> acts;  ///< the oldest first
@@ -131,7 +127,7 @@ struct worker_facts {
     std::vector<breaker_facts> breakers;
     std::vector<protection_facts> protections;
     std::vector<bool> usable;             ///< by place of the server: whether requests can go there now
-    std::vector<healing_facts> healings;  ///< oldest first
+    std::vector<healing_event> healings;  ///< oldest first
     std::vector<client_facts> clients;
     std::vector<server_facts> servers;
     std::vector<pool_facts> pools;
@@ -144,6 +140,13 @@ struct worker_facts {
     memory_facts memory;
     std::size_t logins = 0;  ///< clients on their way in
     std::size_t consoles = 0;
+    /// What became of connections to servers, since the start.
+    struct {
+        std::uint64_t opened = 0;
+        std::uint64_t lost_in_use = 0;
+        std::uint64_t rolled_back = 0;  ///< as their client had left a transaction
+        std::uint64_t reset = 0;        ///< by DISCARD ALL
+    } connections;
 };
 
 /// A name and what it stands for.
@@ -183,6 +186,12 @@ struct admin_facts {
     std::int64_t now_ms = 0;  ///< the same, finer
     double resident_bytes = 0;
     std::uint16_t port = 0;
+    // What is not the workers': set on the control thread, and read there.
+    config::time_point now{};  ///< the moment of `now_ms`
+    const health::check_history* checks = nullptr;
+    std::uint64_t memory_limit = 0;  ///< bytes; 0: none
+    bool memory_pressed = false;     ///< new clients are refused
+    bool draining = false;
 };
 
 }  // namespace pgmend::proxy

@@ -28,7 +28,8 @@ std::int64_t milliseconds(config::duration time) {
     return std::chrono::duration_cast<std::chrono::milliseconds>(time).count();
 }
 
-/// `2026-11-22 09:30:00.250 UTC`.
+}  // namespace
+
 std::string moment_of(std::int64_t when_ms) {
     const auto when = static_cast<std::time_t>(when_ms / 1000);
     std::tm parts{};
@@ -39,7 +40,9 @@ std::string moment_of(std::int64_t when_ms) {
     return std::string(text, size) + '.' + fraction.substr(1) + " UTC";
 }
 
-}  // namespace
+std::int64_t moment_in_ms(config::time_point when, const admin_facts& facts) {
+    return facts.now_ms - milliseconds(facts.now - when);
+}
 
 table_rows breaker_rows(const admin_facts& facts) {
     table_rows rows;
@@ -166,20 +169,20 @@ table_rows protection_rows(const admin_facts& facts) {
 /// Of all workers, the oldest first.
 table_rows healing_rows(const admin_facts& facts) {
     struct entry {
-        const healing_facts* what;
+        const healing_event* what;
         std::size_t worker;
     };
     std::vector<entry> all;
     for (std::size_t worker = 0; worker < facts.workers.size(); ++worker) {
-        for (const healing_facts& each : facts.workers[worker].healings)
+        for (const healing_event& each : facts.workers[worker].healings)
             all.push_back({&each, worker});
     }
-    std::ranges::stable_sort(all, [](const entry& a, const entry& b) { return a.what->ago > b.what->ago; });
+    std::ranges::stable_sort(all, [](const entry& a, const entry& b) { return a.what->at < b.what->at; });
     table_rows rows;
     for (const auto& [what, worker] : all) {
-        const healing_event& event = what->event;
+        const healing_event& event = *what;
         rows.push_back(
-            {moment_of(facts.now_ms - milliseconds(what->ago)), std::string(label_word(event.kind)),
+            {moment_of(moment_in_ms(event.at, facts)), std::string(label_word(event.kind)),
              words(event.server), words(event.database), words(event.user), words(event.client),
              words(event.outcome), words(event.reason), words(event.cause), words(event.shape),
              number(event.attempt), number(event.count),

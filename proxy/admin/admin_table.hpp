@@ -55,6 +55,12 @@ table_rows healing_rows(const admin_facts& facts);
 table_rows statement_rows(const admin_facts& facts);
 table_rows coverage_rows(const admin_facts& facts);
 table_rows protection_rows(const admin_facts& facts);
+table_rows health_rows(const admin_facts& facts);
+
+/// `2026-11-22 09:30:00.250 UTC`, of milliseconds since 1970.
+std::string moment_of(std::int64_t when_ms);
+/// Milliseconds since 1970 of a moment of the clock of `facts.now`.
+std::int64_t moment_in_ms(config::time_point when, const admin_facts& facts);
 
 /// RowDescription. `formats` as in Bind: none, one for all, or one each.
 void write_columns(

@@ -137,7 +137,9 @@ table_rows topology_rows(const admin_facts& facts) {
              number(node.timeline), hexadecimal(node.lsn >> 32U) + '/' + hexadecimal(node.lsn & 0xffffffffU),
              signed_number(lag.count()), signed_number(latency.count()), addresses, number(connections),
              banned, std::string(label_word(source)), here == health::presence::listed ? "yes" : "no",
-             behind ? said + ", behind" : said}
+             behind ? said + ", behind" : said,
+             node.since == config::time_point{} ? cell() : cell(moment_of(moment_in_ms(node.since, facts))),
+             server_in_words(*facts.topology, i)}
         );
     }
     return rows;
@@ -282,7 +284,7 @@ table_rows name_rows(const admin_facts& facts) {
 facts_wanted needs_of(show_topic topic) noexcept {
     const bool sockets = topic == show_topic::sockets || topic == show_topic::active_sockets;
     facts_wanted wanted;
-    wanted.healings = topic == show_topic::healings;
+    wanted.healings = topic == show_topic::healings || topic == show_topic::health;
     wanted.limits = topic == show_topic::limits;
     wanted.coverage = topic == show_topic::coverage;
     wanted.protection = topic == show_topic::protection;
@@ -370,6 +372,8 @@ table_rows rows_of(show_topic topic, const admin_facts& facts) {
             return coverage_rows(facts);
         case show_topic::protection:
             return protection_rows(facts);
+        case show_topic::health:
+            return health_rows(facts);
     }
     return {};
 }

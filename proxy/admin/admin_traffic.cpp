@@ -121,8 +121,10 @@ totals_by_database traffic_of(const admin_facts& facts) {
     return totals;
 }
 
-/// The eleven numbers of SHOW STATS.
-std::array<std::uint64_t, 11> numbers_of(const traffic_stats& traffic) {
+/// The numbers of SHOW STATS.
+using traffic_numbers = std::array<std::uint64_t, 12>;
+
+traffic_numbers numbers_of(const traffic_stats& traffic) {
     return {
         traffic.assignments,
         traffic.transactions,
@@ -134,14 +136,13 @@ std::array<std::uint64_t, 11> numbers_of(const traffic_stats& traffic) {
         microseconds(traffic.wait_time),
         traffic.client_parses,
         traffic.server_parses,
-        traffic.binds};
+        traffic.binds,
+        traffic.logins};
 }
 
 /// Of one period: counts are for each second, times for each transaction, query or assignment.
-std::array<std::uint64_t, 11> averages_of(
-    const traffic_stats& older, const traffic_stats& newer, double seconds
-) {
-    std::array<std::uint64_t, 11> averages{};
+traffic_numbers averages_of(const traffic_stats& older, const traffic_stats& newer, double seconds) {
+    traffic_numbers averages{};
     if (seconds <= 0) return averages;
     const auto before = numbers_of(older);
     const auto after = numbers_of(newer);
@@ -173,7 +174,7 @@ table_rows total_rows(const admin_facts& facts) {
         older += traffic;
     for (const auto& [database, traffic] : facts.period.newer)
         newer += traffic;
-    constexpr std::array<std::string_view, 11> names{
+    constexpr std::array<std::string_view, 12> names{
         "server_assignment_count",
         "xact_count",
         "query_count",
@@ -184,9 +185,10 @@ table_rows total_rows(const admin_facts& facts) {
         "wait_time",
         "ps_client_parse_count",
         "ps_server_parse_count",
-        "ps_bind_count"};
+        "ps_bind_count",
+        "client_login_count"};
     table_rows rows;
-    const auto add = [&rows, &names](std::string_view prefix, const std::array<std::uint64_t, 11>& numbers) {
+    const auto add = [&rows, &names](std::string_view prefix, const traffic_numbers& numbers) {
         for (std::size_t i = 0; i < names.size(); ++i)
             rows.push_back({std::string(prefix) + std::string(names[i]), number(numbers[i])});
     };

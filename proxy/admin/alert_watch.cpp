@@ -102,8 +102,7 @@ request_tally alert_watch::requests_since(const admin_facts& facts) {
 }
 
 void alert_watch::judge(const admin_facts& facts) {
-    health_view view{facts, sources_.checks(), steady_now(), wall_milliseconds()};
-    sources_.complete(view);
+    const health_view view = view_of(facts);
     const auto& policy = facts.settings->alerts;
     alert_terms terms;
     terms.delay = policy.delay();

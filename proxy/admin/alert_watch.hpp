@@ -19,10 +19,7 @@ namespace pgmend::proxy {
 /// Where it learns what it has to. Facts come later, on the control thread, or not at all.
 struct alert_sources {
     std::function<void(facts_wanted, std::function<void(admin_facts)>)> facts;
-    std::function<const health::check_history&()> checks;
     std::function<std::shared_ptr<const config::settings>()> settings;
-    /// Completes the view with what is neither the workers' nor the checks'.
-    std::function<void(health_view&)> complete;
     std::function<std::uint64_t()> errors;  ///< that clients were told, since the start
     /// Into the ledger.
     std::function<void(const alert_notice&)> note;

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdio>
 #include <ctime>
+#include <set>
 
 #include <boost/json/array.hpp>
 
@@ -37,6 +38,16 @@ std::int64_t in_us(config::duration time) {
     return std::chrono::duration_cast<std::chrono::microseconds>(time).count();
 }
 
+std::string several(std::uint64_t count, std::string_view one, std::string_view more) {
+    return std::to_string(count) + ' ' + std::string(count == 1 ? one : more);
+}
+
+/// Who is the primary, and none that is known to be gone; empty: nobody.
+std::string serving(const health_view& view) {
+    const auto primary = view.facts.topology->memory.primary;
+    return primary ? server_name(view.facts.topology, *view.facts.settings, *primary) : std::string();
+}
+
 std::string percent(double share) { return std::to_string(static_cast<int>(share * 100)) + " %"; }
 
 json::string_view view_of(std::string_view text) { return {text.data(), text.size()}; }
@@ -60,22 +71,58 @@ void worsen(component_health& one, health_state state, std::string reason, std::
     one.advice = std::move(advice);
 }
 
+/// By class of errors, of all workers the one that lets least through.
+json::object breakers_of(const health_view& view, std::size_t node) {
+    json::object breakers;
+    for (const worker_facts& worker : view.facts.workers) {
+        for (const breaker_facts& each : worker.breakers) {
+            if (each.place != node) continue;
+            // The worst of all workers'; their order is from closed to open.
+            const auto word = view_of(label_word(each.state));
+            auto& shown = breakers[view_of(label_word(each.counted))];
+            if (!shown.is_string() || each.state == config::metrics::breaker_state::open ||
+                (shown == json::string("closed") && word != "closed"))
+                shown = word;
+        }
+    }
+    return breakers;
+}
+
+/// Down, or a primary that is not the elected one, or both.
+void judge_away(
+    component_health& one, const health_view& view, const health::node_view& seen,
+    const health::check_summary& checks
+) {
+    const std::string primary = serving(view);
+    const bool fenced = seen.role == node_role::fenced;
+    const bool down = seen.condition == node_condition::down;
+    if (down)
+        worsen(
+            one, health_state::critical, "it is down: " + checks.last_failure,
+            fenced ? "Bring it back as a standby of " + (primary.empty() ? "the new primary" : primary) +
+                         " (pg_rewind): as a primary it gets no requests any more."
+            : primary.empty()
+                ? "See why PostgreSQL does not answer there; requests wait for a server up to hold.timeout."
+                : "See why PostgreSQL does not answer there; requests go to " + primary + " meanwhile."
+        );
+    if (fenced && !down)
+        worsen(
+            one, health_state::critical,
+            seen.timeline < view.facts.topology->memory.timeline
+                ? "it says that it is a primary, of an older timeline than " +
+                      (primary.empty() ? "the cluster's" : primary + "'s")
+                : "it says that it is a primary, beside " + primary,
+            "Stop it and make it a standby of the elected primary (pg_rewind): what is written to it is lost."
+        );
+}
+
 component_health server_health(const health_view& view, std::size_t node) {
     const health::node_view& seen = view.facts.topology->nodes[node];
     const health::check_summary checks = view.checks.summary(node);
     component_health one;
     one.name = "server:" + server_name(view.facts.topology, *view.facts.settings, node);
     one.vital = false;
-    if (seen.condition == node_condition::down)
-        worsen(
-            one, health_state::critical, "it is down: " + checks.last_failure,
-            "See why PostgreSQL does not answer there; requests wait for a server up to hold.timeout."
-        );
-    if (seen.role == node_role::fenced)
-        worsen(
-            one, health_state::critical, "it says that it is a primary, beside or behind the elected one",
-            "Stop it and make it a standby of the elected primary (pg_rewind): what is written to it is lost."
-        );
+    judge_away(one, view, seen, checks);
     if (seen.role == node_role::foreign)
         worsen(
             one, health_state::critical, "it belongs to another cluster",
@@ -114,6 +161,9 @@ component_health server_health(const health_view& view, std::size_t node) {
         {"mean_latency_us", in_us(checks.latency)},
         {"unchanged_ms", checks.total == 0 ? 0 : in_ms(view.now - checks.since)}};
     if (!checks.last_failure.empty()) one.figures["last_failure"] = checks.last_failure;
+    one.figures["breakers"] = breakers_of(view, node);
+    one.stands = server_in_words(*view.facts.topology, node);
+    if (seen.since != config::time_point{}) one.since = seen.since;
     return one;
 }
 
@@ -135,7 +185,8 @@ component_health topology_health(const health_view& view) {
     if (!asked) worsen(one, health_state::degraded, "no server has been asked yet", {});
     if (asked && picture.primary() == nullptr)
         worsen(
-            one, health_state::critical, "there is no primary: " + std::string(label_word(picture.reason)),
+            one, health_state::critical,
+            "there is no primary: " + std::string(election_in_words(picture.reason)),
             "Requests wait up to hold.timeout. If no failover is under way, promote a standby or bring the "
             "primary back."
         );
@@ -157,9 +208,10 @@ component_health topology_health(const health_view& view) {
         {"up", up},
         {"timeline", picture.memory.timeline},
         {"reason", view_of(label_word(picture.reason))}};
-    if (picture.memory.primary)
-        one.figures["primary"] =
-            server_name(view.facts.topology, *view.facts.settings, *picture.memory.primary);
+    if (picture.memory.primary) one.figures["primary"] = serving(view);
+    one.stands = serving(view) + " is the primary, " + std::to_string(up) + " of " + std::to_string(all) +
+                 " servers are up";
+    if (picture.since != config::time_point{}) one.since = picture.since;
     return one;
 }
 
@@ -168,37 +220,65 @@ component_health pool_health(const health_view& view) {
     one.name = "pools";
     std::uint64_t waiting = 0;
     std::uint64_t servers = 0;
-    std::uint64_t pools = 0;
-    std::uint64_t reconnecting = 0;
+    std::uint64_t active = 0;
+    std::uint64_t opening = 0;
+    std::uint64_t opened = 0;
+    std::uint64_t lost = 0;
+    std::uint64_t rolled_back = 0;
+    std::uint64_t reset = 0;
+    std::set<std::pair<std::string_view, std::string_view>> pools;  // each worker has its part of one
     config::duration longest{};
     bool paused = false;
     for (const worker_facts& worker : view.facts.workers) {
         for (const pool_facts& pool : worker.pools) {
-            ++pools;
+            pools.emplace(pool.database, pool.user);
             waiting += pool.clients_waiting;
+            active += pool.servers_active;
             servers += pool.servers_active + pool.servers_idle + pool.servers_tested;
-            reconnecting += pool.servers_login;
+            opening += pool.servers_login;
             longest = std::max(longest, pool.longest_wait);
             paused = paused || pool.paused;
         }
+        opened += worker.connections.opened;
+        lost += worker.connections.lost_in_use;
+        rolled_back += worker.connections.rolled_back;
+        reset += worker.connections.reset;
     }
     const config::duration patience = view.facts.settings->pool.wait_timeout();
+    const std::string long_wait_words =
+        "a client has waited " + std::to_string(in_ms(longest)) + " ms for a server connection";
+    // What they wait for then is no connection but a server, and that is the topology's matter.
+    const bool held = view.facts.topology->primary() == nullptr;
     if (longest > patience / 2)
         worsen(
-            one, health_state::critical,
-            "a client has waited " + std::to_string(in_ms(longest)) + " ms for a server connection",
-            "Raise pool.size, or find what holds the connections: SHOW PINS, SHOW CLIENTS, pg_stat_activity."
+            one, health_state::critical, long_wait_words,
+            held ? ""
+                 : "Raise pool.size, or find what holds the connections: SHOW PINS, SHOW CLIENTS, "
+                   "pg_stat_activity."
         );
     if (longest > long_wait)
         worsen(
-            one, health_state::degraded,
-            "a client has waited " + std::to_string(in_ms(longest)) + " ms for a server connection",
-            "Look at SHOW POOLS for who waits, and at SHOW PINS for who keeps."
+            one, health_state::degraded, long_wait_words,
+            held ? "" : "Look at SHOW POOLS for who waits, and at SHOW PINS for who keeps."
         );
     if (paused) worsen(one, health_state::degraded, "a pool is paused", "RESUME on the console ends it.");
     one.figures = {
-        {"pools", pools},     {"clients_waiting", waiting},      {"longest_wait_ms", in_ms(longest)},
-        {"servers", servers}, {"servers_opening", reconnecting}, {"paused", paused}};
+        {"pools", pools.size()},
+        {"clients_waiting", waiting},
+        {"longest_wait_ms", in_ms(longest)},
+        {"servers", servers},
+        {"servers_active", active},
+        {"servers_opening", opening},
+        {"paused", paused},
+        {"reconnections", opened},
+        {"lost_in_use", lost},
+        {"rollbacks", rolled_back},
+        {"resets", reset}};
+    one.stands = several(servers, "server connection", "server connections") + ", " + std::to_string(active) +
+                 " in use, nobody waits long";
+    if (waiting != 0)
+        one.suffers = several(waiting, "client waits", "clients wait") + ", the longest for " +
+                      std::to_string(in_ms(longest)) + " ms";
     return one;
 }
 
@@ -220,6 +300,8 @@ component_health client_health(const health_view& view) {
         );
     if (clients * 10 >= most * 8) worsen(one, health_state::degraded, share, {});
     if (view.draining) worsen(one, health_state::degraded, "pgmend is on its way out", {});
+    one.stands = share;
+    if (clients >= most) one.suffers = several(refused, "was", "were") + " refused since the start";
     one.figures = {{"clients", clients}, {"most", most}, {"refused", refused}, {"draining", view.draining}};
     return one;
 }
@@ -238,6 +320,8 @@ component_health memory_health(const health_view& view) {
         {"resident_bytes", static_cast<std::uint64_t>(bytes)},
         {"limit_bytes", view.memory_limit},
         {"share", share}};
+    one.stands = std::to_string(static_cast<std::uint64_t>(bytes / 1048576)) + " MiB resident";
+    if (view.memory_limit != 0) one.stands += " of " + std::to_string(view.memory_limit / 1048576);
     return one;
 }
 
@@ -254,6 +338,11 @@ json::array json_history(const health_view& view, std::size_t node, std::size_t 
 }
 
 }  // namespace
+
+health_view view_of(const admin_facts& facts) {
+    return {facts,         *facts.checks, facts.now, facts.now_ms, facts.memory_limit, facts.memory_pressed,
+            facts.draining};
+}
 
 std::string_view word_of(health_state state) noexcept { return state_words[static_cast<std::size_t>(state)]; }
 
@@ -317,8 +406,7 @@ json::object json_report(
 std::vector<healing_event> latest_acts(const admin_facts& facts, std::size_t most) {
     std::vector<healing_event> all;
     for (const worker_facts& worker : facts.workers) {
-        for (const healing_facts& each : worker.healings)
-            all.push_back(each.event);
+        all.insert(all.end(), worker.healings.begin(), worker.healings.end());
     }
     std::ranges::stable_sort(all, {}, &healing_event::at);
     all.erase(all.begin(), all.end() - static_cast<std::ptrdiff_t>(std::min(most, all.size())));

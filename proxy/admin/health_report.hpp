@@ -5,6 +5,7 @@
 #include <boost/json/object.hpp>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,6 +29,8 @@ struct health_view {
     bool memory_pressed = false;     ///< new clients are refused
     bool draining = false;
 };
+/// `facts` as a whole process tells them.
+health_view view_of(const admin_facts& facts);
 
 struct health_wish {
     bool detailed = false;
@@ -38,9 +41,12 @@ struct health_wish {
 struct component_health {
     std::string name;  ///< `server:HOST:PORT`, or the component's own
     health_state state = health_state::healthy;
-    std::string reason;  ///< in words; empty when healthy
-    std::string advice;  ///< what to do; empty where nothing is to be done
-    bool vital = true;   ///< when it is critical, so is everything
+    std::string reason;                       ///< in words; empty when healthy
+    std::string advice;                       ///< what to do; empty where nothing is to be done
+    std::string stands;                       ///< how it is, in words, when it is well
+    std::string suffers;                      ///< who notices, in words; empty: nobody
+    std::optional<config::time_point> since;  ///< as it is now; nothing where that is not known
+    bool vital = true;                        ///< when it is critical, so is everything
     boost::json::object figures;
 };
 

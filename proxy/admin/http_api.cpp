@@ -182,9 +182,8 @@ void http_api::show_events(const http_request& request, http_answer answer) {
 }
 
 void http_api::show_health(const health_wish& wish, http_answer answer) {
-    sources_.facts(with_acts, [this, wish, answer = std::move(answer)](const admin_facts& facts) {
-        health_view view{facts, sources_.checks(), steady_now(), wall_milliseconds()};
-        sources_.complete(view);
+    sources_.facts(with_acts, [wish, answer = std::move(answer)](const admin_facts& facts) {
+        const health_view view = view_of(facts);
         const health_report report = assess_health(view);
         const unsigned status = report.state == health_state::critical ? 503 : 200;
         answer({status, json_text(json_report(report, view, wish, latest_acts(facts, acts_in_report)))});
@@ -193,8 +192,7 @@ void http_api::show_health(const health_wish& wish, http_answer answer) {
 
 void http_api::show_overview(const http_verdict& who, http_answer answer) {
     sources_.facts({.servers = true}, [this, who, answer = std::move(answer)](const admin_facts& facts) {
-        health_view view{facts, sources_.checks(), steady_now(), wall_milliseconds()};
-        sources_.complete(view);
+        const health_view view = view_of(facts);
         answer({200, json_text(json_overview({view, who, process_, started_ms_}))});
     });
 }

@@ -30,8 +30,6 @@ struct api_sources {
     std::function<void()> check_now;  ///< looks at every server at once
     std::function<std::shared_ptr<const config::settings>()> settings;
     std::function<std::shared_ptr<const secret_book>()> secrets;
-    /// Completes the view with what is neither the workers' nor the checks'.
-    std::function<void(health_view&)> complete;
 };
 
 class http_api {

@@ -180,14 +180,8 @@ void worker_admin::set_ban(
     worker_.ledger_.add(std::move(act));
 }
 
-void worker_admin::note_alert(std::string_view stage, std::string_view level, const std::string& what) {
-    if (worker_.options_.index != 0) return;
-    healing_event act;
+void worker_admin::note(healing_event act) {
     act.at = worker_.env_.now();
-    act.kind = healing_kind::alert;
-    act.outcome = stage;
-    act.reason = level;
-    act.cause = what;
     worker_.ledger_.add(std::move(act));
 }
 
@@ -215,6 +209,12 @@ worker_facts worker_admin::facts(const facts_wanted& wanted) const {
     for (std::size_t i = 0; i < facts.refusals.size(); ++i) {
         facts.refusals[i] = worker_.metrics_.clients_refused.value(static_cast<config::metrics::refusal>(i));
     }
+    using config::metrics::cleanup_action;
+    facts.connections.opened = worker_.metrics_.server_connects.value(config::metrics::connect_result::ok);
+    facts.connections.lost_in_use =
+        worker_.metrics_.server_closed.value(config::metrics::server_close::lost_in_use);
+    facts.connections.rolled_back = worker_.metrics_.cleanups.value(cleanup_action::rollback);
+    facts.connections.reset = worker_.metrics_.cleanups.value(cleanup_action::discard);
     facts.memory.sessions = worker_.sessions_.size();
     facts.memory.servers = worker_.server_connections();
     facts.memory.session_bytes = sizeof(client_session);
@@ -232,11 +232,7 @@ worker_facts worker_admin::facts(const facts_wanted& wanted) const {
         facts.limits = worker_.limits().facts(worker_.env_.now(), most_limits);
     if (wanted.statements) facts.statements = dearest(worker_.tallies_.all());
     if (wanted.healings) {
-        const auto now = worker_.env_.now();
-        for (healing_event& event : worker_.ledger_.latest(most_healings)) {
-            const auto ago = now - event.at;
-            facts.healings.push_back({std::move(event), ago});
-        }
+        facts.healings = worker_.ledger_.latest(most_healings);
     }
     return facts;
 }

@@ -39,8 +39,8 @@ public:
     /// No new request goes to that server of upstream.servers, or they do again. `outcome` and `cause` are
     /// what the ledger says; a word that lives for ever.
     void set_ban(std::size_t place, bool banned, std::string_view outcome, const std::string& cause);
-    /// An alert, into the ledger: words that live for ever, and what it is about.
-    void note_alert(std::string_view stage, std::string_view level, const std::string& what);
+    /// Into the ledger, as of now.
+    void note(healing_event act);
     /// Statements are counted from zero.
     void reset_statements();
     /// Ends the consoles: the process is about to end.

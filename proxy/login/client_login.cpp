@@ -93,6 +93,7 @@ pool::task<login_end> client_login::run() {
     }
     if (!ready) co_return login_end{kind::refused};
     worker_.metrics().client_logins.add(login_result::ok);
+    ++session_.pool_->traffic().logins;
     welcome();
     co_return login_end{kind::welcome};
 }

@@ -23,6 +23,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <list>
 #include <memory>
 #include <optional>
@@ -48,6 +49,7 @@ constexpr auto as_result = asio::as_tuple(asio::use_awaitable);
 
 constexpr std::string_view plain_text = "text/plain; charset=utf-8";
 constexpr std::string_view exposition = "text/plain; version=0.0.4; charset=utf-8";
+constexpr std::string_view openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 constexpr auto nothing_else = "default-src 'none'; frame-ancestors 'none'";
 
 struct answer {
@@ -81,6 +83,27 @@ answer quit(const http_providers& providers, http::verb method, bool from_here) 
     return {http::status::ok, "draining\n"};
 }
 
+/// How much the Accept header likes a type, from 0 to 1; 0 where it does not name it.
+double liking_of(std::string_view accept, std::string_view type) {
+    double most = 0;
+    while (!accept.empty()) {
+        const std::size_t end = std::min(accept.find(','), accept.size());
+        std::string_view item = accept.substr(0, end);
+        accept.remove_prefix(std::min(end + 1, accept.size()));
+        item.remove_prefix(std::min(item.find_first_not_of(' '), item.size()));
+        if (!item.starts_with(type)) continue;
+        const std::size_t mark = item.find("q=");
+        const std::string quality(mark == item.npos ? "1" : item.substr(mark + 2));
+        most = std::max(most, std::strtod(quality.c_str(), nullptr));
+    }
+    return most;
+}
+
+bool prefers_openmetrics(std::string_view accept) {
+    const double wish = liking_of(accept, "application/openmetrics-text");
+    return wish > 0 && wish >= liking_of(accept, "text/plain");
+}
+
 answer dispatch(const http_providers& providers, http::verb method, const http_request& request) {
     const std::string_view path = request.path;
     if (path == "/quit") return quit(providers, method, asked_from_here(request));
@@ -93,6 +116,8 @@ answer dispatch(const http_providers& providers, http::verb method, const http_r
         return {http::status::method_not_allowed, "Only GET and HEAD are understood.\n"};
     }
     try {
+        if (path == "/metrics" && prefers_openmetrics(request.accept))
+            return {http::status::ok, providers.openmetrics(), std::string(openmetrics)};
         if (path == "/metrics") return {http::status::ok, providers.metrics(), std::string(exposition)};
         if (path == "/startup") return health(providers.startup());
         return health(path == "/live" ? providers.live() : providers.ready());

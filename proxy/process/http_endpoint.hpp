@@ -29,11 +29,12 @@ struct health_answer {
 
 /// Where the answers come from; called on the control thread for every request. One that throws is a 500.
 struct http_providers {
-    std::function<std::string()> metrics;    ///< Prometheus' text format 0.0.4
-    std::function<health_answer()> startup;  ///< clients are let in; never waits for a server
-    std::function<health_answer()> live;     ///< every worker's loop turned lately; never depends on a server
-    std::function<health_answer()> ready;    ///< clients should be sent here; not while draining
-    std::function<void()> quit;              ///< POST /quit from this machine; empty: it is not there
+    std::function<std::string()> metrics;      ///< Prometheus' text format 0.0.4
+    std::function<std::string()> openmetrics;  ///< the same as OpenMetrics 1.0.0
+    std::function<health_answer()> startup;    ///< clients are let in; never waits for a server
+    std::function<health_answer()> live;   ///< every worker's loop turned lately; never depends on a server
+    std::function<health_answer()> ready;  ///< clients should be sent here; not while draining
+    std::function<void()> quit;            ///< POST /quit from this machine; empty: it is not there
     /// Any other path. Answers later, or is false when it knows no such path; empty: there are no others.
     std::function<bool(const http_request&, http_answer)> others;
 };

@@ -333,6 +333,10 @@ void backend_cluster::holding(const pool::hold_news& news) {
         act.cause = news.cause.empty() ? absence() : std::string(news.cause);
     } else if (news.given_up != 0) {
         act.cause = std::to_string(news.given_up) + " gave up";
+    } else if (news.what == stage::ended) {
+        const auto primary = picture_ ? picture_->memory.primary : std::nullopt;
+        if (primary && *primary < candidates_.size())
+            act.cause = candidates_[*primary].where.to_string() + " is the primary";
     }
     ledger_->add(std::move(act));
 }

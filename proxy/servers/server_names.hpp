@@ -15,5 +15,9 @@ health::server_roster servers_of(const health::topology_snapshot& picture, const
 std::string server_name(
     const health::topology_snapshot& picture, const config::settings& settings, std::size_t place
 );
+/// What the server at this place is and does, in words: `up, the primary`, `down: connection refused`.
+std::string server_in_words(const health::topology& picture, std::size_t place);
+/// Why nobody, or somebody, is the primary, in words.
+std::string_view election_in_words(health::election_reason reason) noexcept;
 
 }  // namespace pgmend::proxy

@@ -190,6 +190,7 @@ private:
 
     /// What is remembered of the loss of servers until the request is over.
     struct mishap {
+        std::uint64_t number = 0;  ///< of the ledger's entry that it begins with; 0: there is none yet
         std::unique_ptr<refusal> goodbye;  ///< the server's last words, if they were an error
         bool leaving = false;              ///< it says that it goes; by a notice, its end follows
         /// Of sending the request again; nothing before that is decided the first time.
@@ -328,6 +329,8 @@ private:
     void recovered();
     void note_recovery(const recovery_step& step, std::optional<replay_hindrance> hindrance = {});
     std::string shape_of_request();
+    /// What every line of the log about the loss of one request's servers has in common.
+    std::string request_name();
 
     // A server takes no writes (session_writes.cpp).
     void ask_read_only_source();

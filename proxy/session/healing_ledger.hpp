@@ -24,17 +24,18 @@ enum class healing_kind : std::uint8_t {
     plan_renewed,   ///< a prepared statement had to be parsed anew; `outcome` is a plan_outcome
     write_refused,  ///< a server took no writes (25006); `outcome` is a write_refusal
     primary,        ///< another server is the primary, or none is; `reason` is an election_reason
-    server,         ///< a server is down, or up again; `outcome` is a node_condition
+    server,         ///< a server is down, up again, fenced, or a standby after that: `outcome`
     hold,           ///< requests are held, are no longer, or have all been released
     breaker,        ///< `outcome` is a breaker_state, `reason` a breaker_reason
     commit,         ///< its answer was lost; `outcome` is a commit_outcome, `reason` an outcome_reason
     ban,            ///< an administrator keeps requests from a server, or lets them go there again
     listed,         ///< a list of servers has changed; `outcome` is a presence, `reason` a server_source
     alert,          ///< pgmend was not well, or is again; `outcome` says which, `cause` what
+    settings,       ///< were loaded again and taken, or refused; `cause` is what changed, or what is wrong
 };
-inline constexpr std::array<std::string_view, 13> healing_kind_words{
+inline constexpr std::array<std::string_view, 14> healing_kind_words{
     "server_lost", "request_done", "replay", "plan_renewed", "write_refused", "primary", "server",
-    "hold",        "breaker",      "commit", "ban",          "listed",        "alert"};
+    "hold",        "breaker",      "commit", "ban",          "listed",        "alert",   "settings"};
 constexpr const auto& label_words(healing_kind) { return healing_kind_words; }
 
 struct healing_event {

@@ -281,6 +281,7 @@ void client_session::note_outcome(outcome_reason why) {
     log::warning(
         "commit_outcome", {{"server", act.server},
                            {"client", act.client},
+                           {"request", request_name()},
                            {"outcome", act.outcome},
                            {"reason", act.reason},
                            {"evidence", act.cause},

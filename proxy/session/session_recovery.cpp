@@ -106,6 +106,13 @@ std::string client_session::shape_of_request() {
     return statement_shape(text, {facts_.told->standard_conforming_strings, facts_.told->ambiguous_encoding});
 }
 
+/// The id of SHOW CLIENTS, and the number of the entry that the ledger has it from.
+std::string client_session::request_name() {
+    std::uint64_t number = worker_.ledger().total() + 1;
+    if (mishap_) number = mishap_->number = mishap_->number == 0 ? number : mishap_->number;
+    return std::to_string(id()) + '.' + std::to_string(number);
+}
+
 void client_session::note_recovery(const recovery_step& step, std::optional<replay_hindrance> hindrance) {
     worker_.metrics().recoveries.add(step.why);
     const auto tally = requests_.awaited_tally(*server_);
@@ -134,6 +141,7 @@ void client_session::note_recovery(const recovery_step& step, std::optional<repl
     log::warning(
         "server_lost", {{"server", act.server},
                         {"client", act.client},
+                        {"request", request_name()},
                         {"outcome", act.outcome},
                         {"reason", act.reason},
                         {"statement", act.shape},
@@ -278,6 +286,7 @@ void client_session::recovered() {
         act.took = std::chrono::duration_cast<std::chrono::milliseconds>(took);
         log::info(
             "request_healed", {{"client", peer_},
+                               {"request", request_name()},
                                {"server", act.server},
                                {"attempts", act.attempt},
                                {"took_ms", act.took.count()}}

@@ -123,6 +123,7 @@ void client_session::note_replay(replay_outcome outcome, const std::string& serv
     act.took = std::chrono::duration_cast<std::chrono::milliseconds>(act.at - mishap_->again->first_loss());
     log::info(
         "transaction_replayed", {{"client", act.client},
+                                 {"request", request_name()},
                                  {"server", act.server},
                                  {"outcome", act.outcome},
                                  {"attempt", act.attempt},

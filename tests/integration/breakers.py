@@ -139,10 +139,24 @@ def one_story(t):
     crash(cluster.primary)
     thread, answer = ask(client, "SELECT 9")
     poll(lambda: any(row["outcome"] == "begun" for row in story(watch, kind="hold")), "it is held", 10)
+    # In the middle of it: one SHOW says what is the matter, since when, who notices, what is done and what to do.
+    poll(lambda: one(watch, "SHOW HEALTH", component="topology")["state"] == "critical", "no primary", 20)
+    night = one(watch, "SHOW HEALTH", component="all")
+    check(night["in_words"].startswith("topology: there is no primary: no server that can be reached says"), night)
+    check(night["since"] and re.search(r"\d clients? wait", night["suffers"]) and "holds what clients ask for" in night["done"], night)
+    check("promote a standby" in night["advice"], night)
+    check("requests wait for a server" in one(watch, "SHOW HEALTH", component=f"server:{old}")["advice"], "of the one that is down")
+    check(one(watch, "SHOW TOPOLOGY", server=old)["in_words"].startswith("down"), "and why")
     cluster.servers[1].promote()
-    thread.join(20)
+    thread.join(60)
     same(wire.rows_of(answer[0]), [["9"]])
     poll(lambda: ("released", None) in told(watch, "hold"), f"{told(watch, 'hold')}", 10)
+    # The log's lines about one request have its name in common.
+    poll(lambda: " transaction_replayed" in subject.log.read_text(), "it is told", 20)
+    log = subject.log.read_text()
+    name = re.search(r" transaction_replayed .*request=(\S+) .*outcome=continued", log).group(1)
+    for event in ("server_lost", "transaction_replayed"):
+        check(re.search(rf" {event} .*request={re.escape(name)} ", log), f"{event} of {name}\n{log[-3000:]}")
     rows = story(watch)
     times = [row["time"] for row in rows]
     same(times, sorted(times), "by time")
@@ -150,14 +164,28 @@ def one_story(t):
     same((lost["server"], lost["outcome"], lost["reason"], lost["database"], lost["user"]),
          (old, "replayed", "replayable", "app", "app"))
     check("5" in lost["cause"] or "broke" in lost["cause"], f"with its evidence: {lost}")
-    down = [row for row in rows if row["kind"] == "server"]
-    same([(row["server"], row["outcome"]) for row in down], [(old, "down")])
-    primaries = [(row["server"], row["outcome"]) for row in rows if row["kind"] == "primary"]
-    same(primaries, [(old, "elected"), (None, "lost"), (new, "elected")])
+    # Who went, why; that nobody was left, and who it had been; who took over, from whom; what became of the old one.
+    servers = [row for row in rows if row["kind"] in ("server", "primary")]
+    same([(row["kind"], row["server"], row["outcome"]) for row in servers],
+         [("primary", old, "elected"), ("server", old, "down"), ("primary", None, "lost"), ("primary", new, "elected"),
+          ("server", old, "fenced")])
+    first, down, none, second, fenced = [row["cause"] for row in servers]
+    same(first, "none was known before, timeline 1")
+    check("refused" in down or "shutting down" in down or "closed" in down, f"why it is down: {down}")
+    check(none.startswith(f"before it was {old}, timeline 1: "), none)
+    same(second, f"before it was {old}, timeline 1; now {new}, timeline 2")
+    same(fenced, f"it is on timeline 1, {new} on timeline 2")
+    check(int(servers[3]["duration_ms"]) > 0, "how long nobody was")
     order = [row["kind"] for row in rows if row["kind"] in ("server", "hold")]
     same(order[-2:], ["hold", "hold"], f"{order}")
+    ended = next(row for row in rows if row["kind"] == "hold" and row["outcome"] == "ended")
+    same(ended["cause"], f"{new} is the primary")
+    night = one(watch, "SHOW HEALTH", component="all")
+    check(f"chose {new} as the primary" in night["done"] and f"fenced {old}" in night["done"], night)
+    check("Bring it back as a standby" in one(watch, "SHOW HEALTH", component=f"server:{old}")["advice"], "what to do now")
     cluster.servers[0].start()
-    poll(lambda: [row["outcome"] for row in story(watch, kind="server")] == ["down", "up"], "it is back", 10)
+    poll(lambda: [row["outcome"] for row in story(watch, kind="server")] == ["down", "fenced", "up"], "it is back", 30)
+    check("an older timeline" in one(watch, "SHOW HEALTH", component=f"server:{old}")["in_words"], "and what it says of itself")
 
 
 @test("retries: the first is at once, the next ones after a pause, and a cancel ends one that pauses", subjects=PGMEND,

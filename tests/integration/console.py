@@ -20,7 +20,7 @@ test = register(TESTS)
 PGMEND = ("pgmend",)
 ROLES = {"admin": {"users": "app, crowd", "stats_users": "other"}}
 
-# PgBouncer 1.25's columns, in its order, with the types that its RowDescription gives (OIDs of pg_type).
+# PgBouncer 1.25's columns and the client_login_count of 1.26, in its order, with the types that its RowDescription gives (OIDs of pg_type).
 TEXT, INT4, INT8, NUMERIC = 25, 23, 20, 1700
 SOCKET = [("type", TEXT), ("user", TEXT), ("database", TEXT), ("replication", TEXT), ("state", TEXT), ("addr", TEXT),
           ("port", INT4), ("local_addr", TEXT), ("local_port", INT4), ("connect_time", TEXT), ("request_time", TEXT),
@@ -28,7 +28,7 @@ SOCKET = [("type", TEXT), ("user", TEXT), ("database", TEXT), ("replication", TE
           ("remote_pid", INT4), ("tls", TEXT), ("application_name", TEXT), ("prepared_statements", INT4), ("id", INT4)]
 BUFFERS = [(name, INT4) for name in "recv_pos pkt_pos pkt_remain send_pos send_remain pkt_avail send_avail".split()]
 TOTALS = ["server_assignment_count", "xact_count", "query_count", "bytes_received", "bytes_sent", "xact_time",
-          "query_time", "wait_time", "client_parse_count", "server_parse_count", "bind_count"]
+          "query_time", "wait_time", "client_parse_count", "server_parse_count", "bind_count", "client_login_count"]
 COLUMNS = {
     "VERSION": [("version", TEXT)],
     "CONFIG": [("key", TEXT), ("value", TEXT), ("default", TEXT), ("changeable", TEXT)],
@@ -52,12 +52,12 @@ COLUMNS = {
        "current_client_connections".split()],
     "STATS": [("database", TEXT)]
     + [(f"total_{name}", NUMERIC) for name in "server_assignment_count xact_count query_count received sent xact_time "
-       "query_time wait_time client_parse_count server_parse_count bind_count".split()]
+       "query_time wait_time client_parse_count server_parse_count bind_count client_login_count".split()]
     + [(f"avg_{name}", NUMERIC) for name in "server_assignment_count xact_count query_count recv sent xact_time "
-       "query_time wait_time client_parse_count server_parse_count bind_count".split()],
+       "query_time wait_time client_parse_count server_parse_count bind_count client_login_count".split()],
     "STATS_TOTALS": [("database", TEXT)] + [(name, NUMERIC) for name in TOTALS],
     "STATS_AVERAGES": [("database", TEXT)]
-    + [(name, NUMERIC) for name in TOTALS[:8] + ["avg_" + name for name in TOTALS[8:]]],
+    + [(name, NUMERIC) for name in TOTALS[:8] + ["avg_" + name for name in TOTALS[8:11]] + TOTALS[11:]],
     "TOTALS": [("name", TEXT), ("value", NUMERIC)],
     "LISTS": [("list", TEXT), ("items", INT4)],
     "MEM": [("name", TEXT), ("size", INT4), ("used", INT4), ("free", INT4), ("memtotal", INT4)],
@@ -67,7 +67,7 @@ COLUMNS = {
     "PEERS": [("peer_id", INT4), ("host", TEXT), ("port", INT4), ("pool_size", INT4)],
     "TOPOLOGY": [("server", TEXT), ("condition", TEXT), ("role", TEXT), ("read_only", TEXT), ("timeline", INT8),
                  ("lsn", TEXT), ("lag_ms", INT8), ("latency_us", INT8), ("addresses", TEXT), ("sv_connections", INT4),
-                 ("banned", TEXT), ("source", TEXT), ("listed", TEXT), ("said", TEXT)],
+                 ("banned", TEXT), ("source", TEXT), ("listed", TEXT), ("said", TEXT), ("since", TEXT), ("in_words", TEXT)],
     "PINS": [("reason", TEXT), ("clients", INT8), ("total", INT8), ("meaning", TEXT)],
     "LIMITS": [("name", TEXT), ("scope", TEXT), ("current", INT8), ("most", INT8), ("refused", INT8),
                ("setting", TEXT)],
@@ -81,6 +81,7 @@ COLUMNS = {
                    "p99_us".split()] + [("statement", TEXT)],
     "COVERAGE": [("database", TEXT), ("outcome", TEXT), ("live", INT8), ("recent", INT8), ("total", INT8),
                  ("recent_percent", TEXT), ("total_percent", TEXT), ("statement", TEXT), ("meaning", TEXT)],
+    "HEALTH": [(name, TEXT) for name in "component state since in_words suffers done advice".split()],
     "PROTECTION": [(name, TEXT) for name in "server database user rule works why meaning".split()] + [("asked_ago_s", INT8)],
 }
 

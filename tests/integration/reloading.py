@@ -115,6 +115,14 @@ def bad(t):
     check("setting_needs_restart key=health.interval from=1s to=3s" in log, log[-2000:])
     check("setting_changed key=pool.size from=8 to=5" in log, log[-2000:])
     check("setting_changed key=users" in log and "changed-" not in log, "secrets")
+    # The ledger tells the same: each refusal with its place, and what was taken with its differences.
+    acts = lambda: [row for row in table(admin, "SHOW HEALINGS") if row["kind"] == "settings"]
+    poll(lambda: len(acts()) == 8, "all of them", 30)
+    same([row["outcome"] for row in acts()], ["refused"] * 7 + ["taken"])
+    check(re.search(r":\d+:\d+: key 'pool.sise': unknown", acts()[0]["cause"]), acts()[0])
+    taken = acts()[-1]["cause"]
+    check("pool.size: 8 -> 5" in taken and "health.interval waits for a restart: 1s -> 3s" in taken, taken)
+    check("changed-" not in taken and "users: " in taken, "secrets")
     t.admin(f"ALTER ROLE other PASSWORD 'changed-{PASSWORDS['other']}'")
     try:
         new = {"user": "other", "database": "other", "password": "changed-" + PASSWORDS["other"]}

@@ -124,6 +124,19 @@ TEST_CASE("metrics: a scrape sums over the workers", "[config]") {
     CHECK(text.find("# HELP pgmend_pins Clients that keep ") != std::string::npos);
 }
 
+TEST_CASE("metrics: OpenMetrics names a counter's family without its suffix, and says the end", "[config]") {
+    metrics_registry registry("1.2.3");
+    add_worker(registry)->clients_refused.add(metrics::refusal::draining, 3);
+    const std::string text = registry.render_openmetrics();
+    CHECK(text.find("# TYPE pgmend_clients_refused counter\n") != std::string::npos);
+    CHECK(text.find("# HELP pgmend_clients_refused Clients turned away") != std::string::npos);
+    CHECK(series(text, "pgmend_clients_refused_total{reason=\"draining\"}") == 3);
+    CHECK(text.find("# TYPE pgmend_servers gauge\n") != std::string::npos);
+    CHECK(text.find("# TYPE pgmend_wait_seconds histogram\n") != std::string::npos);
+    CHECK(text.ends_with("\n# EOF\n"));
+    CHECK(text.find("_total counter") == std::string::npos);
+}
+
 TEST_CASE("metrics: a worker that ended is still counted", "[config]") {
     metrics_registry registry("1.2.3");
     add_worker(registry)->transactions.add(2);

@@ -172,16 +172,16 @@ TEST_CASE("admin table: what was healed is one story, of all workers by time") {
     admin_facts facts = two_workers();
     facts.now_ms = facts.now_s * 1000 + 7;
     const auto add = [&facts](std::size_t worker, healing_kind kind, pgmend::config::duration ago) {
-        healing_facts& made = facts.workers[worker].healings.emplace_back();
-        made.event.kind = kind;
-        made.event.outcome = "begun";
-        made.ago = ago;
+        healing_event& made = facts.workers[worker].healings.emplace_back();
+        made.kind = kind;
+        made.outcome = "begun";
+        made.at = facts.now - ago;
     };
     add(0, healing_kind::hold, 2s);
     add(0, healing_kind::server_lost, 500ms);
     add(1, healing_kind::breaker, 1s);
-    facts.workers[1].healings.back().event.server = "one:5432";
-    facts.workers[1].healings.back().event.count = 5;
+    facts.workers[1].healings.back().server = "one:5432";
+    facts.workers[1].healings.back().count = 5;
     const table_rows rows = rows_of(show_topic::healings, facts);
     REQUIRE(rows.size() == 3);
     for (const auto& row : rows)

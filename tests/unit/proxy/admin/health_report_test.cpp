@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "proxy/admin/admin_table.hpp"
 #include "proxy/admin/table_json.hpp"
 
 using namespace pgmend::proxy;
@@ -106,6 +107,119 @@ TEST_CASE("health: waiting, a crowd and little memory are told with what to do",
     CHECK(w.part(w.report(), "memory").state == health_state::critical);
 }
 
+TEST_CASE("health: what to do about an old primary depends on whether there is a new one", "[proxy]") {
+    world w;
+    health::observation seen;
+    seen.result = health::probe_result::refused;
+    seen.message = "refused";
+    w.checks.add(0, seen, w.now);
+    w.picture.nodes[0].condition = node_condition::down;
+    w.picture.nodes[0].role = node_role::unknown;
+    w.picture.memory.primary.reset();
+    w.picture.reason = health::election_reason::none_claims;
+    w.facts.workers[0].pools[0].longest_wait = 2s;
+    w.facts.workers[0].pools[0].clients_waiting = 7;
+    health_report all = w.report();
+    CHECK(
+        w.part(all, "topology").reason ==
+        "there is no primary: no server that can be reached says that it is one"
+    );
+    CHECK(w.part(all, "server:one:5432").advice.find("requests wait") != std::string::npos);
+    CHECK(w.part(all, "pools").advice.empty());
+    CHECK(w.part(all, "pools").suffers == "7 clients wait, the longest for 2000 ms");
+    w.picture.nodes[0].role = node_role::fenced;
+    w.picture.nodes[1].role = node_role::primary;
+    w.picture.memory.primary = 1;
+    all = w.report();
+    CHECK(
+        w.part(all, "server:one:5432").advice ==
+        "Bring it back as a standby of two:5433 (pg_rewind): as a primary it gets no requests any more."
+    );
+    CHECK(w.part(all, "pools").advice.find("SHOW POOLS") != std::string::npos);
+    w.picture.nodes[0].role = node_role::unknown;
+    CHECK(
+        w.part(w.report(), "server:one:5432").advice.find("requests go to two:5433 meanwhile") !=
+        std::string::npos
+    );
+}
+
+TEST_CASE(
+    "health: the two parts of a pool are one pool, and breakers are told by the worst worker", "[proxy]"
+) {
+    world w;
+    w.facts.workers.emplace_back().pools.emplace_back();
+    w.facts.workers[0].connections = {3, 1, 0, 0};
+    w.facts.workers[1].connections = {4, 0, 5, 6};
+    breaker_facts one;
+    w.facts.workers[0].breakers.push_back(one);
+    one.state = health::breaker_state::open;
+    w.facts.workers[1].breakers.push_back(one);
+    const health_report all = w.report();
+    const auto& pools = w.part(all, "pools").figures;
+    CHECK(pools.at("pools").to_number<int>() == 1);
+    CHECK(pools.at("reconnections").to_number<int>() == 7);
+    CHECK(pools.at("lost_in_use").to_number<int>() == 1);
+    CHECK(pools.at("rollbacks").to_number<int>() == 5);
+    CHECK(pools.at("resets").to_number<int>() == 6);
+    CHECK(w.part(all, "server:one:5432").figures.at("breakers").at("local").as_string() == "open");
+}
+
+TEST_CASE(
+    "health: SHOW HEALTH says what is the matter, since when, who notices, what was done and what to do",
+    "[proxy]"
+) {
+    world w;
+    w.facts.now = w.now;
+    w.facts.now_ms = 1'795'000'000'000;
+    w.facts.checks = &w.checks;
+    const auto rows = [&w] {
+        w.facts.topology = std::make_shared<const health::topology>(w.picture);
+        return rows_of(show_topic::health, w.facts);
+    };
+    table_rows told = rows();
+    REQUIRE(told.size() == 7);
+    for (const table_row& each : told)
+        CHECK(each.size() == columns_of(show_topic::health).size());
+    CHECK(
+        told[0] ==
+        table_row{
+            "all", "healthy", {}, "all is well", "nobody waits, and nobody was told an error", {}, "nothing"}
+    );
+    CHECK(told[2][3] == "up, the primary");
+    const auto add =
+        [&w](healing_kind kind, std::string_view outcome, config::duration ago) -> healing_event& {
+        healing_event& act = w.facts.workers[0].healings.emplace_back();
+        act.kind = kind;
+        act.outcome = outcome;
+        act.at = w.now - ago;
+        return act;
+    };
+    add(healing_kind::hold, "released", 10min);  // another trouble
+    add(healing_kind::server_lost, "sent_again", 30s);
+    add(healing_kind::server_lost, "request_failed", 30s);
+    add(healing_kind::server, "down", 29s);
+    healing_event& held = add(healing_kind::hold, "released", 5s);
+    held.count = 12;
+    held.took = 25s;
+    add(healing_kind::primary, "elected", 5s).server = "two:5433";
+    told = rows();
+    CHECK(told[0][2] == "2026-11-18 11:06:10.000 UTC");
+    CHECK(told[0][3] == "all is well again");
+    CHECK(told[0][4] == "1 client was told an error");
+    CHECK(
+        told[0][5] ==
+        "held 12 requests for up to 25000 ms; sent 1 statement again; chose two:5433 as the primary"
+    );
+    w.picture.memory.primary.reset();
+    w.facts.workers[0].pools[0].clients_waiting = 3;
+    told = rows();
+    CHECK(told[0][1] == "critical");
+    CHECK(told[0][3]->starts_with("topology: there is no primary"));
+    CHECK(told[0][4]->starts_with("3 clients wait"));
+    CHECK(told[0][5]->starts_with("holds what clients ask for"));
+    CHECK(told[0][6]->find("promote a standby") != std::string::npos);
+}
+
 TEST_CASE("health: as JSON, with figures, history and acts for who asks for them", "[proxy]") {
     world w;
     health::observation seen;
@@ -163,9 +277,9 @@ TEST_CASE("health: the latest acts of all workers are told by time", "[proxy]") 
     world w;
     w.facts.workers.resize(2);
     for (int i = 0; i < 6; ++i) {
-        healing_facts act;
-        act.event.at = w.now + i * 1s;
-        act.event.number = static_cast<std::uint64_t>(i);
+        healing_event act;
+        act.at = w.now + i * 1s;
+        act.number = static_cast<std::uint64_t>(i);
         w.facts.workers[static_cast<std::size_t>(i % 2)].healings.push_back(std::move(act));
     }
     const auto latest = latest_acts(w.facts, 3);

@@ -26,6 +26,7 @@ std::atomic<bool> alive{true};
 http_providers providers() {
     return {
         .metrics = [] { return std::string("# TYPE x counter\nx 1\n"); },
+        .openmetrics = [] { return std::string("# EOF\n"); },
         .startup =
             [] {
                 return health_answer{true, "started"};
@@ -174,6 +175,28 @@ TEST_CASE("http_endpoint: /metrics answers with the exposition", "[proxy]") {
     CHECK(got.is("200"));
     CHECK(got.has("Content-Type: text/plain; version=0.0.4; charset=utf-8"));
     CHECK(got.body == "# TYPE x counter\nx 1\n");
+}
+
+TEST_CASE("http_endpoint: /metrics is OpenMetrics for who likes that at least as well", "[proxy]") {
+    const served server;
+    REQUIRE_FALSE(server.error);
+    client one(server.port);
+    const auto type_for = [&one](const std::string& accept) {
+        const reply got = one.ask(get("/metrics", "GET", "Accept: " + accept + "\r\n"));
+        const bool open = got.has("Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8");
+        CHECK(got.body == (open ? "# EOF\n" : "# TYPE x counter\nx 1\n"));
+        return std::string(open ? "openmetrics" : "text");
+    };
+    CHECK(
+        type_for(
+            "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+            "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+        ) == "openmetrics"
+    );
+    CHECK(type_for("text/plain; version=0.0.4, application/openmetrics-text; q=0.4") == "text");
+    CHECK(type_for("text/plain;q=0.3, application/openmetrics-text;q=0.4") == "openmetrics");
+    CHECK(type_for("application/openmetrics-text;q=0") == "text");
+    CHECK(type_for("*/*") == "text");
 }
 
 TEST_CASE("http_endpoint: /live and /ready say what their providers say", "[proxy]") {
