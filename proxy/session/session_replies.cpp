@@ -130,8 +130,9 @@ void client_session::ready() {
     pool::traffic_stats& traffic = pool_->traffic();
     const auto now = worker_.env().now();
     ++traffic.queries;
-    // With more under way, the statement that was sent last is not the one that was answered.
-    const bool all_answered = server_->owed.empty();
+    // With more under way, the statement that was sent last is not the one that was answered. What is ours
+    // alone is not under way for the client: nobody waits for it, and nothing of the client's runs.
+    const bool all_answered = server_->owed.empty() || only_evidence_owed();
     if (since != config::time_point{}) {
         const config::duration took = now - since;
         traffic.query_time += took;

@@ -213,6 +213,29 @@ def idle(t):
     t.admin("SET ROLE app; DROP TABLE running_idle")
 
 
+@test("running: while the evidence of a COMMIT is on its way nothing of the client's runs: idle is idle, and statements are timed",
+      subjects=PGMEND, pool=1, seconds=90)
+def idle_behind_evidence(t):
+    """What is asked behind a write for guard.commit_outcome is ours: the clock of the client's statement stops before."""
+    table_of(t, "running_guarded")
+    place = t.own("guarded", pool_size=1, settings={"guard": {"commit_outcome": "on"}, "limits": {"idle_transaction_timeout": "1s"},
+                                                    "admin": {"users": "app"}})
+    client = t.wire(on=place)
+    for _ in range(3):
+        same(wire.statuses(client.query("BEGIN")), "T")
+        same(wire.sqlstates(client.query("INSERT INTO running_guarded VALUES (1)")), [])
+        same(wire.tags(client.query("COMMIT")), ["COMMIT"])
+    row = one(console(t, on=place), "SHOW STATEMENTS", statement="INSERT INTO running_guarded VALUES ( ? )")
+    same((row["calls"], row["timed"]), ("3", "3"))
+    client.query("BEGIN")
+    same(wire.sqlstates(client.query("INSERT INTO running_guarded VALUES (2)")), [])
+    same(told(error(client.until("E"))), IDLE)
+    same(client.at_end(), True, "it is closed")
+    same(t.wire(on=place).rows("SELECT DISTINCT a FROM running_guarded"), [["1"]], "rolled back, and its server is free")
+    same(ended(t, "query_timeout", place), 0.0)
+    t.admin("SET ROLE app; DROP TABLE running_guarded")
+
+
 @test("running: a transaction past transaction_timeout ends with 25P04, in a statement and between them", subjects=PGMEND,
       settings={"limits": {"transaction_timeout": "2s"}}, pool=1)
 def transaction(t):
