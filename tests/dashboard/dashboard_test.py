@@ -117,6 +117,9 @@ def test_failover(here):
         page.wait("document.querySelector('.server.primary strong')?.innerText === " + repr(names[1]), "the new primary")
         page.wait_text(".ledger", "went on, after")
         page.wait_text(".verdict dl", "Nobody waits")
+        page.wait_text(".verdict dl", f"fenced {names[0]}")
+        page.wait_text(".verdict dl", f"Bring it back as a standby of {names[1]}")
+        page.wait_text(".ledger", f"{names[0]} is fenced")
         keep(page, "3-taken-over")
         for each in applications:
             each.finish()
@@ -206,6 +209,7 @@ def test_buttons(here):
         # What ran is told by its shape, and whether it would have survived a failover.
         page.wait("document.querySelector('[aria-labelledby=statements]').innerText.includes('SELECT ?')", "the shape of what ran")
         page.wait("/app\\s+100.00 % of transactions/.test(document.querySelector('.coverage').innerText)", "its coverage")
+        page.wait("document.querySelector('[aria-labelledby=limits]').innerText.includes('listen.max_clients')", "its limits")
         page.click("Ban")
         page.wait_text(".question", f"Ban {subject.postgres.host}:{subject.postgres.port}?")
         page.run("document.querySelector('.question .sure').click()")

@@ -5,7 +5,7 @@ import { Controls, Tables } from "./controls";
 import { clock, count, latency, span } from "./format";
 import { Answers, Clients, Ledger, Pools, Servers } from "./panels";
 import { Plot, type Mark } from "./plot";
-import { Coverage, Statements } from "./statements";
+import { Coverage, Limits, Statements } from "./statements";
 import { initial, plotSpan, Store, type State } from "./store";
 import { judge } from "./verdict";
 import { tell } from "./words";
@@ -183,6 +183,7 @@ function Page() {
             </div>
             <Statements rows={state.statements} />
             <Coverage rows={state.coverage} />
+            <Limits rows={state.limits} />
             <Tables />
           </main>
         </>

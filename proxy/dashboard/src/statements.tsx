@@ -1,4 +1,4 @@
-// What statements cost, and what would be lost with a server.
+// What statements cost, what would be lost with a server, and what limits are used up.
 import { count, latency, several } from "./format";
 import { Sign } from "./panels";
 import type { Row } from "./types";
@@ -93,6 +93,51 @@ export function Coverage({ rows }: { rows: Row[] }) {
             </small>
           </p>
         ))}
+    </section>
+  );
+}
+
+export function Limits({ rows }: { rows: Row[] }) {
+  return (
+    <section aria-labelledby="limits">
+      <h2 id="limits">Limits</h2>
+      {rows.length === 0 ? (
+        <p class="empty">Nothing is limited.</p>
+      ) : (
+        <div class="scroll">
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">Limit</th>
+                <th scope="col">Of</th>
+                <th scope="col" class="number">Now</th>
+                <th scope="col" class="number">At most</th>
+                <th scope="col" class="number">Refused</th>
+                <th scope="col">Setting</th>
+              </tr>
+            </thead>
+            <tbody>
+              {rows.map((row) => {
+                const full = Number(row.most) > 0 && Number(row.current) * 10 >= Number(row.most) * 9;
+                return (
+                  <tr key={`${row.name} ${row.scope} ${row.setting}`} class={full ? "wait" : ""}>
+                    <th scope="row">{text(row.name).replaceAll("_", " ")}</th>
+                    <td>{text(row.scope)}</td>
+                    {["current", "most", "refused"].map((each) => (
+                      <td key={each} class="number">
+                        {row[each] === null ? "–" : count(Number(row[each]))}
+                      </td>
+                    ))}
+                    <td>
+                      <small class="quiet">{text(row.setting)}</small>
+                    </td>
+                  </tr>
+                );
+              })}
+            </tbody>
+          </table>
+        </div>
+      )}
     </section>
   );
 }

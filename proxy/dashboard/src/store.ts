@@ -11,18 +11,20 @@ export interface State {
   clients: Row[];
   statements: Row[]; // the dearest first
   coverage: Row[];
+  limits: Row[]; // who is refused most first
 }
 
 export const plotSpan = 300_000; // ms
 const mostActs = 200;
 const mostClients = 20;
 const mostStatements = 15;
+const mostLimits = 30;
 const tick = 1_000;
 const hiddenTick = 5_000;
 const answerWithin = 4_000;
 const patience = 3_000; // without an answer, until the page says so
 
-export const initial: State = { link: { is: "asking" }, overview: null, samples: [], acts: [], missed: 0, clients: [], statements: [], coverage: [] };
+export const initial: State = { link: { is: "asking" }, overview: null, samples: [], acts: [], missed: 0, clients: [], statements: [], coverage: [], limits: [] };
 
 class Refusal extends Error {}
 
@@ -211,7 +213,7 @@ export class Store {
   }
 
   private async askStatements(): Promise<void> {
-    const [statements, coverage] = await Promise.all([table("statements", mostStatements), table("coverage", 100)]);
-    this.change({ statements, coverage });
+    const [statements, coverage, limits] = await Promise.all([table("statements", mostStatements), table("coverage", 100), table("limits", mostLimits)]);
+    this.change({ statements, coverage, limits });
   }
 }

@@ -34,6 +34,7 @@ const isFirstFind = (act: Act, before: Act[]) =>
 function latestTrouble(acts: Act[], now: number): Act[] {
   const trouble: Act[] = [];
   let before = now;
+  acts = acts.filter((each) => each.kind !== "alert" && each.kind !== "settings" && each.kind !== "listed");
   for (let i = acts.length - 1; i >= 0; --i) {
     const at = Date.parse(acts[i]!.at);
     if (isFirstFind(acts[i]!, acts.slice(0, i))) break;
@@ -52,10 +53,14 @@ function deeds(trouble: Act[]): string {
   if (held > 0) parts.push(`held ${several(held, "request", "requests")} for up to ${span(Math.max(...released.map((each) => each.took_ms)))}`);
   const again = of("server_lost", "sent_again").length;
   if (again > 0) parts.push(`sent ${several(again, "statement", "statements")} again`);
+  const replayed = of("replay", "continued").length;
+  if (replayed > 0) parts.push(`ran ${several(replayed, "transaction", "transactions")} again`);
   const elected = of("primary", "elected").pop();
   if (elected) parts.push(`chose ${elected.server} as the primary`);
   const plans = of("plan_renewed", "renewed").length;
   if (plans > 0) parts.push(`prepared ${several(plans, "statement", "statements")} anew`);
+  const fenced = new Set(of("server", "fenced").map((each) => each.server));
+  if (fenced.size > 0) parts.push(`fenced ${[...fenced].join(", ")}`);
   const opened = new Set(of("breaker", "open").map((each) => each.server));
   if (opened.size > 0) parts.push(`spared ${[...opened].join(", ")} for a while`);
   return parts.join("; ");
@@ -93,8 +98,8 @@ function headline(overview: Overview, ill: [string, Component] | null, trouble: 
 /** Why there is no primary, from what the report says of it. */
 function reasonOf(name: string, component: Component): string {
   const reason = component.reason ?? "";
-  const vote = /^there is no primary: (\w+)$/.exec(reason);
-  if (vote) return sentence(electionWords(vote[1]!));
+  const why = /^there is no primary: (.+)$/.exec(reason);
+  if (why) return sentence(why[1]!);
   return sentence(name.startsWith("server:") ? `${serverName(name)}: ${reason}` : reason);
 }
 

@@ -14,7 +14,7 @@ export interface Story {
 const elections: Record<string, string> = {
   kept: "the same as before",
   only_claimant: "it is the one server that says it is a primary",
-  newer_timeline: "it was promoted; the one before is fenced",
+  newer_timeline: "it was promoted",
   present_is_down: "the one before is gone",
   split: "two servers claim to be primary on one timeline; the present one is kept",
   none_claims: "no server that can be reached says that it is a primary",
@@ -38,6 +38,7 @@ const losses: Record<string, string> = {
 
 const outcomes: Record<string, [Tone, string]> = {
   sent_again: ["good", "A server was lost under a client: its statement was sent again"],
+  replayed: ["good", "A server was lost in a transaction: it is run again on the next one"],
   block_failed: ["bad", "A server was lost in a transaction: the client was told to begin it again (40003)"],
   request_failed: ["bad", "A server was lost under a client: it was told an error"],
   outcome_unknown: ["bad", "A server was lost in a write: the client was told that its outcome is unknown (08007)"],
@@ -72,9 +73,14 @@ export function tell(act: Act): Story {
       return story("good", "servers", `${act.server} is the primary`, electionWords(act.reason));
     case "server":
       if (act.outcome === "down") return story("bad", "servers", `${act.server} is down`);
+      if (act.outcome === "fenced") return story("bad", "servers", `${act.server} is fenced: it gets no requests as a primary`);
+      if (act.outcome === "standby") return story("good", "servers", `${act.server} is a standby again`);
       return story("good", "servers", `${act.server} is ${act.outcome === "up" ? "up again" : plain(act.outcome)}`);
     case "hold":
       return hold(act);
+    case "settings":
+      if (act.outcome === "taken") return story("note", "servers", "Settings were loaded again");
+      return story("bad", "servers", "Settings were not taken: nothing has changed");
     case "ban":
       if (act.outcome === "banned") return story("wait", "servers", `${act.server} is banned: no new request goes to it`);
       return story("good", "servers", `${act.server} may be used again`);
@@ -88,6 +94,9 @@ export function tell(act: Act): Story {
       const [tone, words] = outcomes[act.outcome] ?? ["note", `A server was lost under a client: ${plain(act.outcome)}`];
       return story(tone, "clients", words, losses[act.reason] ?? plain(act.reason));
     }
+    case "replay":
+      if (act.outcome === "continued") return story("good", "clients", `A transaction went on where it was, ${span(act.took_ms)} after the loss`);
+      return story("bad", "clients", `A transaction could not be run again: ${plain(act.outcome)}`, plain(act.reason));
     case "request_done":
       return story("good", "clients", `What was sent again has been answered, ${span(act.took_ms)} after the loss`);
     case "plan_renewed":
