@@ -226,7 +226,8 @@ private:
             default: {  // notices and notifications belong to the client unless our own query caused them
                 const bool ours = !server_.owed.empty() && server_.owed.front().action == reply_action::own &&
                                   header.type == 'N';
-                advance(header, !ours && (header.type != 'A' || sink_.notification(body_)));
+                const auto body = data_.subspan(at_ + protocol::frame_header_size, body_.size());
+                advance(header, !ours && (header.type != 'A' || sink_.notification(body)));
                 return true;
             }
         }

@@ -48,8 +48,8 @@ public:
     virtual void ended_without_tag() {}
     /// ReadyForQuery; `server.status` is up to date.
     virtual void ready() = 0;
-    /// A notification: whether it goes on to the client.
-    virtual bool notification(protocol::byte_view) { return true; }
+    /// A notification: whether it goes on to the client, and as what; its length must stay.
+    virtual bool notification(std::span<std::byte>) { return true; }
     /// Where `server.hold_ready` says so: what goes to the client before a ReadyForQuery outside a block; it
     /// stays valid until the flight was sent. `wait`: the message itself is not dealt with yet; pump again.
     virtual protocol::byte_view before_ready(bool& wait) {

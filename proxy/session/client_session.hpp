@@ -104,7 +104,7 @@ public:
     void ended_without_tag() override { answered_end_ = protocol::transaction_end::unknown; }
     void ready() override;
     void undone(protocol::owed_reply& reply) override;
-    bool notification(protocol::byte_view body) override;
+    bool notification(std::span<std::byte> body) override;
     protocol::byte_view before_ready(bool& wait) override;
 
 private:
@@ -278,6 +278,9 @@ private:
     void settle_unlistens();
     void note_tag(std::string_view tag);
     bool hear(pool::event_mask bits);
+    bool await_others();
+    void others_awaited(pool::event_mask bits);
+    void start_fence_timer();
     bool release_ready();
     bool end_listening();
     bool tell_notifications();

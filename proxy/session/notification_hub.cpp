@@ -66,6 +66,14 @@ void subscription::take_back() noexcept {
     }
 }
 
+void subscription::server_taken(std::uint32_t pid, bool foreign) {
+    server_pid_ = pid;
+    own_server_pid_ = foreign ? 0 : pid;
+    if (!foreign) return;
+    hub_.fence(*this);
+    others_until_ = asked_;
+}
+
 const std::string& subscription::new_token() {
     token_ = own_name_ + '.' + std::to_string(++tokens_);
     return token_;
@@ -125,6 +133,7 @@ void notification_hub::say(std::string_view text, subscription* asker) {
 void notification_hub::answer(subscription* asker) noexcept {
     if (asker == nullptr) return;
     --asker->asked_;
+    if (asker->others_until_ != 0 && --asker->others_until_ == 0) asker->own_server_pid_ = asker->server_pid_;
     asker->answered_on_ = connection_;
     asker->gate_.set(asker->events_.answered);
 }
@@ -301,7 +310,7 @@ void notification_hub::deliver(
         return;
     }
     // The client knows itself by what it was told at its login, and takes nobody else for itself.
-    if (pid == who.own_server_pid) {
+    if (pid == who.own_server_pid_) {
         pid = who.told_pid_;
     } else if (pid == who.told_pid_) {
         pid = server_->key.pid;

@@ -35,8 +35,6 @@ public:
     subscription(const subscription&) = delete;
     subscription& operator=(const subscription&) = delete;
 
-    /// The server that the client has, and nobody else had meanwhile: what it sends is the client's own.
-    std::uint32_t own_server_pid = 0;
     std::vector<std::string> done_unlistens;  ///< answered, in a transaction that is not over
     std::vector<std::string> heard;           ///< channels that a server said the client listens to there
     enum class step : std::uint8_t { names, mark, forget };
@@ -62,9 +60,15 @@ public:
     /// What the next mark says. Unlike the ones before it, which a later connection of the hub's may still
     /// hear.
     const std::string& new_token();
+    /// The client has this server: what it notifies is the client's own. What a last client of it (`foreign`)
+    /// has notified may still be on its way to the hub, and comes in front of what that answers now.
+    void server_taken(std::uint32_t pid, bool foreign);
+    /// The hub may still be told of that.
+    bool others_may_speak() const noexcept { return others_until_ != 0; }
+    void server_left() noexcept { server_pid_ = own_server_pid_ = 0; }
     /// The server is lost, and what it was told of channels with it.
     void server_gone() noexcept {
-        own_server_pid = 0;
+        server_left();
         sent_unlistens.clear();
         done_unlistens.clear();
         before_ready = fence::none;
@@ -83,6 +87,9 @@ private:
     pool::event_gate& gate_;
     const hub_events events_;
     const std::uint32_t told_pid_;
+    std::uint32_t server_pid_ = 0;      ///< of the server that the client has
+    std::uint32_t own_server_pid_ = 0;  ///< the same, from where on what comes from there is the client's own
+    std::size_t others_until_ = 0;      ///< what is still to be answered before that
     std::vector<std::byte> pending_;
     std::vector<std::byte> taken_;
     const std::string own_name_;  ///< in front of each token
@@ -112,6 +119,7 @@ public:
     bool listens_for(const subscription& who) const noexcept {
         return server_ != nullptr && who.answered_on_ == connection_;
     }
+    bool connected() const noexcept { return server_ != nullptr; }
     /// What is known of the servers has changed.
     void reconsider();
     void stop();

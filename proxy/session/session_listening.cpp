@@ -42,7 +42,7 @@ bool client_session::hand_channels_over() {
         );
         facts_.shared = listening_.get();
         server_->hold_ready = true;
-        listening_->own_server_pid = server_->key.pid;
+        listening_->server_taken(server_->key.pid, false);
     }
     if (listening_->refused || !listening_->settled() || listening_->expects_mark) {
         listening_->waits = !listening_->refused;
@@ -156,8 +156,8 @@ void client_session::note_tag(std::string_view tag) {
 bool client_session::hear(pool::event_mask bits) {
     if ((bits & hub_lost) != 0) listening_->lost = true;
     const bool answered = (bits & hub_answered) != 0 && listening_->settled();
-    if (answered && server_ != nullptr) listening_->own_server_pid = server_->key.pid;
     if ((answered || (bits & fence_over) != 0) && !release_ready()) return false;
+    if (phase_ == session_phase::handing_over && !prepared_) others_awaited(bits);
     const bool between =
         phase_ == session_phase::idle && !replaying() && (server_ == nullptr || at_safe_point());
     if (!between) return true;
@@ -167,6 +167,34 @@ bool client_session::hear(pool::event_mask bits) {
         return true;
     }
     return tell_notifications();
+}
+
+void client_session::start_fence_timer() {
+    auto& timer = listening_->fence_timer;
+    if (!timer) timer = std::make_unique<pool::gate_timer>(worker_.env(), gate_, fence_over);
+    timer->after(longest_fence);
+}
+
+/// What the last client of this server has notified may still be on its way to the hub. A request that
+/// notifies waits for that: then it is known whose its notifications are.
+bool client_session::await_others() {
+    constexpr std::string_view word = "notify";
+    const auto same = [](char a, char wanted) { return static_cast<char>(a | 0x20) == wanted; };
+    const std::string_view text = protocol::as_text(in_.bytes());
+    if (!listening_->others_may_speak() || !hub().connected() ||
+        std::search(text.begin(), text.end(), word.begin(), word.end(), same) == text.end()) {
+        return false;
+    }
+    phase_ = session_phase::handing_over;
+    start_fence_timer();
+    return true;
+}
+
+void client_session::others_awaited(pool::event_mask bits) {
+    if (listening_->others_may_speak() && (bits & fence_over) == 0) return;
+    listening_->fence_timer->stop();
+    phase_ = session_phase::active;
+    prepare_server();
 }
 
 /// The end of a request that waited for the client's own notifications may be told.
@@ -203,9 +231,7 @@ protocol::byte_view client_session::before_ready(bool& wait) {
     if (listening_->before_ready == fence::none && requests_.may_have_written()) {
         listening_->before_ready = fence::waiting;
         hub().fence(*listening_);
-        auto& timer = listening_->fence_timer;
-        if (!timer) timer = std::make_unique<pool::gate_timer>(worker_.env(), gate_, fence_over);
-        timer->after(longest_fence);
+        start_fence_timer();
     }
     wait = listening_->before_ready == fence::waiting;
     if (wait) return {};
@@ -214,11 +240,19 @@ protocol::byte_view client_session::before_ready(bool& wait) {
     return listening_->take();
 }
 
-/// A server tells of a notification: whether it goes on to the client.
-bool client_session::notification(protocol::byte_view body) {
-    if (!listening_) return true;
+/// A server tells of a notification: whether it goes on to the client, who knows itself by the pid that it
+/// was told at its login, and takes nobody else for itself.
+bool client_session::notification(std::span<std::byte> body) {
     protocol::byte_reader reader{body};
-    reader.u32();
+    const std::uint32_t pid = reader.u32();
+    const std::uint32_t server_pid = server_->key.pid;
+    if (reader.failed() || key_.pid == 0) return true;
+    if (pid == server_pid) {
+        protocol::store_u32(body.data(), key_.pid);
+    } else if (pid == key_.pid) {
+        protocol::store_u32(body.data(), server_pid);
+    }
+    if (!listening_) return true;
     const std::string_view name = reader.cstring();
     if (reader.failed()) return true;
     if (name == notification_hub::mark_channel) {

@@ -52,9 +52,7 @@ bool client_session::take_server(pool::server_connection& server) {
     facts_.server_taken(foreign);
     if (listening_) {
         server.hold_ready = true;
-        // What its last client notified may still be on its way to the hub.
-        listening_->own_server_pid = foreign ? 0 : server.key.pid;
-        if (foreign) hub().fence(*listening_);
+        listening_->server_taken(server.key.pid, foreign);
     }
     const auto now = worker_.env().now();
     if (phase_ == session_phase::waiting) worker_.metrics().wait_seconds.record(now - since);
@@ -66,7 +64,7 @@ bool client_session::take_server(pool::server_connection& server) {
     shown_ = replaying();
     session_changed_ = entered_failed_ = false;
     prepared_ = setting_up_ = false;
-    return prepare_server();
+    return !(listening_ && await_others()) && prepare_server();
 }
 
 /// What the client sends from here on is kept, so that it can be sent again.
@@ -343,7 +341,7 @@ void client_session::give_back(bool client_gone) {
         pool::server_connection& server = *std::exchange(server_, nullptr);
         server.cancel_listener = nullptr;
         server.hold_ready = false;
-        if (listening_) listening_->own_server_pid = 0;
+        if (listening_) listening_->server_left();
         if (std::exchange(counted_active_, false)) worker_.metrics().clients_active.sub();
         // What it kept from going on, a cancel under way, keeps nobody who has left it.
         if (too_many_owed_) {
@@ -474,7 +472,8 @@ void client_session::cancel() {
         return;
     }
     // What a lost block is set up for fails in a moment by itself.
-    const bool first = phase_ == session_phase::surveying || phase_ == session_phase::restoring;
+    const bool first = phase_ == session_phase::surveying || phase_ == session_phase::restoring ||
+                       phase_ == session_phase::handing_over;
     const bool set_up = (first && !prepared_) || setting_up_ || phase_ == session_phase::evicting ||
                         phase_ == session_phase::sourcing;
     const bool before_request = phase_ == session_phase::waiting || phase_ == session_phase::pausing ||

@@ -37,6 +37,7 @@ constexpr std::array<std::string_view, planted_bugs_count> names = {
     "follow_nobody",
     "repeat_parameter",
     "share_key",
+    "hide_notifier",
 };
 
 constexpr std::uint32_t authentication_cleartext = 3;
@@ -328,6 +329,7 @@ void relayed_client::server_message(std::string bytes, char type) {
     }
     relayed_client* other = owner_.another(*this);
     if (type == 'A' && owner_.has(planted_bug::lose_notification)) return;
+    if (type == 'A' && owner_.has(planted_bug::hide_notifier)) bytes.replace(5, 4, 4, '\0');
     if (type == 'C' && owner_.strikes(planted_bug::drop_reply)) return;
     if (type == 'Z' && owner_.strikes(planted_bug::hang_up)) return end();
     if (type == 'Z' && owner_.strikes(planted_bug::roll_dice)) {

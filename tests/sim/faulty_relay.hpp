@@ -36,8 +36,9 @@ enum class planted_bug : std::uint8_t {
     follow_nobody,      ///< goes on to the server that was the primary once
     repeat_parameter,   ///< now and then a ParameterStatus comes twice
     share_key,          ///< BackendKeyData is another client's
+    hide_notifier,      ///< notifications are everybody's but their own
 };
-inline constexpr std::size_t planted_bugs_count = static_cast<std::size_t>(planted_bug::share_key) + 1;
+inline constexpr std::size_t planted_bugs_count = static_cast<std::size_t>(planted_bug::hide_notifier) + 1;
 
 std::string_view to_string(planted_bug which) noexcept;
 

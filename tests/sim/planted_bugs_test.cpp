@@ -53,6 +53,7 @@ const std::vector<expectation>& expectations() {
         {planted_bug::follow_nobody, oracle::parameter_leak},
         {planted_bug::repeat_parameter, oracle::parameter_leak},
         {planted_bug::share_key, oracle::crossed_reply},
+        {planted_bug::hide_notifier, oracle::notification},
     };
     return all;
 }

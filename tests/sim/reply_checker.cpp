@@ -182,10 +182,7 @@ void reply_checker::note_asynchronous(const message& what) {
 
 answer reply_checker::received(const message& what, bool faults_began) {
     if (what.type == 'S') return check_parameter(what, faults_began);
-    if (what.type == 'A') {
-        ++notifications_[notification_text(what.body)];
-        return answer::fine;
-    }
+    if (what.type == 'A') return check_notification(what, faults_began);
     if (what.type == 'v') return check_negotiation(what);
     if (what.type == 'K') {
         if (!cancel_key_.empty()) return wrong(oracle::unexpected_reply, what);
@@ -300,6 +297,22 @@ void reply_checker::degrade() {
 answer reply_checker::wrong(oracle which, const message& what) {
     const std::string wanted = owed_.empty() ? "nothing" : describe(owed_.front().what);
     court_.convict(which, tag_ + " was sent {" + describe(what) + "} where PostgreSQL says {" + wanted + "}");
+    return answer::wrong;
+}
+
+/// A client knows its own notifications by the process that it was told to be its own.
+answer reply_checker::check_notification(const message& what, bool faults_began) {
+    ++notifications_[notification_text(what.body)];
+    const bool own = what.body.find(tag_ + "#") != std::string::npos;
+    const bool told_own = what.body.substr(0, 4) == cancel_key_.substr(0, 4);
+    if (own && told_own) sight_ = "its own notification";
+    if (faults_began || own == told_own) return answer::fine;
+    court_.convict(
+        oracle::notification, tag_ +
+                                  (own ? " was sent its own notification as another's: "
+                                       : " was sent another's notification as its own: ") +
+                                  describe(what)
+    );
     return answer::wrong;
 }
 

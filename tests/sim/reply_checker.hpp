@@ -103,6 +103,7 @@ private:
     std::string_view sight_of_group() const noexcept;
     answer wrong(oracle which, const message& what);
     answer check_parameter(const message& what, bool faults_began);
+    answer check_notification(const message& what, bool faults_began);
     bool check_parameters(bool faults_began);
     answer check_negotiation(const message& what);
 
