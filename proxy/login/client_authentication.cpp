@@ -235,6 +235,11 @@ pool::task<bool> client_login::check_scram() {
 
 /// The client sent nothing fit, or went away, or has to go.
 bool client_login::refuse_unread(got instead) {
+    if (instead == got::closed) {
+        // As PostgreSQL, without a word: half of its connection may still be there to hear one.
+        worker_.metrics().client_logins.add(login_result::vanished);
+        return false;
+    }
     if (instead == got::gone) {
         return refuse(
             protocol::sqlstate::admin_shutdown, "terminating connection due to administrator command",

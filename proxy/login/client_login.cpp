@@ -262,7 +262,7 @@ pool::task<client_login::got> client_login::read_message() {
         if (!awaited) {
             const pool::io_result result = session_.in_.fill(*session_.io_, want);
             if (result.status == io_status::ok) continue;
-            if (result.status != io_status::would_block) co_return got::gone;
+            if (result.status != io_status::would_block) co_return got::closed;
         }
         const auto bits = co_await session_.gate_.wait();
         if ((bits & client_session::killed) != 0) co_return got::gone;

@@ -50,7 +50,7 @@ public:
 
 private:
     /// Bytes of the login's own events on the session's gate.
-    enum class got : std::uint8_t { message, gone, timed_out, too_long, tls_hello };
+    enum class got : std::uint8_t { message, gone, closed, timed_out, too_long, tls_hello };
 
     pool::task<got> read_first_packet();
     pool::task<got> read_message();
