@@ -120,7 +120,7 @@ table_rows health_rows(const admin_facts& facts) {
         const bool vital = one.vital && one.state == health_state::critical;
         if (worst == nullptr || (vital && !(worst->vital && worst->state == health_state::critical)))
             worst = &one;
-        append(advice, one.advice);
+        if (!one.advice.empty()) advice.append(advice.empty() ? "" : " ").append(one.advice);
     }
     if (worst != nullptr) {
         reason = worst->name + ": " + worst->reason;
