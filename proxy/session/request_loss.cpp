@@ -232,7 +232,8 @@ request_relay::unanswered request_relay::lose(
         switch (reply.kind) {
             case reply_kind::query:
             case reply_kind::function_call:
-                left.ends.push_back(true);
+                // Behind what fails in the same group the server skips it, up to the Sync.
+                if (!in_group) left.ends.push_back(true);
                 break;
             case reply_kind::sync:
                 left.ends.push_back(in_group);

@@ -69,6 +69,8 @@ TEST_CASE("request loss: every ReadyForQuery that is owed comes, each with one e
         {"a group without its Sync", group(false), false, "e"},
         {"one with and one without", group() + group(false), false, "EZe"},
         {"the end of a group whose messages were answered", sync(), false, "EZ"},
+        {"a query within a group is skipped with it", group(false) + query("select 1") + sync(), false, "EZ"},
+        {"a query ahead of a group is not", query("select 1") + group(), false, "EZEZ"},
         {"a further Sync has nothing that could fail", group() + sync(), false, "EZZ"},
     };
     for (const auto& [what, said, error_shown, owed] : examples) {
