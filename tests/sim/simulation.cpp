@@ -137,9 +137,10 @@ void world::strike(const fault& one) {
         case fault_kind::hang:
             return network_.hang_servers(at(one.end_us()));
         case fault_kind::restart:
-            return primary_->restart(true, at(one.end_us()));
         case fault_kind::crash:
-            return primary_->restart(false, at(one.end_us()));
+            // Whoever watches the servers sees it come back, where it was seen down or not.
+            look_at_servers_at(at(one.end_us()));
+            return primary_->restart(one.kind == fault_kind::restart, at(one.end_us()));
         case fault_kind::terminate:
             return primary_->terminate_one(one.pick);
         case fault_kind::read_only:
