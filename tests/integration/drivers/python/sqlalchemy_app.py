@@ -59,7 +59,7 @@ def tables():
     with engine().begin() as connection:
         Base.metadata.create_all(connection)
         found = sa.inspect(connection)
-        tell("tables", found.get_table_names())
+        tell("tables", sorted(found.get_table_names()))
         tell("columns", [(column["name"], str(column["type"])) for column in found.get_columns("book")])
         tell("keys", found.get_foreign_keys("book")[0]["referred_table"], found.get_check_constraints("book"),
              found.get_unique_constraints("author"))
