@@ -17,7 +17,6 @@ constexpr std::size_t name_block = 16;
 /// Behind the copy of a text and behind the longest key: a whole block is read and written everywhere.
 constexpr std::size_t padding = name_block + 2;
 constexpr char integer_mark = 6;
-constexpr int integer_digits = 9;  // as many surely fit 32 bits
 
 /// Stands for a constant in the key. Constants of one grammatical kind are one, unless a word in them
 /// matters. None of these bytes can begin another token.
@@ -110,17 +109,34 @@ bool cut_name(const char*& at, char*& out, scanned_words& words) noexcept {
     return true;
 }
 
+/// Where a text and its key begin, and what is noted of it on the way.
+struct cutting {
+    const char* text;
+    const char* key;
+    scanned_words& words;
+    integer_places& integers;
+};
+
+void note_integer(cutting& whole, const char* begin, const char* end) noexcept {
+    integer_places& integers = whole.integers;
+    if (integers.count == integers.places.size()) return;
+    // Longer texts, whose places do not fit, are kept by nobody.
+    integers.places[integers.count++] = {
+        static_cast<std::uint16_t>(begin - whole.text), static_cast<std::uint16_t>(end - begin)};
+}
+
 /// Cuts what stands at `at`, a blank or a token of a plain kind, and writes it behind `out`. False when it
 /// needs a second look, at the end of the text too.
-bool cut_plain(const char*& at, char*& out, const char* key, scanned_words& words) noexcept {
-    if (is_at(at, name_start)) return cut_name(at, out, words);
+bool cut_plain(const char*& at, char*& out, cutting& whole) noexcept {
+    if (is_at(at, name_start)) return cut_name(at, out, whole.words);
     if (is_at(at, blank)) {
         ++at;
         return true;
     }
     if (is_at(at, digit)) {
         const char* const behind = behind_digits(at + 1);
-        if (behind - at > integer_digits || *behind == '.' || is_at(behind, name_start)) return false;
+        if (behind - at > plain_integer_digits || *behind == '.' || is_at(behind, name_start)) return false;
+        note_integer(whole, at, behind);
         *out++ = integer_mark;
         at = behind;
         return true;
@@ -128,7 +144,7 @@ bool cut_plain(const char*& at, char*& out, const char* key, scanned_words& word
     if (is_at(at, self)) {
         if (*at == ':' || (*at == '.' && (at[1] == '.' || is_at(at + 1, digit)))) return false;
         if (*at == ';') {
-            out = separate(key, out);
+            out = separate(whole.key, out);
         } else {
             *out++ = *at;
         }
@@ -162,12 +178,14 @@ bool sql_key::make(std::string_view text) {
     if (!text.empty()) std::memcpy(text_.data(), text.data(), text.size());
     std::memset(text_.data() + text.size(), 0, padding);
     words_ = {};
+    integers_.count = 0;
     const std::string_view copy(text_.data(), text.size());
     const char* at = copy.data();
     const char* const end = at + copy.size();
     char* out = key_.data();
+    cutting whole{copy.data(), key_.data(), words_, integers_};
     for (;;) {
-        while (cut_plain(at, out, key_.data(), words_)) {
+        while (cut_plain(at, out, whole)) {
         }
         if (at == end) break;
         sql_scanner scanner(copy, static_cast<std::size_t>(at - copy.data()));

@@ -153,7 +153,7 @@ statement_traits statement_classifier::classify(
     last_shape_ = 0;
     const bool readable = settings.standard_conforming_strings && !settings.ambiguous_encoding &&
                           text.size() <= limits_.max_text_bytes;
-    if (!readable || std::memchr(text.data(), 0, text.size()) != nullptr) {
+    if (!readable) {
         ++counters_.unknown;
         return {};
     }
@@ -161,12 +161,22 @@ statement_traits statement_classifier::classify(
         ++counters_.hits;
         return *known;
     }
-    if (!key_.make(text)) {
-        ++counters_.unknown;
-        return guess(text);
+    const auto recent = recent_.find(text);
+    if (recent) {
+        cache_->sought = {recent->low, recent->high};
+    } else {
+        if (std::memchr(text.data(), 0, text.size()) != nullptr) {
+            ++counters_.unknown;
+            return {};
+        }
+        if (!key_.make(text)) {
+            ++counters_.unknown;
+            return guess(text);
+        }
+        const std::string_view key = key_.bytes();
+        cache_->sought = XXH3_128bits_withSeed(key.data(), key.size(), limits_.key_seed);
+        recent_.keep(text, key_.integers(), {cache_->sought.low64, cache_->sought.high64});
     }
-    const std::string_view key = key_.bytes();
-    cache_->sought = XXH3_128bits_withSeed(key.data(), key.size(), limits_.key_seed);
     last_shape_ = cache_->sought.low64;
     // Each catalog judges anew. An odd factor: no two catalogs share a number.
     if (catalog != nullptr) cache_->sought.low64 ^= catalog->id() * 0x9e3779b97f4a7c15ULL;
@@ -175,6 +185,8 @@ statement_traits statement_classifier::classify(
         if (!known->known()) ++counters_.unknown;
         return *known;
     }
+    // Its traits went to make room, or were another catalog's; the words in it are needed again.
+    if (recent) key_.make(text);
     return judge_and_remember(text, catalog);
 }
 

@@ -2,6 +2,7 @@
 // Text → `statement_traits` (HEALING section 3). The key is made by `sql_key`, constants elided; a miss
 // asks PostgreSQL's own parser once per shape. Owned by one worker, used by its thread alone: no locks.
 
+#include "protocol/recent_texts.hpp"
 #include "protocol/sql_key.hpp"
 #include "protocol/statement_traits.hpp"
 
@@ -67,7 +68,8 @@ private:
     classifier_limits limits_;
     classifier_counters counters_;
     std::uint64_t last_shape_ = 0;
-    sql_key key_;  // of the text at hand
+    sql_key key_;  // of the text at hand, unless it is recent
+    recent_texts recent_;
     std::unique_ptr<cache> cache_;
 };
 
