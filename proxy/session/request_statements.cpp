@@ -158,6 +158,9 @@ request_relay::outcome request_relay::parse() {
         if (failure_may_be_over() || names_undecided(parts.text)) return wait_for_answers();
         materialize(parts.text, reply_action::swallow);
         meaning.epoch = ++context_.doubts | 1ULL << 63;
+        // Its result is what the name stands for here, whatever becomes of that: no other server could be
+        // told.
+        if (!parts.name.empty()) facts_.pins.add(pin_reason::unknown);
     }
     if (parts.name.empty()) {
         const statement_ref statement = context_.statements.intern(parts.text, parts.types, meaning, judge);

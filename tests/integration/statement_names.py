@@ -3,7 +3,10 @@ blocks, behind errors, in one write; every answer is the one a direct connection
 
 import random
 
+import wire
+from console import console, one
 from differential import compare, q, raw, x
+from harness import poll, same
 from registry import register
 from transcripts import Script, Step
 from wire import FLUSH, SYNC, bind, close, describe, execute, parse, query, run
@@ -69,6 +72,20 @@ def spoken_scripts():
 @test("names: SQL forgets and prepares what the protocol has prepared, several names in one Query", pool=3, subjects=MANY)
 def spoken_of(t):
     compare(t, list(spoken_scripts()))
+
+
+@test("names: EXECUTE prepared by the protocol keeps its server, as its result is what the name once stood for", pool=2, subjects=MANY)
+def what_it_stood_for(t):
+    admin, client, first, second = console(t), t.wire(), t.wire(), t.wire()
+    same(wire.sqlstates(client.ask(parse("s1", "SELECT 2") + parse("e", "EXECUTE s1") + SYNC)), [])
+    first.query("BEGIN; SELECT 1")
+    second.send(query("SELECT 1"))
+    poll(lambda: one(admin, "SHOW POOLS", user="app")["cl_waiting"] == "1", "there is one server for the others")
+    client.query("DEALLOCATE s1")
+    same(wire.sqlstates(client.ask(describe("S", "e") + SYNC)), ["26000"], "as it had a row to describe when it was parsed")
+    client.close()
+    same(wire.sqlstates(second.ready()), [])
+    first.query("COMMIT")
 
 
 NAMES = ("s1", "s2", "s3", '"S 4"')
