@@ -153,6 +153,14 @@ constexpr auto words(guard_mode) {
     return std::array{word<guard_mode>{guard_mode::off, "off"}, word<guard_mode>{guard_mode::on, "on"}};
 }
 
+/// How it is found out what became of a write outside a block whose answer was lost.
+enum class write_guard { off, flight, strict };
+constexpr auto words(write_guard) {
+    return std::array{
+        word<write_guard>{write_guard::off, "off"}, word<write_guard>{write_guard::flight, "flight"},
+        word<write_guard>{write_guard::strict, "strict"}};
+}
+
 /// Who may ask for the end over http.
 enum class quit_from { nobody, loopback };
 constexpr auto words(quit_from) {

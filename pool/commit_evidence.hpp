@@ -33,6 +33,7 @@ public:
     // The group of messages of ours that is under way, at most one.
     bool asked = false;
     bool asked_life = false;  ///< it asks for `life`
+    bool in_group = false;    ///< it stands in front of the client's own Sync, which commits
     std::uint32_t group = 0;  ///< its number in the queue of replies
 
     // Of the block.
@@ -47,10 +48,23 @@ public:
     void ask(std::uint32_t number, bool for_life) noexcept {
         asked = true;
         asked_life = for_life;
+        in_group = false;
         group = number;
         asked_in_ = block_;
         none_yet = false;
         if (!for_life) due = false;
+    }
+    /// The same, inside the group of the client's that is open, whose Sync ends the transaction: what is sent
+    /// from here on belongs to another one.
+    void ask_in_group(std::uint32_t number) noexcept {
+        ask(number, false);
+        in_group = true;
+        seal();
+    }
+    /// That group was answered.
+    void group_over() noexcept {
+        asked = false;
+        if (still_meant()) new_block();
     }
     /// Whether what the group asked for is about the block that is open now.
     bool still_meant() const noexcept { return asked_in_ == block_; }

@@ -134,6 +134,7 @@ worker_core::worker_core(
       ids_{options_.index, options_.workers},
       pool_context_{env_,     net,      buffers_,   parameters_, scram_keys_,
                     metrics_, cluster_, to_client_, &ids_,       &suspects_} {
+    guard_.writes = options_.settings->guard.autocommit_writes();
     cluster_.connect_monitor(options_.evidence, options_.life, options_.spare);
     cluster_.connect_worker(metrics_, ledger_, [this] {
         for (auto& [name, pool] : pools_) {
@@ -176,6 +177,7 @@ void worker_core::reconfigure(std::shared_ptr<const config::settings> settings, 
     relay_.held_message = now.limits.held_message().bytes;
     relay_.client_statements = now.limits.client_prepared_statements();
     relay_.guard = now.guard.commit_outcome() == config::guard_mode::on ? &guard_ : nullptr;
+    guard_.writes = now.guard.autocommit_writes();
     classifier_.set_max_text(now.limits.classify_text().bytes);
     for (auto& [name, catalog] : catalogs_)
         catalog->set_options({now.catalog.refresh(), now.catalog.max_bytes().bytes});

@@ -167,9 +167,12 @@ bool client_session::consume_requests() {
     bool more = !needs_server || want_server();
     while (more && !offered().empty()) {
         std::span<std::byte> bytes = offered();
+        // One request of several, or a group that is run again, without its Sync.
+        bool offered_a_part = false;
         if (limits_) [[unlikely]] {
             if (!next_request(bytes)) return false;
             if (bytes.empty()) break;
+            offered_a_part = true;
         }
         const request_step step =
             requests_.read(bytes, server_, worker_.flight_to_server(), worker_.flight_to_client());
@@ -179,7 +182,10 @@ bool client_session::consume_requests() {
         if (limits_) [[unlikely]]
             limits_->gate.passed(in_.bytes().first(step.consumed));
         in_.consume(step.consumed);
-        if (replaying()) replay_read(step.consumed, sent);
+        if (replaying()) {
+            replay_read(step.consumed, sent);
+            offered_a_part = true;
+        }
         want_ = static_cast<std::uint32_t>(step.want);
         if (!sent) {
             in_.keep();
@@ -187,7 +193,7 @@ bool client_session::consume_requests() {
         }
         switch (step.result) {
             case request_result::need_more:
-                more = limits_ && step.consumed == bytes.size();  // it may have been one request of several
+                more = offered_a_part && step.consumed == bytes.size();
                 break;
             case request_result::flight_full:
                 more = !out_.blocked() && (server_ == nullptr || !server_->out.blocked());
@@ -302,12 +308,14 @@ bool client_session::pump_server() {
             *server_, *this, worker_.flight_to_client(), worker_.parameters(), {worker_.held_message()}
         );
         hold_back_unsaid();
-        if (mishap_ || server_->status != transaction_status::idle || !server_->owed.empty()) {
+        if (mishap_ || server_->status != transaction_status::idle || !server_->owed.empty() ||
+            server_->owed.group_open()) {
             show();
+            shown_ = shown_ || !worker_.flight_to_client().empty();
         } else if (!worker_.flight_to_client().empty()) {
             server_->shown.leave_gap();  // in nearly all cases this was the end of the request
+            shown_ = true;
         }
-        shown_ = shown_ || !worker_.flight_to_client().empty();
         if (limits_) [[unlikely]]
             note_answers();
         const bool sent = to_client();

@@ -181,7 +181,8 @@ private:
         std::vector<name_journal::belief> names;    ///< what its names stand for then
         std::optional<replay_hindrance> hindrance;  ///< why it is not run again if it was not
         std::string shape;                          ///< of the request
-        config::time_point began{};                 ///< the request: its transaction had no number yet
+        bool in_group = false;       ///< not a COMMIT, but the Sync of a write outside of a block
+        config::time_point began{};  ///< the request: its transaction had no number yet
         config::time_point since{};
         health::backoff pauses{{std::chrono::milliseconds{50}, std::chrono::seconds{1}}};
         outcome_reason why = outcome_reason::not_answered;
@@ -193,6 +194,7 @@ private:
         std::uint64_t number = 0;  ///< of the ledger's entry that it begins with; 0: there is none yet
         std::unique_ptr<refusal> goodbye;  ///< the server's last words, if they were an error
         bool leaving = false;              ///< it says that it goes; by a notice, its end follows
+        bool undone = false;               ///< an error of ours has undone what was under way
         /// Of sending the request again; nothing before that is decided the first time.
         std::optional<health::retry_schedule> again;
         std::unique_ptr<pool::gate_timer> timer;  ///< of the pause before that
@@ -370,6 +372,7 @@ private:
     void begin_record(pool::server_connection& server);
     /// What of the client's bytes may be read now.
     std::span<std::byte> offered_again() noexcept;
+    bool withholds_sync() noexcept;
     std::span<std::byte> offered() noexcept { return replaying() ? offered_again() : in_.bytes(); }
 
     // What became of a COMMIT whose answer was lost (session_outcome.cpp).

@@ -39,11 +39,19 @@ commit_guard::commit_guard(protocol::statement_store& statements, config::enviro
     constexpr std::string_view end{"\0", 1};
     constexpr std::string_view nothing{"\0\0\0\0\0\0", 6};  // no formats, no parameters, text
     constexpr std::string_view all_rows{"\0\0\0\0", 4};
-    protocol::message_writer writer{run};
-    writer.frame('B', {piece(portal_name), piece(end), piece(ask->server_name), piece(end), piece(nothing)});
-    writer.frame('E', {piece(portal_name), piece(end), piece(all_rows)});
-    writer.frame('C', {piece("P"), piece(portal_name), piece(end)});
-    writer.sync();
+    for (std::vector<std::byte>* const to : {&run, &run_in_group}) {
+        protocol::message_writer writer{*to};
+        writer.frame(
+            'B', {piece(portal_name), piece(end), piece(ask->server_name), piece(end), piece(nothing)}
+        );
+        writer.frame('E', {piece(portal_name), piece(end), piece(all_rows)});
+        if (to == &run) {
+            writer.frame('C', {piece("P"), piece(portal_name), piece(end)});
+            writer.sync();
+        } else {
+            writer.frame('H', {});
+        }
+    }
 }
 
 bool commit_guard::refused(const pool::server_connection& server) {

@@ -8,6 +8,7 @@
 
 #include "config/environment.hpp"
 #include "config/metrics.hpp"
+#include "config/modes.hpp"
 #include "pool/server_connection.hpp"
 #include "protocol/message_writer.hpp"
 #include "protocol/statement_store.hpp"
@@ -22,6 +23,10 @@ public:
     config::environment& env;
     protocol::statement_ref ask;
     std::vector<std::byte> run;  ///< Bind to Sync: statement and portal have names of ours
+    std::vector<std::byte>
+        run_in_group;  ///< Bind to Flush, for a group of the client's: its Sync closes the portal
+    /// What is done for writes outside of a block.
+    config::write_guard writes = config::write_guard::flight;
 
     /// The server has refused to tell, and would do so again: it lacks the privileges, or a function. Whoever
     /// is logged in to its database there as the same user asks no more for a while. True: that is news.

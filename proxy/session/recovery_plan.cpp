@@ -9,7 +9,7 @@ using protocol::transaction_status;
 bool committed_perhaps(const loss& facts) noexcept {
     // An error of the server's own is its word that nothing happened, but for what no error undoes.
     const bool not_done = facts.refused && !facts.may_survive && !facts.committed;
-    if (!facts.in_flight || !facts.may_have_written || not_done) return false;
+    if (!facts.in_flight || !facts.may_have_written || not_done || facts.not_ended) return false;
     const bool nothing = facts.lone_commit && facts.nothing_written;
     const bool may_commit =
         facts.commit_sent && !nothing && (facts.status != transaction_status::failed || facts.went_back);
@@ -18,7 +18,7 @@ bool committed_perhaps(const loss& facts) noexcept {
 
 bool asks_for_replay(const loss& facts) noexcept {
     const bool in_block = facts.status != transaction_status::idle;
-    return in_block || (facts.in_flight && (facts.shown || facts.block_open));
+    return in_block || (facts.in_flight && (facts.shown || facts.block_open || facts.not_ended));
 }
 
 recovery_step plan_recovery(const loss& facts) noexcept {

@@ -30,6 +30,7 @@ struct loss {
     bool block_open = false;     ///< the client, by what it has sent, is in a block
     bool committed = false;      ///< one has been answered, but not ReadyForQuery behind it
     bool lone_commit = false;    ///< one is all that is unanswered, and all of the request that commits
+    bool not_ended = false;  ///< what was written outside of a block is not committed: its Sync was not sent
     bool nothing_written = false;  ///< by the server's word: its transaction had no number
     bool outcome_askable = false;  ///< the transaction's number is known, and nothing but it must be asked
     bool may_survive = false;  ///< holds what a FATAL does not undo: it commits by itself, or acts elsewhere

@@ -1,6 +1,7 @@
 // The part of request_relay that has the evidence before the commit begins (HEALING section 7): behind the
 // first statement of a block that may have written, the server is asked for the transaction's number in the
-// same flight, and COMMIT waits for it.
+// same flight, and COMMIT waits for it; of what is written outside of a block, ahead of the Sync that
+// commits.
 
 #include <algorithm>
 #include <chrono>
@@ -46,7 +47,7 @@ bool numbers_its_writes(const protocol::statement_traits& traits, std::string_vi
 bool leaves_room(const protocol::statement_traits& traits) noexcept {
     constexpr session_effect in_the_way =
         session_effect::copy | session_effect::unknown | session_effect::unknown_function;
-    if (traits.multiple || has(traits.effects, in_the_way)) return false;
+    if (traits.multiple || traits.cannot_run_in_block || has(traits.effects, in_the_way)) return false;
     switch (traits.kind) {
         case statement_kind::insert:
         case statement_kind::update:
@@ -155,12 +156,23 @@ void request_relay::ask_evidence() {
     if (hazard_ != no_hazard && facts_.unverified()) return;
     // What such a server refuses may be sent to another one, as long as nothing is asked behind it.
     if (server_->reports_on("default_transaction_read_only")) return;
-    const protocol::statement_ref& statement = context_.guard->ask;
     const std::uint32_t group = server_->owed.group();
-    const auto presence = server_->statements.use(statement->id, group);
-    if (presence != pool::statement_presence::present && presence != pool::statement_presence::absent) return;
-    context_.metrics.evidence_asked.add();
+    if (!ask_for_number(group)) return;
     evidence.ask(group, false);
+    inject(context_.guard->run);
+    for (const auto kind : {reply_kind::bind, reply_kind::execute, reply_kind::close, reply_kind::sync}) {
+        owe(kind, reply_action::own);
+    }
+}
+
+/// Sees to it that the server has the statement that asks, as part of group `group`. False where that is not
+/// known.
+bool request_relay::ask_for_number(std::uint32_t group) {
+    const protocol::statement_ref& statement = context_.guard->ask;
+    const auto presence = server_->statements.use(statement->id, group);
+    if (presence != pool::statement_presence::present && presence != pool::statement_presence::absent)
+        return false;
+    context_.metrics.evidence_asked.add();
     if (presence == pool::statement_presence::absent) {
         evict();
         server_->statements.insert(statement->id, group);
@@ -173,10 +185,85 @@ void request_relay::ask_evidence() {
         parsed.named_on_server = true;
         parsed.statement = statement;
     }
-    inject(context_.guard->run);
-    for (const auto kind : {reply_kind::bind, reply_kind::execute, reply_kind::close, reply_kind::sync}) {
-        owe(kind, reply_action::own);
+    return true;
+}
+
+/// Whether the server is to be asked ahead of the Sync of a group that writes outside of a block. Behind a
+/// BEGIN or a COMMIT in the group it is not known what its Sync ends.
+bool request_relay::guards_group() const noexcept {
+    return context_.guard != nullptr && context_.guard->writes != config::write_guard::off && type_ != 'Q' &&
+           !controls_group_;
+}
+
+/// Ahead of a group that writes outside of a block it must be known what the server's life is: that is asked
+/// first, and waited for.
+bool request_relay::write_waits() {
+    if (!guards_group() || block_open_) return false;
+    prepare_evidence();
+    const pool::commit_evidence* evidence = server_->evidence.get();
+    return evidence != nullptr && evidence->asked && evidence->asked_life && evidence_is_next();
+}
+
+/// Why it could not be found out what becomes of the group that is open, which has written outside of a
+/// block.
+std::optional<config::metrics::evidence_gap> request_relay::group_gap_now() const {
+    using config::metrics::evidence_gap;
+    if (!facts_.pins.empty() || facts_.unverified()) return evidence_gap::session_state;
+    if (!knows_transaction_numbers(*server_)) return evidence_gap::old_server;
+    if (context_.guard->refuses(*server_)) return evidence_gap::refused;
+    pool::commit_evidence* evidence = server_->evidence.get();
+    if (evidence == nullptr || !evidence->life_known) return evidence_gap::life_unknown;
+    const bool alone = server_->status == protocol::transaction_status::idle && !block_open_ &&
+                       commits_sent_ == 0 && !outside_effects_ && !server_->owed.copying_in();
+    // What such a server refuses may be sent to another one, as long as nothing is asked behind it.
+    const bool writable = !server_->reports_on("default_transaction_read_only");
+    return alone && writable && evidence->may_ask(false) ? std::optional<evidence_gap>{}
+                                                         : evidence_gap::not_alone;
+}
+
+/// The Sync comes of the group that has written outside of a block, and commits it: the server is asked for
+/// the transaction's number first, with a Flush behind that, so that the answer does not wait for the commit.
+/// False where the Sync is not to be sent yet.
+bool request_relay::ends_write() {
+    // A Sync with a body is an error.
+    if (!guards_group() || size_ != protocol::frame_header_size) {
+        write_open_ = false;
+        return true;
     }
+    pool::commit_evidence* evidence = server_->evidence.get();
+    const std::uint32_t group = server_->owed.group();
+    end_asked_ = evidence != nullptr && evidence->asked && evidence->in_group && evidence->group == group;
+    if (!end_asked_ && !server_->owed.skipping()) {
+        const auto gap = group_gap_now();
+        if (!gap && ask_for_number(group)) {
+            evidence->ask_in_group(group);
+            inject(context_.guard->run_in_group);
+            owe(reply_kind::bind, reply_action::own);
+            owe(reply_kind::execute, reply_action::own);
+            end_asked_ = true;
+        } else {
+            context_.metrics.commits_unguarded.add(gap.value_or(config::metrics::evidence_gap::not_alone));
+            if (hazard_ == no_hazard) blame(replay_hindrance::wrote_outside);
+        }
+    }
+    const bool strict = end_asked_ && context_.guard->writes == config::write_guard::strict;
+    if (strict && !server_->owed.empty()) return false;
+    write_open_ = false;
+    return true;
+}
+
+bool request_relay::lone_write(pool::server_connection& server) const noexcept {
+    const pool::commit_evidence* evidence = server.evidence.get();
+    if (!end_asked_ || evidence == nullptr || !evidence->asked || !evidence->in_group || commits_sent_ != 0 ||
+        mid_message() || server.owed.empty()) {
+        return false;
+    }
+    const std::size_t last = server.owed.size() - 1;
+    for (std::size_t i = 0; i <= last; ++i) {
+        const protocol::owed_reply& reply = server.owed.at(i);
+        if (reply.group != evidence->group || (reply.kind == reply_kind::sync) != (i == last)) return false;
+    }
+    return true;
 }
 
 /// Whether nothing of the client's is owed in front of what the server was asked.
@@ -186,7 +273,6 @@ bool request_relay::evidence_is_next() const noexcept {
 
 /// A COMMIT waits for the evidence, unless its client has sent it without waiting for what stands before it.
 bool request_relay::controls_wait(const protocol::statement_traits& traits) {
-    if (context_.guard == nullptr) return false;
     if (has(traits.control, transaction_control::begin)) prepare_evidence();
     if (!has(traits.control, transaction_control::commit) || !server_->evidence || commits_sent_ != 0)
         return false;
@@ -250,7 +336,7 @@ std::vector<std::byte> request_relay::commit_answer(pool::server_connection& ser
     };
     for (std::size_t i = 0; i < server.owed.size(); ++i) {
         const protocol::owed_reply& reply = server.owed.at(i);
-        if (reply.action == reply_action::swallow) continue;
+        if (reply.action == reply_action::swallow || reply.action == reply_action::own) continue;
         switch (reply.kind) {
             case reply_kind::parse:
                 writer.frame('1', {});

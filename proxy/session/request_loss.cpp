@@ -152,6 +152,11 @@ void request_relay::note_blocks(const protocol::statement_traits& traits) noexce
     using protocol::transaction_control;
     const bool inside = block_open_;
     const auto control = traits.control;
+    if (control != transaction_control::none) {
+        controls_group_ = true;
+        if (write_open_ && hazard_ == no_hazard) blame(replay_hindrance::wrote_outside);
+        write_open_ = false;
+    }
     const bool ends = protocol::has(
         control, transaction_control::commit | transaction_control::rollback | transaction_control::prepare
     );

@@ -263,6 +263,8 @@ request_relay::outcome request_relay::message() {
                 server_->owed.sync_in_copy();
                 return forward_plain();
             }
+            if (write_open_ && !ends_write()) return wait_for_answers();
+            controls_group_ = false;
             if (barrier_ == barrier::after_sync) barrier_ = barrier::now;
             portal_forgets_ = false;
             forward(reply_kind::sync);
@@ -287,12 +289,7 @@ request_relay::outcome request_relay::message() {
             const std::uint32_t function =
                 size_ >= header_bytes + 4 ? protocol::load_u32(data_.data() + at_ + header_bytes) : 0;
             if (!is_large_object_function(function)) facts_.pins.add(pin_reason::unknown);
-            may_have_written_ = may_survive_ = true;
-            if (server_->evidence) server_->evidence->written(false, false, false);
-            server_->tally = context_.tallies.place_of(0);
-            if (hazard_ == no_hazard) blame(replay_hindrance::function_call);
-            note_hazard(replay_hindrance::function_call);
-            wrote_outside_ = wrote_outside_ || !block_open_;
+            note_call();
             return forward(reply_kind::function_call);
         }
         case frontend_message::terminate:
@@ -480,6 +477,7 @@ request_relay::outcome request_relay::query() {
     if (outside) leave_failure(chained);
     if (foreign) forget_sequences(reply_action::own);
     note(traits, text, shape);
+    write_open_ = false;  // it commits what stands before it, too
     if (names_statements && may_run) materialize(text, reply_action::own);
     if (outside) return_to_failure(chained);
     // A simple Query drops the unnamed statement, ours and the server's.

@@ -143,6 +143,12 @@ public:
     /// One COMMIT and nothing else that may commit was sent, nothing that commits was answered, and the
     /// client waits for that COMMIT and for nothing behind it.
     bool lone_commit(pool::server_connection& server) const noexcept;
+    /// A group that has written outside of a block is all that is unanswered, nothing else of the request has
+    /// written, and the server was asked about it ahead of its Sync.
+    bool lone_write(pool::server_connection& server) const noexcept;
+    /// What the request has written outside of a block is in a group whose Sync was not sent.
+    bool write_open() const noexcept { return write_open_; }
+    bool write_not_ended() const noexcept { return write_open_ && commits_sent_ == 0 && !may_survive_; }
     /// What PostgreSQL would answer to what is owed of it; empty where that is not known.
     std::vector<std::byte> commit_answer(pool::server_connection& server) const;
     /// What the client's names for prepared statements stand for, as far as the request has changed them.
@@ -162,9 +168,10 @@ public:
     bool may_survive() const noexcept { return may_survive_; }
     bool outside_effects() const noexcept { return outside_effects_; }
     void request_over() noexcept {
-        may_have_written_ = may_survive_ = outside_effects_ = false;
+        may_have_written_ = may_survive_ = outside_effects_ = wrote_outside_ = commit_unguarded_ = false;
+        write_open_ = end_asked_ = controls_group_ = false;
         commits_sent_ = 0;
-        wrote_outside_ = went_back_ = block_open_ = commit_unguarded_ = false;
+        went_back_ = block_open_ = false;
         ends_ = protocol::transaction_end::unknown;
         statements_sent_ = 0;
         hazard_ = no_hazard;
@@ -342,6 +349,7 @@ private:
     void tally_new(std::string_view text, std::uint64_t shape);
     void blame(replay_hindrance why) noexcept;
     void note_write(const protocol::statement_traits& traits);
+    void note_call();
     std::uint64_t shape_of(const protocol::statement_ref& statement) const;
     void evict();
     void count_parse(config::metrics::parse_route route) noexcept;
@@ -367,13 +375,20 @@ private:
     enum class barrier : std::uint8_t { none, after_sync, now };
     barrier barrier_ = barrier::none;
     bool undecided_ = false;  ///< a message waits until an earlier group has told what a name stands for
-    bool may_have_written_ = false;
     std::uint8_t commits_sent_ = 0;  ///< or `many_commits`, also where something else may commit
-    bool wrote_outside_ = false;
-    bool went_back_ : 1 = false;
-    bool block_open_ : 1 = false;        ///< by what was sent, while something is owed
+    // One byte: all are false again when the request is over.
+    bool may_have_written_ : 1 = false;
+    bool may_survive_ : 1 = false;
+    bool outside_effects_ : 1 = false;
+    bool wrote_outside_ : 1 = false;
     bool commit_unguarded_ : 1 = false;  ///< and that was counted
-    bool failure_left_ : 1 = false;      ///< what may end a failed block was sent, while something is owed
+    bool write_open_ : 1 = false;        ///< the first write outside of a block is in the group that is open
+    bool end_asked_ : 1 = false;         ///< the server was asked ahead of the Sync that ended that group
+    bool controls_group_ : 1 = false;    ///< what begins or ends transactions was sent since the last Sync
+    // And another.
+    bool went_back_ : 1 = false;
+    bool block_open_ : 1 = false;    ///< by what was sent, while something is owed
+    bool failure_left_ : 1 = false;  ///< what may end a failed block was sent, while something is owed
     /// What the answers of the group under way have made of the transaction block.
     enum class answered_block : std::uint8_t { as_before, open, over };
     answered_block answered_block_ : 2 = answered_block::as_before;
@@ -385,18 +400,23 @@ private:
     void prepare_evidence();
     bool block_is_known() const noexcept;
     std::optional<config::metrics::evidence_gap> evidence_gap_now() const;
+    std::optional<config::metrics::evidence_gap> group_gap_now() const;
     void note_gap();
     void ask_evidence();
+    bool ask_for_number(std::uint32_t group);
+    bool guards_group() const noexcept;
+    bool ends_write();
+    bool write_waits();
     bool controls_wait(const protocol::statement_traits& traits);
     /// Whether the statement that comes next is not to be sent yet.
     bool waits_for_evidence(const protocol::statement_traits& traits) {
-        return traits.control != protocol::transaction_control::none && controls_wait(traits);
+        if (context_.guard == nullptr) return false;
+        if (traits.control != protocol::transaction_control::none) return controls_wait(traits);
+        return !traits.read_only && write_waits();
     }
     bool evidence_is_next() const noexcept;
     bool begins_surely() const noexcept;
     protocol::transaction_end ends_ = protocol::transaction_end::unknown;  ///< of the statement noted last
-    bool may_survive_ = false;
-    bool outside_effects_ = false;
     /// Packed: an idle client is to be small.
     static constexpr std::uint8_t no_hazard = 0xff;
     std::uint8_t hazard_ = no_hazard;  ///< else a replay_hindrance

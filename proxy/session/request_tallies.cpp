@@ -43,13 +43,27 @@ void request_relay::note_write(const protocol::statement_traits& traits) {
     if (!unprotected()) {
         if (why) {
             blame(*why);
-        } else if (!block_open_) {
+        } else if (!block_open_ && !guards_group()) {
             blame(replay_hindrance::wrote_outside);
         }
     }
     may_have_written_ = true;
-    wrote_outside_ = wrote_outside_ || !block_open_;
+    if (!block_open_) {
+        write_open_ = write_open_ || (!wrote_outside_ && !controls_group_);
+        wrote_outside_ = true;
+    }
     note_hazard(why);
+}
+
+/// A FunctionCall is sent: it may do anything, and commits what stands before it, too.
+void request_relay::note_call() {
+    may_have_written_ = may_survive_ = true;
+    wrote_outside_ = wrote_outside_ || !block_open_;
+    write_open_ = false;
+    if (server_->evidence) server_->evidence->written(false, false, false);
+    server_->tally = context_.tallies.place_of(0);
+    if (hazard_ == no_hazard) blame(replay_hindrance::function_call);
+    note_hazard(replay_hindrance::function_call);
 }
 
 }  // namespace pgmend::proxy

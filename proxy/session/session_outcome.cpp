@@ -79,9 +79,11 @@ bool client_session::evidence_failed(std::string_view code) {
         if (guard != nullptr && !by_chance(code)) guard->told(*server_, {}, code);
         return true;
     }
-    // The client's block has failed, and not by its own doing: it is lost, as it would be with its server.
+    // The client's transaction has failed, and not by its own doing: it is lost, as it would be with its
+    // server.
     if (!mishap_) mishap_ = std::make_unique<mishap>();
     mishap_->leaving = true;
+    mishap_->undone = evidence->in_group;
     return true;
 }
 
@@ -91,8 +93,12 @@ bool client_session::evidence_answered() {
     if (!server_->owed.empty()) {
         const auto behind = static_cast<std::int32_t>(server_->owed.front().group - evidence.group);
         if (behind <= 0) return false;
-    } else {
+    } else if (!evidence.in_group) {
         since = {};  // nobody waits
+    }
+    if (evidence.in_group) {
+        evidence.group_over();
+        return false;  // the client waits for it
     }
     evidence.asked = false;
     const bool in_block = server_->status == transaction_status::in_block;
@@ -104,14 +110,16 @@ bool client_session::evidence_answered() {
 bool client_session::only_evidence_owed() const noexcept {
     if (server_ == nullptr || !server_->evidence || !server_->evidence->asked || server_->owed.empty())
         return false;
+    if (server_->evidence->in_group) return false;
     const std::uint32_t group = server_->evidence->group;
     return server_->owed.front().group == group && server_->owed.at(server_->owed.size() - 1).group == group;
 }
 
 /// A cancel, while the client's next message waits for the evidence: nothing of that message is done. It gets
-/// its error, and its block has failed. False where no message waits.
+/// its error, and its block has failed where it is in one. False where no message waits.
 bool client_session::take_back_message() {
     if (!too_many_owed_ || requests_.materialized() || loss_facts().pinned) return false;
+    const bool in_block = !server_->evidence->asked_life;
     pool_->cancel(*server_);
     if (listening_) listening_->sent_unlistens.clear();
     give_back(false);
@@ -123,8 +131,15 @@ bool client_session::take_back_message() {
     request_failed_ = taken_for_request_ = false;
     since = {};
     phase_ = session_phase::idle;
-    requests_.set_block(request_relay::lost_block::cancelled_untold);
-    gate_.set(client_readable);
+    if (in_block) {
+        requests_.set_block(request_relay::lost_block::cancelled_untold);
+        gate_.set(client_readable);
+        return true;
+    }
+    refusal_ = std::make_unique<refusal>(cancelled_words());
+    refusal_->keeps_client = true;
+    phase_ = session_phase::pausing;
+    gate_.set(server_refused);
     return true;
 }
 
@@ -138,6 +153,7 @@ bool client_session::ask_outcome(const loss& facts) {
     commit->names = requests_.names_now();
     commit->hindrance = facts.hindrance;
     commit->shape = shape_of_request();
+    commit->in_group = commit->evidence.in_group;
     commit->began = request_began_;
     commit->since = worker_.env().now();
     mishap_->commit = std::move(commit);
@@ -294,7 +310,8 @@ client_session::refusal client_session::outcome_words() const {
     const lost_commit& commit = *mishap_->commit;
     refusal why;
     why.sqlstate = sqlstate::transaction_resolution_unknown;
-    why.message = "the server connection was lost, and with it the answer to COMMIT";
+    why.message = commit.in_group ? "the server connection was lost, and with it the end of the transaction"
+                                  : "the server connection was lost, and with it the answer to COMMIT";
     why.detail = "Whether transaction " + commit.evidence.xid + " (WAL " + commit.evidence.lsn +
                  ") took effect on " + commit.where +
                  " is not known: " + std::string{config::label_word(commit.why)} + ".";

@@ -34,7 +34,7 @@ void client_session::drop_beginning_of_answer() {
 /// What the server took its leave with, if it did; told once.
 std::unique_ptr<client_session::refusal> client_session::last_words() {
     if (!mishap_) return nullptr;
-    mishap_->leaving = false;
+    mishap_->leaving = mishap_->undone = false;
     return std::move(mishap_->goodbye);
 }
 
@@ -45,7 +45,7 @@ loss client_session::loss_facts() const {
         taken_for_request_ ? session_changed_ || (shown_ && !facts_.pins.empty()) : !facts_.pins.empty();
     facts.inside_message = server_->body_left != 0 && server_->body_forward;
     facts.in_flight = !server_->owed.empty() || server_->owed.group_open() || requests_.mid_message();
-    facts.refused = mishap_ && mishap_->goodbye;
+    facts.refused = mishap_ && (mishap_->goodbye || mishap_->undone);
     facts.shown = shown_;
     facts.recorded = taken_for_request_ && server_->request.whole() &&
                      server_->request.bytes().size() <= worker_.settings().retry.max_bytes().bytes;
@@ -62,7 +62,15 @@ loss client_session::loss_facts() const {
     if (phase_ == session_phase::replanning || phase_ == session_phase::refused_write) {
         facts.may_have_written = facts.commit_sent = facts.wrote_outside = facts.block_open = false;
     }
-    facts.lone_commit = !committed_ && requests_.lone_commit(*server_);
+    // Whose Sync is not there yet has not committed; one that was asked about ahead of it is like a COMMIT.
+    facts.not_ended = !committed_ && facts.wrote_outside && requests_.write_not_ended();
+    const bool lone_write =
+        !committed_ && !request_failed_ && facts.wrote_outside && requests_.lone_write(*server_);
+    if (lone_write) {
+        facts.wrote_outside = false;
+        facts.commit_sent = true;
+    }
+    facts.lone_commit = lone_write || (!committed_ && requests_.lone_commit(*server_));
     const pool::commit_evidence* evidence = server_->evidence.get();
     facts.nothing_written = evidence != nullptr && evidence->nothing_written() && !requests_.hazard();
     // What the session is like now was to be asked of the server that is lost.
@@ -73,6 +81,7 @@ loss client_session::loss_facts() const {
     replay_facts journal = replay_facts_now();
     const bool in_doubt = !facts.outcome_askable && committed_perhaps(facts);
     journal.commit_sent = journal.commit_sent && !(facts.lone_commit && !in_doubt);
+    journal.wrote_outside = journal.wrote_outside && !facts.not_ended && !(lone_write && !in_doubt);
     facts.hindrance = what_hinders(journal);
     const health::retry_schedule fresh{worker_.retry_limits(), {}};
     const health::retry_schedule& again = mishap_ && mishap_->again ? *mishap_->again : fresh;

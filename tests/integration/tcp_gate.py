@@ -7,6 +7,8 @@ import socket
 import struct
 import threading
 
+FLUSH, SYNC = b"H\0\0\0\x04", b"S\0\0\0\x04"
+
 
 class Link:
     """One connection through the gate."""
@@ -14,7 +16,7 @@ class Link:
     def __init__(self, client, server):
         self.writers = (client, server)
         self.left = None  # bytes of the server's that still go through, before the end
-        self.ends_at_answer = False
+        self.ends_at_answer = self.ends_at_ready = self.ends_behind_answer = self.asked = False
         self.answers = asyncio.Event()  # the server's go through
         self.answers.set()
 
@@ -33,6 +35,10 @@ class TcpGate:
         self.target, self.port, self.links = target, port, set()
         self.delay = 0.0  # seconds, each way
         self.at_commit = lambda: None  # of each COMMIT: "asking" (it never arrives), "answering", or None
+        # Of each group that pgmend asks about ahead of its Sync: "asking" (the Sync never arrives, all else is answered),
+        # "answering" (ReadyForQuery does not arrive), "silent" (nothing of the answer does), or None.
+        self.at_sync = lambda: None
+        self.at_flush = lambda: None  # the same of what is sent ahead of a Sync that comes later: "silent", or None
         self.at_answer = lambda: None  # called when an answer to such a COMMIT is cut
         self.hides_pids = False  # BackendKeyData names a backend that there is not
         self.holds = lambda link, data: None  # what is for the server waits for this Event of the loop's
@@ -115,6 +121,25 @@ class TcpGate:
             raise ConnectionResetError
         link.ends_at_answer = link.ends_at_answer or where == "answering"
 
+    def meets_sync(self, link, data):
+        """What of it goes on. A Sync that is sent strictly comes alone, when what stands before it was answered."""
+        if link.asked and not data.replace(FLUSH, b""):
+            return data
+        strictly, link.asked = link.asked and data == SYNC, data.endswith(FLUSH) and b"pgmend_0\0" in data
+        if link.asked:
+            link.ends_at_answer = link.ends_at_answer or self.at_flush() == "silent"
+        if not strictly and not (data.endswith(FLUSH + SYNC) and b"pgmend_0\0" in data):
+            return data
+        where = self.at_sync()
+        if where == "asking" and strictly:
+            raise ConnectionResetError
+        if where == "asking":
+            link.ends_behind_answer = True
+            return data.removesuffix(SYNC)
+        link.ends_at_ready = where == "answering"
+        link.ends_at_answer = link.ends_at_answer or where == "silent"
+        return data
+
     async def forward(self, reader, writer, link, answers):
         """With the time of each piece, so that a delay does not hold up what follows."""
         pieces = asyncio.Queue(1000)
@@ -146,15 +171,21 @@ class TcpGate:
                     return
                 if not answers:
                     self.meets_commit(link, data)
+                    data = self.meets_sync(link, data)
                 elif link.ends_at_answer:
                     self.at_answer()
                     raise ConnectionResetError
                 if answers and self.hides_pids and (at_key := data.find(b"K\0\0\0\x0c")) >= 0:
                     data = data[:at_key + 5] + b"\x3f\xff\xff\xff" + data[at_key + 9:]
+                ends = answers and (link.ends_behind_answer or (link.ends_at_ready and b"Z\0\0\0\x05" in data))
+                if ends and link.ends_at_ready:
+                    data = data[:data.index(b"Z\0\0\0\x05")]
                 if answers and link.left is not None:
                     data, link.left = data[:link.left], link.left - len(data)
                 writer.write(data)
                 await writer.drain()
+                if ends:
+                    raise ConnectionResetError
                 if answers and link.left is not None and link.left <= 0:
                     raise ConnectionResetError
         finally:

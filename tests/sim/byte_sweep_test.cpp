@@ -71,7 +71,7 @@ TEST_CASE(
 }
 
 TEST_CASE("byte_sweep: a subject that fails without faults is told by the conversation", "[sim]") {
-    CHECK(sweep(planted_bug::lose_flush, {"", 1000}).bad.starts_with("reuse: "));
+    CHECK(sweep(planted_bug::lose_flush, {"", 1000}).bad.starts_with("guarded: "));
 }
 
 TEST_CASE("conversations: a schedule names them, and no others", "[sim]") {

@@ -73,6 +73,18 @@ steps write_pipeline(const sentences& say) {
         step(joined({unnamed(say.select(3))}), false), step(joined({unnamed(say.insert(4))}))};
 }
 
+/// Writes outside of a block, of which the server is asked ahead of their Sync.
+steps write_guarded(const sentences& say) {
+    const std::string named = "INSERT INTO kv VALUES ($1, 'v')";
+    return {
+        step(joined({unnamed(say.insert(1))})),
+        step(joined({unnamed(say.insert(2)), unnamed(say.select(3)), unnamed(say.insert(4))})),
+        step({parse("mine", named), frontend::bind("", "mine", {say.mark(5)}), execute(""), sync()}),
+        step({frontend::bind("", "mine", {say.mark(6)}), execute(""), flush()}),
+        step({sync()}),
+        step(joined({unnamed("UPDATE kv SET v = 'w' WHERE k = '" + say.mark(77) + "'")}))};
+}
+
 steps write_error_in_pipeline(const sentences& say) {
     return {
         step(joined({unnamed(say.insert(1)), unnamed("SELECT nonsense"), unnamed(say.insert(2))}), false),
@@ -176,6 +188,8 @@ const std::vector<conversation>& conversations() {
         {"simple", write_simple},
         {"extended", write_extended},
         {"pipeline", write_pipeline},
+        {"guarded", write_guarded},
+        {"guarded_strictly", write_guarded},
         {"error_in_pipeline", write_error_in_pipeline},
         {"copy_in", write_copy_in},
         {"copy_out", write_copy_out},
@@ -221,7 +235,10 @@ std::vector<name_value> conversation_startup(std::string_view name) {
 std::vector<name_value> conversation_settings(std::string_view name) {
     if (name == scram_conversation) return {{"auth.method", "scram-sha-256"}};
     if (name == injected_conversation) return {{"pool.max_prepared_statements", "1"}};
-    return {};
+    if (!name.starts_with("guarded")) return {};
+    return {
+        {"guard.commit_outcome", "on"},
+        {"guard.autocommit_writes", name.ends_with("strictly") ? "strict" : "flight"}};
 }
 
 std::vector<script_step> write_conversation(std::string_view name, const std::string& tag) {

@@ -10,6 +10,8 @@ using pgmend::protocol::transaction_status;
 
 namespace {
 
+std::string extended(const char* text) { return parse("", text) + bind("", "") + execute(""); }
+
 /// A client in a block, of whose server everything is known that must be known ahead of it.
 struct guarded_client {
     relay_world world;
@@ -36,6 +38,27 @@ struct guarded_client {
             evidence().none_yet = evidence().xid.empty();
         }
         evidence().asked = false;
+    }
+    /// The server has said what its life is.
+    void alive() {
+        client.say(query("begin"));
+        answer(transaction_status::in_block);
+        client.say(query("rollback"));
+        answer(transaction_status::idle);
+        client.relay.request_over();
+        client.sent();
+    }
+    /// The server answers what it owes but the Sync of the client's, the evidence too.
+    void answer_group(const char* xid) {
+        while (server->owed.front().kind != pgmend::protocol::reply_kind::sync) {
+            const auto& reply = server->owed.front();
+            if (reply.kind == pgmend::protocol::reply_kind::parse && reply.named_on_server)
+                server->statements.confirm(reply.statement->id);
+            server->owed.pop();
+            if (server->owed.empty()) break;
+        }
+        evidence().xid = xid;
+        evidence().none_yet = evidence().xid.empty();
     }
     void begin() {
         client.say(query("begin"));
@@ -285,6 +308,159 @@ TEST_CASE("evidence: a COMMIT whose outcome could not be found out is counted, w
     }
 }
 
+TEST_CASE("evidence: of a write outside of a block it is asked ahead of its Sync, with a Flush behind it") {
+    guarded_client c;
+    // What the server's life is has to be known first, and is waited for.
+    CHECK(c.client.say(extended("insert into t values (1)") + sync()) == request_result::too_many);
+    CHECK(c.client.relay.waits_for_answers());
+    CHECK(c.client.sent() == query(std::string{life_query()}));
+    CHECK(c.client.say("") == request_result::too_many);
+    CHECK(c.client.sent().empty());
+    c.answer(transaction_status::idle);
+    c.client.say("");
+    CHECK(types_of(c.client.sent()) == "PBEPBEHS");
+    CHECK(c.owes() == "pbep!b!e!s");
+    CHECK(c.client.relay.lone_write(*c.server));
+    CHECK_FALSE(c.client.relay.write_not_ended());
+    c.answer_group("773");
+    CHECK(c.client.relay.lone_write(*c.server));
+    const auto frames = c.client.relay.commit_answer(*c.server);
+    CHECK(std::string{reinterpret_cast<const char*>(frames.data()), frames.size()} == ready('I'));
+    c.server->owed.ready();
+    c.evidence().group_over();
+    c.client.relay.request_over();
+    // With the next one, neither is sent again.
+    c.client.say(extended("update t set a = 1") + extended("select 1") + sync());
+    CHECK(types_of(c.client.sent()) == "PBEPBEBEHS");
+    CHECK(c.evidence().xid.empty());
+    CHECK(c.client.relay.lone_write(*c.server));
+    c.answer_group("");
+    CHECK(c.evidence().nothing_written());
+}
+
+TEST_CASE("evidence: strictly, a Sync that commits is sent when it is known") {
+    guarded_client c;
+    c.guard.writes = config::write_guard::strict;
+    c.alive();
+    CHECK(c.client.say(extended("insert into t values (1)") + sync()) == request_result::too_many);
+    CHECK(types_of(c.client.sent()) == "PBEPBEH");
+    CHECK(c.client.relay.write_not_ended());
+    CHECK_FALSE(c.client.relay.lone_write(*c.server));
+    CHECK(c.client.say("") == request_result::too_many);
+    CHECK(c.client.sent().empty());
+    SECTION("by its answer") { c.answer_group("773"); }
+    SECTION("or is not to be known any more, as something has failed") {
+        c.server->owed.skip_to_sync([](const auto&) {}, [](auto&) {});
+    }
+    c.client.say("");
+    CHECK(types_of(c.client.sent()) == "S");
+    CHECK(c.owes() == "s");
+    CHECK(c.client.relay.lone_write(*c.server));
+    CHECK_FALSE(c.client.relay.write_not_ended());
+}
+
+TEST_CASE("evidence: a write outside of a block is alone only with its whole group, and with no other") {
+    guarded_client c;
+    c.alive();
+    const std::string write = extended("insert into t values (1)");
+    const auto lone = [&c] { return c.client.relay.lone_write(*c.server); };
+    SECTION("its Sync has not come") {
+        c.client.say(write);
+        CHECK(c.client.relay.write_not_ended());
+        CHECK_FALSE(lone());
+    }
+    SECTION("something was sent behind it") {
+        const std::string more = GENERATE(
+            extended("select 1") + sync(), query("select 1"), parse("", "select 1"), std::string("Q\0\0\0", 4)
+        );
+        c.client.say(write + sync() + more);
+        CHECK(lone() == (more.size() == 4));
+    }
+    SECTION("something was written before it, whether that is answered or not") {
+        c.client.say(write + sync());
+        if (GENERATE(true, false)) {
+            c.answer_group("773");
+            c.server->owed.ready();
+            c.evidence().group_over();
+        }
+        c.client.sent();
+        c.client.say(write + sync());
+        CHECK(types_of(c.client.sent()) == "PBES");
+        CHECK_FALSE(lone());
+        CHECK_FALSE(c.client.relay.write_not_ended());
+    }
+    SECTION("a simple Query has written before it") {
+        c.client.say(query("insert into t values (1)"));
+        answer_all(*c.server);
+        c.client.say(write);
+        CHECK_FALSE(c.client.relay.write_not_ended());
+        c.client.say(sync());
+        CHECK_FALSE(lone());
+    }
+    SECTION("a simple Query commits what stands before it") {
+        c.client.say(write + query("select 1"));
+        CHECK_FALSE(c.client.relay.write_not_ended());
+        CHECK_FALSE(lone());
+    }
+    SECTION("its group begins or ends a transaction") {
+        const char* control = GENERATE("begin", "commit", "rollback");
+        CAPTURE(control);
+        c.client.say(write + extended(control) + sync());
+        CHECK_FALSE(lone());
+    }
+    SECTION("it commits by itself") {
+        const char* text = GENERATE(
+            "vacuum t", "create database d", "create index concurrently i on t (a)", "call p()",
+            "do 'begin end'", "select what_it_likes()", "copy t from stdin"
+        );
+        CAPTURE(text);
+        c.client.facts.forget_requests();  // it keeps no server for that
+        c.client.say(extended(text) + sync());
+        CHECK(c.owes() == "pbes");
+        CHECK_FALSE(lone());
+    }
+}
+
+TEST_CASE("evidence: a write outside of a block that cannot be asked about is counted, with its reason") {
+    using gap = config::metrics::evidence_gap;
+    guarded_client c;
+    c.alive();
+    const std::string write = extended("insert into t values (1)");
+    const auto counted = [&c](gap why) { return c.world.worker.metrics.commits_unguarded.value(why); };
+    const auto uncovered = [&c] {
+        return c.world.worker.metrics.uncovered.value(config::metrics::replay_hindrance::wrote_outside);
+    };
+    SECTION("one that is asked about is not") {
+        c.client.say(write + sync());
+        CHECK(uncovered() == 0);
+        CHECK(c.world.worker.metrics.evidence_asked.value() == 1);
+    }
+    SECTION("a server that refuses") {
+        c.guard.refused(*c.server);
+        c.client.say(write + sync());
+        CHECK(counted(gap::refused) == 1);
+        CHECK(uncovered() == 1);
+    }
+    SECTION("one that cannot tell of its life") {
+        c.evidence().life_known = false;
+        c.client.say(write + sync());
+        CHECK(counted(gap::life_unknown) == 1);
+    }
+    SECTION("behind another one") {
+        c.client.say(write + sync() + extended("copy t from stdin") + sync());
+        CHECK(c.owes() == "pbep!b!e!spbes");
+        CHECK(
+            uncovered() == 0
+        );  // the first one may have been told, and what is behind it is not asked about
+    }
+    SECTION("a session that keeps its server") {
+        c.client.pins().add(pin_reason::temporary_table);
+        c.client.say(write + sync());
+        CHECK(counted(gap::session_state) == 1);
+        CHECK(uncovered() == 0);
+    }
+}
+
 TEST_CASE("evidence: it is of one block, whatever comes late") {
     guarded_client c;
     c.begin();
@@ -309,9 +485,20 @@ TEST_CASE("evidence: nobody is asked where nothing could come of it") {
         c.client.say(query("commit"));
         CHECK(c.client.sent() == query("commit"));
     }
-    SECTION("no block") {
+    SECTION("no block, in the simple protocol") {
         c.client.say(query("insert into t values (1)"));
         CHECK(c.owes() == "q");
+        CHECK_FALSE(c.server->evidence);
+    }
+    SECTION("no block, and that is switched off") {
+        c.guard.writes = config::write_guard::off;
+        c.client.say(extended("insert into t values (1)") + sync());
+        CHECK(c.owes() == "pbes");
+        CHECK_FALSE(c.server->evidence);
+    }
+    SECTION("no block, and only read") {
+        c.client.say(extended("select 1") + sync());
+        CHECK(c.owes() == "pbes");
         CHECK_FALSE(c.server->evidence);
     }
     SECTION("a server too old to know of transactions' numbers") {
