@@ -13,6 +13,10 @@ using metrics::server_close;
 
 namespace {
 
+std::string in_ms(config::duration time) {
+    return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(time).count()) + " ms";
+}
+
 metrics::server_state metric_of(server_state state) noexcept {
     switch (state) {
         case server_state::connecting:
@@ -182,38 +186,37 @@ void server_pool::give_up(pool_waiter& waiter, wait_end why) {
     context_.metrics.clients_waiting.sub();
     pool_refusal refusal;
     refusal.timed_out = true;
+    refusal.sqlstate = protocol::sqlstate::too_many_connections;
+    refusal.hint = "Retry after 1 s.";
     const std::string others = std::to_string(ledger_.waiting()) + " more clients wait.";
     if (why == wait_end::busy) {
-        refusal.sqlstate = protocol::sqlstate::too_many_connections;
         refusal.message = "no server connection became free in time";
-        refusal.detail = std::to_string(ledger_.in_use()) + " of " + std::to_string(ledger_.limits().size) +
-                         " server connections are in use, " + others;
-        if (ledger_.paused()) refusal.detail = "The pool is paused (PAUSE on the console), " + others;
+        refusal.detail = "The longest wait is " + in_ms(options_.limits.wait_timeout) + " (" +
+                         std::string(options_.wait_limit) + "); ";
+        refusal.detail += ledger_.paused() ? "the pool is paused (PAUSE on the console), "
+                                           : std::to_string(ledger_.in_use()) + " of " +
+                                                 std::to_string(ledger_.limits().size) +
+                                                 " server connections are in use, ";
+        refusal.detail += others;
     } else if (why == wait_end::full) {
         refusal.counted_as = metrics::refusal::waiters;
-        refusal.sqlstate = protocol::sqlstate::too_many_connections;
         refusal.message = "too many clients wait for a server connection";
         refusal.detail = "The limit is " + std::to_string(options_.limits.max_waiters) +
                          " (limits.waiting_clients), " + others;
     } else if (why == wait_end::shed) {
-        const auto ms = [](config::duration time) {
-            return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(time).count()) +
-                   " ms";
-        };
         const auto now = context_.env.now();
         refusal.counted_as = metrics::refusal::overload;
-        refusal.sqlstate = protocol::sqlstate::too_many_connections;
         refusal.message = "the request was refused, as too many wait for a server connection";
-        refusal.detail = "It has waited for " + ms(now - waiter.since) + ", the limit under overload is " +
-                         ms(options_.limits.queue_delay) +
+        refusal.detail = "It has waited for " + in_ms(now - waiter.since) + ", the limit under overload is " +
+                         in_ms(options_.limits.queue_delay) +
                          " (limits.queue_delay); clients have waited without a break for " +
-                         ms(now - ledger_.line_began()) + ", " + others;
-        refusal.hint = "Retry after 1 s.";
+                         in_ms(now - ledger_.line_began()) + ", " + others;
     } else {
         const bool crowded = why == wait_end::crowded;
         context_.metrics.holds.add(crowded ? metrics::hold_end::crowded : metrics::hold_end::timed_out);
         ++given_up_;
         refusal.sqlstate = protocol::sqlstate::cannot_connect_now;
+        refusal.hint = {};
         refusal.message = crowded ? "no server can be reached, and too many clients wait for one"
                                   : "no server could be reached in time";
         const auto held = std::chrono::duration_cast<std::chrono::milliseconds>(

@@ -124,6 +124,8 @@ struct pool_options {
     /// Not zero: the size is found by trying, from this one up to `limits.size`.
     std::size_t least_size = 0;
     unsigned workers = 1;  ///< each with a pool like this one
+    /// Which setting says how long a client waits (limits.wait_timeout), for the words of a refusal.
+    std::string_view wait_limit = "pool.wait_timeout";
     config::duration cleanup_timeout = std::chrono::seconds{5};
     std::size_t max_prepared_statements = 200;
     std::size_t owed_replies = 65536;

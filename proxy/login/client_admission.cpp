@@ -62,7 +62,8 @@ bool client_login::may_enter() {
             protocol::sqlstate::too_many_connections, "sorry, too many clients already",
             login_result::unavailable,
             "The limit is " + std::to_string(worker_.settings().listen.max_clients()) +
-                " (listen.max_clients)."
+                " (listen.max_clients), 0 remain.",
+            "Retry when one of them has left, or ask for a higher limit."
         );
         return false;
     }

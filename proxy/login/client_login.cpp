@@ -347,7 +347,9 @@ pool::task<bool> client_login::find_server() {
                     worker_.metrics().client_logins.add(login_result::unavailable);
                     co_return false;
                 }
-                co_return refuse(why->sqlstate, why->message, login_result::unavailable, why->detail);
+                co_return refuse(
+                    why->sqlstate, why->message, login_result::unavailable, why->detail, why->hint
+                );
             }
             server = std::exchange(session_.server_, nullptr);
         }
