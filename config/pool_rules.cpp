@@ -1,9 +1,8 @@
 #include "config/pool_rules.hpp"
 
 #include <algorithm>
+#include <array>
 #include <utility>
-
-#include "config/units.hpp"
 
 namespace pgmend::config {
 
@@ -12,7 +11,21 @@ namespace {
 constexpr std::size_t most_rules = 10'000;
 constexpr std::uint64_t most_connections = 100'000;  // as of pool.size
 constexpr std::string_view form =
-    "{database, user, mode, size, min_size, reserve_size, session_state, replay}";
+    "{database, user, mode, size, min_size, reserve_size, reserve_timeout, wait_timeout, idle_timeout, "
+    "lifetime, session_state, replay}";
+
+/// A time that may be said, within the bounds of the setting of the same name.
+struct timed_member {
+    std::string_view name;
+    std::optional<milliseconds> pool_rule::*into;
+    milliseconds least;
+    milliseconds most;
+};
+constexpr std::array timed_members{
+    timed_member{"reserve_timeout", &pool_rule::reserve_timeout, milliseconds{0}, std::chrono::hours{1}},
+    timed_member{"wait_timeout", &pool_rule::wait_timeout, milliseconds{1}, std::chrono::hours{24}},
+    timed_member{"idle_timeout", &pool_rule::idle_timeout, milliseconds{0}, std::chrono::hours{720}},
+    timed_member{"lifetime", &pool_rule::lifetime, milliseconds{0}, std::chrono::hours{720}}};
 
 bool complain(position at, std::string key, std::string_view text, problems& found) {
     found.push_back({at, std::move(key), std::string(text)});
@@ -37,6 +50,15 @@ std::string read_number(const std::string& text, std::uint64_t lowest, std::opti
         return "must be a whole number " + std::to_string(lowest) + ".." + std::to_string(most_connections);
     }
     into = static_cast<std::uint32_t>(*number.value);
+    return {};
+}
+
+std::string read_time(const std::string& text, const timed_member& member, pool_rule& rule) {
+    const auto time = parse_duration(text);
+    if (!time.value || *time.value < member.least || *time.value > member.most) {
+        return "must be a duration " + print_duration(member.least) + ".." + print_duration(member.most);
+    }
+    rule.*member.into = *time.value;
     return {};
 }
 
@@ -65,6 +87,9 @@ bool read_member(const document_member& member, const std::string& key, pool_rul
         problem = read_number(text, 0, rule.min_size);
     } else if (member.key == "reserve_size") {
         problem = read_number(text, 0, rule.reserve_size);
+    } else if (const auto* timed = std::ranges::find(timed_members, member.key, &timed_member::name);
+               timed != timed_members.end()) {
+        problem = read_time(text, *timed, rule);
     } else if (member.key == "session_state") {
         problem = read_word(text, rule.state);
     } else if (member.key == "replay") {
@@ -83,8 +108,10 @@ bool read_rule(const document_node& node, const std::string& key, pool_rule& rul
     for (const document_member& member : node.members) {
         good = read_member(member, key + "." + member.key, rule, found) && good;
     }
-    const bool says =
-        rule.mode || rule.size || rule.min_size || rule.reserve_size || rule.state || rule.replay;
+    const bool says = rule.mode || rule.size || rule.min_size || rule.reserve_size || rule.state ||
+                      rule.replay || std::ranges::any_of(timed_members, [&rule](const auto& each) {
+                          return (rule.*each.into).has_value();
+                      });
     if (good && !says) return complain(node.at, key, "must say something beside database and user", found);
     return good;
 }
@@ -119,6 +146,8 @@ std::string print_pool_rules(const pool_rule_list& rules) {
         if (rule.size) says("size=", std::to_string(*rule.size));
         if (rule.min_size) says("min_size=", std::to_string(*rule.min_size));
         if (rule.reserve_size) says("reserve_size=", std::to_string(*rule.reserve_size));
+        for (const timed_member& each : timed_members)
+            if (rule.*each.into) says(std::string(each.name) + "=", print_duration(*(rule.*each.into)));
         if (rule.state) says("session_state=", text_of(*rule.state));
         if (rule.replay) says("replay=", text_of(*rule.replay));
     }

@@ -11,6 +11,7 @@
 
 #include "config/document.hpp"
 #include "config/modes.hpp"
+#include "config/units.hpp"
 
 namespace pgmend::config {
 
@@ -22,6 +23,10 @@ struct pool_rule {
     std::optional<std::uint32_t> size;
     std::optional<std::uint32_t> min_size;
     std::optional<std::uint32_t> reserve_size;
+    std::optional<milliseconds> reserve_timeout;
+    std::optional<milliseconds> wait_timeout;
+    std::optional<milliseconds> idle_timeout;
+    std::optional<milliseconds> lifetime;
     std::optional<session_policy> state;
     std::optional<replay_mode> replay;
     auto operator<=>(const pool_rule&) const = default;

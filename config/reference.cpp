@@ -25,7 +25,9 @@ constexpr std::array samples = {
     sample{"upstream.patroni.urls", "[\"http://10.0.0.1:8008\", \"http://10.0.0.2:8008\"]"},
     sample{"users", "[{name: app, password: secret}]"},
     sample{"listen.tls.certificates", "[{cert: other.crt, key: other.key}]"},
-    sample{"pool.rules", "[{database: reports, user: reader, size: 5, session_state: pin}]"},
+    sample{
+        "pool.rules",
+        "[{database: reports, user: reader, size: 5, wait_timeout: 10min, session_state: pin}]"},
     sample{
         "limits.rules",
         "[{user: batch, clients: 10, requests: strict}, {per: address, requests: 50/s burst 100}]"},

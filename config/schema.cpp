@@ -40,16 +40,22 @@ constexpr std::string_view rule_schema =
     R"("address": {"$ref": "#/$defs/words"}, "method": {"$ref": "#/$defs/words"}, )"
     R"("map": {"$ref": "#/$defs/words"}, "clientcert": {"$ref": "#/$defs/words"}, )"
     R"("clientname": {"$ref": "#/$defs/words"}}}]}})";
-constexpr std::string_view pool_schema =
-    R"({"type": "array", "items": {"type": "object", "additionalProperties": false, )"
-    R"("anyOf": [{"required": ["mode"]}, {"required": ["size"]}, {"required": ["min_size"]}, )"
-    R"({"required": ["reserve_size"]}, {"required": ["session_state"]}, {"required": ["replay"]}], )"
-    R"("properties": {"database": {"type": ["string", "number"]}, "user": {"type": ["string", "number"]}, )"
-    R"("mode": {"enum": ["transaction", "session"]}, )"
-    R"("size": {"type": "integer", "minimum": 1, "maximum": 100000}, )"
-    R"("min_size": {"type": "integer", "minimum": 0, "maximum": 100000}, )"
-    R"("reserve_size": {"type": "integer", "minimum": 0, "maximum": 100000}, )"
-    R"("session_state": {"enum": ["virtual", "pin", "off"]}, "replay": {"enum": ["on", "off"]}}}})";
+/// A list of pool.rules.
+std::string pool_schema() {
+    const std::string time(duration_schema);
+    return R"({"type": "array", "items": {"type": "object", "additionalProperties": false, )"
+           R"("anyOf": [{"required": ["mode"]}, {"required": ["size"]}, {"required": ["min_size"]}, )"
+           R"({"required": ["reserve_size"]}, {"required": ["reserve_timeout"]}, {"required": ["wait_timeout"]}, )"
+           R"({"required": ["idle_timeout"]}, {"required": ["lifetime"]}, {"required": ["session_state"]}, {"required": ["replay"]}], )"
+           R"("properties": {"database": {"type": ["string", "number"]}, "user": {"type": ["string", "number"]}, )"
+           R"("mode": {"enum": ["transaction", "session"]}, )"
+           R"("size": {"type": "integer", "minimum": 1, "maximum": 100000}, )"
+           R"("min_size": {"type": "integer", "minimum": 0, "maximum": 100000}, )"
+           R"("reserve_size": {"type": "integer", "minimum": 0, "maximum": 100000}, "reserve_timeout": )" +
+           time + R"(, "wait_timeout": )" + time + R"(, "idle_timeout": )" + time + R"(, "lifetime": )" +
+           time +
+           R"(, "session_state": {"enum": ["virtual", "pin", "off"]}, "replay": {"enum": ["on", "off"]}}}})";
+}
 constexpr std::string_view certificate_schema =
     R"({"type": "array", "items": {"type": "object", "additionalProperties": false, )"
     R"("required": ["cert", "key"], "properties": {"cert": {"type": "string"}, "key": {"type": "string"}}}})";
@@ -96,8 +102,7 @@ constexpr std::array kinds{
     kind{"none, strict", rate_schema},
     kind{"a list of {name: text", user_schema},
     kind{"a list of {cert: path", certificate_schema},
-    kind{"a list of lines of pg_hba.conf", rule_schema},
-    kind{"a list of {database: text", pool_schema}};
+    kind{"a list of lines of pg_hba.conf", rule_schema}};
 
 std::string quoted(std::string_view text) {
     std::string result = "\"";
@@ -170,6 +175,7 @@ std::string schema_of(const setting_base& setting) {
     if (const auto range = after(allowed, "auto, or a whole number "))
         return R"({"anyOf": [{"const": "auto"}, )" + whole_number(*range) + "]}";
     if (allowed.starts_with("a list of {user: text")) return limit_schema();
+    if (allowed.starts_with("a list of {database: text")) return pool_schema();
     const auto* known =
         std::ranges::find_if(kinds, [&allowed](const kind& each) { return allowed.starts_with(each.words); });
     return known == kinds.end() ? std::string() : std::string(known->schema);

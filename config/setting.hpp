@@ -283,7 +283,10 @@ struct codec<pool_rule_list> {
     static std::string print(const pool_rule_list& value) { return print_pool_rules(value); }
     static std::string allowed() {
         return "a list of {database: text, user: text, mode: transaction or session, size: number, min_size: "
-               "number, reserve_size: number, session_state: virtual, pin or off, replay: on or off}";
+               "number, reserve_size: number, reserve_timeout: duration, wait_timeout: duration, "
+               "idle_timeout: duration, lifetime: duration, session_state: virtual, pin or off, replay: on "
+               "or "
+               "off}";
     }
 };
 

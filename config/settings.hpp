@@ -324,12 +324,10 @@ struct pool_settings : section {
         "pool.rules",
         {},
         reload_class::live,
-        "The mode, size, min_size, reserve_size and session_state of the pools of certain databases and "
-        "users, "
+        "The mode, sizes, timeouts, lifetime and session_state of the pools of certain databases and users, "
         "and whether their transactions are run again (`replay`): of each the first rule that fits and says "
-        "it, "
-        "then the settings above. A name left out fits all. Sizes hold at once, the others for who logs in "
-        "from then on."};
+        "it, then the settings above. A name left out fits all. Sizes and times hold at once, the others for "
+        "who logs in from then on."};
     setting<milliseconds> leak_check{
         this,
         "pool.leak_check",

@@ -64,9 +64,11 @@ pool::pool_options options_for(
     pool::pool_options options;
     const config::settings& settings = *worker.settings;
     const auto& pool = settings.pool;
+    const auto by_rule = [&](auto what, auto otherwise) {
+        return config::pool_rule_for(pool.rules(), what, database, user).value_or(otherwise);
+    };
     const auto share = [&](auto what, std::uint32_t otherwise) {
-        const auto rule = config::pool_rule_for(pool.rules(), what, database, user);
-        return share_of(rule.value_or(otherwise), worker.index, worker.workers);
+        return share_of(by_rule(what, otherwise), worker.index, worker.workers);
     };
     using config::pool_rule;
     // A worker without a server could not serve who has come to it.
@@ -79,14 +81,14 @@ pool::pool_options options_for(
     options.limits.min_size = share(&pool_rule::min_size, pool.min_size());
     options.limits.reserve_size = share(&pool_rule::reserve_size, pool.reserve_size());
     options.limits.login_concurrency = pool.login_concurrency();
-    options.limits.reserve_timeout = pool.reserve_timeout();
-    options.limits.wait_timeout = pool.wait_timeout();
+    options.limits.reserve_timeout = by_rule(&pool_rule::reserve_timeout, pool.reserve_timeout());
+    options.limits.wait_timeout = by_rule(&pool_rule::wait_timeout, pool.wait_timeout());
     options.limits.hold_timeout = settings.hold.timeout();
     options.limits.hold_max_waiters = settings.hold.max_waiters();
     options.limits.max_waiters = waiting_limit(worker, database, user);
     options.limits.queue_delay = settings.limits.queue_delay();
-    options.limits.idle_timeout = pool.idle_timeout();
-    options.limits.lifetime = pool.lifetime();
+    options.limits.idle_timeout = by_rule(&pool_rule::idle_timeout, pool.idle_timeout());
+    options.limits.lifetime = by_rule(&pool_rule::lifetime, pool.lifetime());
     options.cleanup_timeout = pool.cleanup_timeout();
     options.max_prepared_statements = pool.max_prepared_statements();
     options.owed_replies = settings.limits.owed_replies();
@@ -395,6 +397,7 @@ pool::pool_options worker_core::auth_options() const {
     options.limits.size = query.connections();
     options.limits.min_size = options.limits.reserve_size = 0;
     options.limits.wait_timeout = query.timeout();
+    options.wait_limit = query.timeout.key();
     return options;
 }
 

@@ -208,9 +208,21 @@ table_rows limit_rows(const admin_facts& facts) {
         std::uint64_t servers = 0;
         for (const std::size_t column : {6U, 8U, 9U, 11U, 12U})
             servers += std::stoull(*pool[column]);
+        const auto by_rule = [&](auto what, auto otherwise) {
+            return config::pool_rule_for(settings.pool.rules(), what, *pool[0], *pool[1]).value_or(otherwise);
+        };
+        using config::pool_rule;
+        const std::uint64_t size = by_rule(&pool_rule::size, settings.pool.size());
         rows.push_back(
-            {"servers", scope, number(servers), number(settings.pool.size() + settings.pool.reserve_size()),
-             std::nullopt, "pool.size"}
+            {"servers", scope, number(servers),
+             number(size + by_rule(&pool_rule::reserve_size, settings.pool.reserve_size())), std::nullopt,
+             "pool.size"}
+        );
+        const auto waited_ms = std::stoull(*pool[13]) * 1000 + std::stoull(*pool[14]) / 1000;
+        const auto longest = by_rule(&pool_rule::wait_timeout, settings.pool.wait_timeout());
+        rows.push_back(
+            {"wait_timeout_ms", scope, number(waited_ms), std::to_string(longest.count()), std::nullopt,
+             "pool.wait_timeout"}
         );
         rows.push_back(
             {"held_requests", scope, pool[3], number(settings.hold.max_waiters()), std::nullopt,

@@ -307,7 +307,6 @@ table_rows database_rows(const admin_facts& facts) {
     std::string hosts;
     for (const auto& [address, source, here, rank, said, leader, behind] : servers)
         hosts += (hosts.empty() ? "" : ",") + (address.host.empty() ? address.address : address.host);
-    const auto lifetime = std::chrono::duration_cast<std::chrono::seconds>(settings.pool.lifetime());
     const auto has = [](const std::vector<std::string>& list, const std::string& name) {
         return std::ranges::find(list, name) != list.end();
     };
@@ -321,6 +320,9 @@ table_rows database_rows(const admin_facts& facts) {
             return config::pool_rule_for(settings.pool.rules(), what, database, {}).value_or(otherwise);
         };
         using config::pool_rule;
+        const auto lifetime = std::chrono::duration_cast<std::chrono::seconds>(
+            by_rule(&pool_rule::lifetime, settings.pool.lifetime())
+        );
         const bool session = by_rule(&pool_rule::mode, settings.pool.mode()) == config::pool_mode::session;
         rows.push_back(
             {name, hosts, servers.empty() ? "0" : std::to_string(servers.front().address.port), name,

@@ -215,6 +215,14 @@ component_health topology_health(const health_view& view) {
     return one;
 }
 
+/// How long clients of this pool wait for a connection, at most.
+config::duration longest_wait_of(const health_view& view, const pool_facts& pool) {
+    const auto& configured = view.facts.settings->pool;
+    const auto rule =
+        config::pool_rule_for(configured.rules(), &config::pool_rule::wait_timeout, pool.database, pool.user);
+    return rule.value_or(configured.wait_timeout());
+}
+
 component_health pool_health(const health_view& view) {
     component_health one;
     one.name = "pools";
@@ -228,6 +236,7 @@ component_health pool_health(const health_view& view) {
     std::uint64_t reset = 0;
     std::set<std::pair<std::string_view, std::string_view>> pools;  // each worker has its part of one
     config::duration longest{};
+    bool half_lost = false;  // somebody's patience
     bool paused = false;
     for (const worker_facts& worker : view.facts.workers) {
         for (const pool_facts& pool : worker.pools) {
@@ -237,6 +246,7 @@ component_health pool_health(const health_view& view) {
             servers += pool.servers_active + pool.servers_idle + pool.servers_tested;
             opening += pool.servers_login;
             longest = std::max(longest, pool.longest_wait);
+            half_lost = half_lost || pool.longest_wait > longest_wait_of(view, pool) / 2;
             paused = paused || pool.paused;
         }
         opened += worker.connections.opened;
@@ -244,12 +254,11 @@ component_health pool_health(const health_view& view) {
         rolled_back += worker.connections.rolled_back;
         reset += worker.connections.reset;
     }
-    const config::duration patience = view.facts.settings->pool.wait_timeout();
     const std::string long_wait_words =
         "a client has waited " + std::to_string(in_ms(longest)) + " ms for a server connection";
     // What they wait for then is no connection but a server, and that is the topology's matter.
     const bool held = view.facts.topology->primary() == nullptr;
-    if (longest > patience / 2)
+    if (half_lost)
         worsen(
             one, health_state::critical, long_wait_words,
             held ? ""

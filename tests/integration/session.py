@@ -6,7 +6,7 @@ import queue
 import re
 
 import wire
-from console import console, one, table
+from console import console, error, one, table
 from harness import PASSWORDS, check, poll, same
 from registry import register
 from reloading import write
@@ -508,4 +508,56 @@ def pools_by_rule(t):
     for client in crowd[:1] + app[:3]:
         client.query("COMMIT")
     for client in crowd + app + others:
+        client.close()
+
+
+TIMES = [{"user": "crowd", "wait_timeout": "300ms", "lifetime": 0}, {"database": "other", "lifetime": "7s", "reserve_timeout": 0},
+         {"size": 1}]  # pool.size is 2: so many there may be with the reserve
+
+
+@test("sessions: pools of certain databases and users have their own times, which a change of the policy changes at once", pool=2,
+      settings={"pool": {"rules": TIMES, "own_server": False, "idle_timeout": 0, "lifetime": 0, "reserve_size": 1,
+                         "reserve_timeout": "1h"}}, subjects=("pgmend",))
+def times_by_rule(t):
+    admin = console(t)
+    holders = {user: t.wire(user=user) for user in ("crowd", "app")}
+    waiters = {user: t.wire(user=user) for user in holders}
+    for user, holder in holders.items():
+        holder.query("BEGIN")
+        waiters[user].send(wire.query("SELECT 'waited'"))
+    # One of them has little patience.
+    fields = error(waiters["crowd"].ready())
+    same([fields[key] for key in "CMDH"],
+         ["53300", "no server connection became free in time",
+          "The longest wait is 300 ms (pool.wait_timeout); 1 of 1 server connections are in use, 0 more clients wait.",
+          "Retry after 1 s."])
+    same(one(admin, "SHOW POOLS", user="app")["cl_waiting"], "1")
+    most = {row["scope"]: row["most"] for row in table(admin, "SHOW LIMITS") if row["name"] == "wait_timeout_ms"}
+    same((most["crowd@app"], most["app@app"]), ("300", "60000"))
+    # Another may use the reserve at once, which others may not for an hour.
+    others = [t.wire(user="other", database="other") for _ in range(2)]
+    others[0].query("BEGIN")
+    same(others[1].value("SELECT 1"), "1")
+    others[0].query("COMMIT")
+    same({name: one(admin, "SHOW DATABASES", name=name)["server_lifetime"] for name in ("app", "other")}, {"app": "0", "other": "7"})
+
+    # Who waits now, and what is idle now, is subject to what holds from now on.
+    def rule(*rules):
+        write(t.subject, {"pool": {"rules": [*rules, TIMES[-1]]}})
+        same(wire.tags(admin.query("RELOAD")), ["RELOAD"])
+
+    rule({"user": "app", "wait_timeout": "1ms"})
+    same(error(waiters["app"].ready())["C"], "53300")
+    for holder in holders.values():
+        holder.query("COMMIT")
+    check(t.servers("usename = 'crowd'") and t.servers("usename = 'app'"), "idle, and kept for ever")
+    rule({"user": "crowd", "idle_timeout": "1ms"})
+    poll(lambda: not t.servers("usename = 'crowd'"), "unused for too long", 20)
+    check(t.servers("usename = 'app'"), "another's stays")
+    rule({"database": "app", "user": "app", "lifetime": "1ms"})
+    poll(lambda: not t.servers("usename = 'app'"), "too old", 20)
+    check(t.servers("usename = 'other'"), "another's stays")
+    for user, client in holders.items():
+        same(client.value("SELECT current_user"), user)
+    for client in [*holders.values(), *waiters.values(), *others]:
         client.close()

@@ -67,6 +67,28 @@ TEST_CASE("pool rules: each thing is decided by the first rule that says it", "[
     );
 }
 
+TEST_CASE("pool rules: times have their units, and what is left out is somebody else's to say", "[config]") {
+    const auto result = read(
+        "[{user: batch, wait_timeout: 10min, idle_timeout: 0}, {database: app, wait_timeout: 1ms, lifetime: "
+        "720h}, {reserve_timeout: 1h, lifetime: 0}]"
+    );
+    REQUIRE(result.good);
+    const auto& rules = result.rules;
+    CHECK(pool_rule_for(rules, &pool_rule::wait_timeout, "app", "batch") == std::chrono::minutes{10});
+    CHECK(pool_rule_for(rules, &pool_rule::wait_timeout, "app", "web") == milliseconds{1});
+    CHECK(pool_rule_for(rules, &pool_rule::wait_timeout, "other", "web") == std::nullopt);
+    CHECK(pool_rule_for(rules, &pool_rule::idle_timeout, "app", "batch") == milliseconds{0});
+    CHECK(pool_rule_for(rules, &pool_rule::idle_timeout, "app", "web") == std::nullopt);
+    CHECK(pool_rule_for(rules, &pool_rule::lifetime, "app", "batch") == std::chrono::hours{720});
+    CHECK(pool_rule_for(rules, &pool_rule::lifetime, "other", "batch") == milliseconds{0});
+    CHECK(pool_rule_for(rules, &pool_rule::reserve_timeout, "app", "batch") == std::chrono::hours{1});
+    CHECK(
+        print_pool_rules(rules) ==
+        "batch@*: wait_timeout=10min idle_timeout=0, *@app: wait_timeout=1ms lifetime=30d, *@*: "
+        "reserve_timeout=1h lifetime=0"
+    );
+}
+
 TEST_CASE("pool rules: what is wrong is said with its place", "[config]") {
     const auto complaint = [](std::string_view yaml) {
         const auto result = read(yaml);
@@ -74,7 +96,9 @@ TEST_CASE("pool rules: what is wrong is said with its place", "[config]") {
         REQUIRE(result.found.size() == 1);
         return result.found[0].key + " " + result.found[0].text;
     };
-    const std::string form = "{database, user, mode, size, min_size, reserve_size, session_state, replay}";
+    const std::string form =
+        "{database, user, mode, size, min_size, reserve_size, reserve_timeout, wait_timeout, idle_timeout, "
+        "lifetime, session_state, replay}";
     CHECK(complaint("pin") == "pool.rules must be a list of " + form);
     CHECK(complaint("[pin]") == "pool.rules[0] must be a mapping " + form);
     CHECK(complaint("[{user: a}]") == "pool.rules[0] must say something beside database and user");
@@ -84,10 +108,17 @@ TEST_CASE("pool rules: what is wrong is said with its place", "[config]") {
     CHECK(complaint("[{mode: statement}]") == "pool.rules[0].mode must be one of transaction, session");
     CHECK(complaint("[{size: 0}]") == "pool.rules[0].size must be a whole number 1..100000");
     CHECK(complaint("[{min_size: -1}]") == "pool.rules[0].min_size must be a whole number 0..100000");
+    CHECK(complaint("[{wait_timeout: 0}]") == "pool.rules[0].wait_timeout must be a duration 1ms..1d");
+    CHECK(complaint("[{wait_timeout: 25h}]") == "pool.rules[0].wait_timeout must be a duration 1ms..1d");
+    CHECK(complaint("[{lifetime: 5}]") == "pool.rules[0].lifetime must be a duration 0..30d");
+    CHECK(complaint("[{idle_timeout: soon}]") == "pool.rules[0].idle_timeout must be a duration 0..30d");
+    CHECK(
+        complaint("[{reserve_timeout: 61min}]") == "pool.rules[0].reserve_timeout must be a duration 0..1h"
+    );
     CHECK(
         complaint("[{session_state: pin}, {session_state: pin, users: a}]") ==
         "pool.rules[1].users unknown; known are database, user, mode, size, min_size, reserve_size, "
-        "session_state, replay"
+        "reserve_timeout, wait_timeout, idle_timeout, lifetime, session_state, replay"
     );
     CHECK(
         complaint("[{session_state: [pin]}]") ==

@@ -107,6 +107,25 @@ TEST_CASE("health: waiting, a crowd and little memory are told with what to do",
     CHECK(w.part(w.report(), "memory").state == health_state::critical);
 }
 
+TEST_CASE("health: half of the longest wait is what the pool's own rule says", "[proxy]") {
+    world w;
+    auto ruled = std::make_shared<config::settings>();
+    ruled->pool.wait_timeout.set(60s);
+    config::pool_rule patient;
+    patient.user = "batch";
+    patient.wait_timeout = 600s;
+    ruled->pool.rules.set({patient});
+    w.facts.settings = ruled;
+    w.facts.workers[0].pools[0].user = "batch";
+    w.facts.workers[0].pools[0].longest_wait = 31s;
+    CHECK(w.part(w.report(), "pools").state == health_state::degraded);
+    w.facts.workers[0].pools[0].longest_wait = 301s;
+    CHECK(w.part(w.report(), "pools").state == health_state::critical);
+    w.facts.workers[0].pools[0].user = "web";
+    w.facts.workers[0].pools[0].longest_wait = 31s;
+    CHECK(w.part(w.report(), "pools").state == health_state::critical);
+}
+
 TEST_CASE("health: what to do about an old primary depends on whether there is a new one", "[proxy]") {
     world w;
     health::observation seen;
