@@ -136,10 +136,11 @@ public:
         translate_addresses();
         translate_modes();
         translate_rest();
-        translate_databases();
+        // What is said of a user is stronger than what is said of a database: the first rule decides.
         for (const ini_section& section : ini_.sections)
             translate_other(section);
-        if (!user_rules_.empty()) set("limits.rules", "[" + user_rules_ + "]");
+        translate_databases();
+        if (!limit_rules_.empty()) set("limits.rules", "[" + limit_rules_ + "]");
         if (!pool_rules_.empty()) set("pool.rules", "[" + pool_rules_ + "]");
         result_.yaml = written();
         return std::move(result_);
@@ -278,7 +279,11 @@ private:
         const std::string names = entry.key == "*" ? "" : "database: " + quoted(name);
         std::string pool;
         for (const auto& [key, value] : words) {
-            if (read.contains(key) || (!names.empty() && in_pool_rule(key, value, pool))) continue;
+            if (read.contains(key) || (!names.empty() && in_pool_rule(where, key, value, pool))) continue;
+            if (!names.empty() && key == "max_db_client_connections" && is_whole(value)) {
+                if (!says_nothing(value)) add_limit_rule(names, ", clients: " + value);
+                continue;
+            }
             lacks(where + ": " + key + "=" + value + ": holds for all or for none");
         }
         add_pool_rule(names, pool);
@@ -286,7 +291,9 @@ private:
 
     /// What PgBouncer says of one database's or user's pools, as it is written in a rule. False where it is
     /// something else.
-    static bool in_pool_rule(const std::string& key, const std::string& value, std::string& pool) {
+    bool in_pool_rule(
+        const std::string& where, const std::string& key, const std::string& value, std::string& pool
+    ) {
         static const std::map<std::string, std::string> sizes{
             {"pool_size", "size"},
             {"min_pool_size", "min_size"},
@@ -297,6 +304,20 @@ private:
             pool += ", " + size->second + ": " + value;
             return true;
         }
+        static const std::map<std::string, std::string> times{
+            {"query_wait_timeout", "wait_timeout"}, {"server_lifetime", "lifetime"}};
+        if (const auto time = times.find(key); time != times.end()) {
+            // A lifetime of 0 is that of all; a wait of 0 is one without an end.
+            if (value == "-1" || (key == "server_lifetime" && says_nothing(value))) return true;
+            auto text = duration_of(value);
+            if (!text) return false;
+            if (*text == "0") {
+                lacks(where + ": " + key + " = 0: every wait has an end; it is set to the longest");
+                text = "24h";
+            }
+            pool += ", " + time->second + ": " + *text;
+            return true;
+        }
         if (key != "pool_mode" || (value != "session" && value != "transaction")) return false;
         pool += ", mode: " + value;
         return true;
@@ -305,6 +326,11 @@ private:
     void add_pool_rule(const std::string& names, const std::string& pool) {
         if (pool.empty()) return;
         pool_rules_ += (pool_rules_.empty() ? "" : ", ") + ("{" + names) + pool + "}";
+    }
+
+    void add_limit_rule(const std::string& names, const std::string& limits) {
+        if (!limits.empty())
+            limit_rules_ += (limit_rules_.empty() ? "" : ", ") + ("{" + names) + limits + "}";
     }
 
     /// In the policy's spelling. Without a host it is the socket of this machine.
@@ -335,23 +361,28 @@ private:
         if (!parse_ini_words(entry.value, words)) return false;
         std::string limits;
         std::string pool;
+        bool known = false;
         std::vector<std::string> others;
         for (const auto& [key, value] : words) {
             const bool timeout =
                 key == "query_timeout" || key == "idle_transaction_timeout" || key == "transaction_timeout";
             const auto time = timeout ? duration_of(value) : std::nullopt;
+            // There 0 means: as for all.
             if (time) {
-                limits += ", " + key + ": " + *time;
+                if (*time != "0") limits += ", " + key + ": " + *time;
+                known = true;
             } else if (key == "max_user_client_connections" && is_whole(value)) {
-                limits += ", clients: " + value;
-            } else if (!in_pool_rule(key, value, pool)) {
+                if (!says_nothing(value)) limits += ", clients: " + value;
+                known = true;
+            } else if (in_pool_rule("[users] " + entry.key, key, value, pool)) {
+                known = true;
+            } else {
                 others.push_back(key + "=" + value);
             }
         }
-        if (limits.empty() && pool.empty()) return false;
+        if (!known) return false;
         add_pool_rule("user: " + quoted(entry.key), pool);
-        if (!limits.empty())
-            user_rules_ += (user_rules_.empty() ? "" : ", ") + ("{user: " + quoted(entry.key)) + limits + "}";
+        add_limit_rule("user: " + quoted(entry.key), limits);
         for (const std::string& each : others)
             lacks("[users] " + entry.key + " = " + each);
         return true;
@@ -385,8 +416,8 @@ private:
     std::map<std::string, std::string> given_;   ///< of [pgbouncer], what is not translated yet
     std::map<std::string, std::string> policy_;  ///< by key
     std::vector<std::string> needless_;
-    std::string user_rules_;  ///< of limits.rules, as they are written there
-    std::string pool_rules_;  ///< of pool.rules
+    std::string limit_rules_;  ///< of limits.rules, as they are written there
+    std::string pool_rules_;   ///< of pool.rules
     pgbouncer_policy result_;
 };
 

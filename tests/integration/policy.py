@@ -8,6 +8,7 @@ import jsonschema
 import yaml
 
 import wire
+from console import one
 from harness import PASSWORDS, check, poll, same, yaml_lines
 from registry import register
 
@@ -25,11 +26,12 @@ def from_pgbouncer(t):
     users = t.directory / "userlist.txt"
     users.write_text("".join(f'"{name}" "{word}"\n' for name, word in PASSWORDS.items()))
     ini = t.directory / "pgbouncer.ini"
-    ini.write_text(f"[databases]\napp = host={t.postgres.host} port={t.postgres.port}\n"
+    ini.write_text(f"[databases]\napp = host={t.postgres.host} port={t.postgres.port} server_lifetime=77\n"
                    f"* = host={t.postgres.host} port={t.postgres.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
                    f"listen_port = {port}\nunix_socket_dir = {t.directory}\nauth_type = scram-sha-256\n"
                    f"auth_file = {users}\npool_mode = transaction\ndefault_pool_size = 3\nadmin_users = app\n"
-                   "query_timeout = 5\nsuspend_timeout = 7\nserver_reset_query = DISCARD ALL\n")
+                   "query_timeout = 5\nsuspend_timeout = 7\nserver_reset_query = DISCARD ALL\n"
+                   "[users]\napp = query_wait_timeout=9\n")
     policy = t.directory / "pgmend.yaml"
     text = t.program(t.subject.binary, "--from-pgbouncer", ini)
     lines = text.splitlines()
@@ -52,7 +54,10 @@ def from_pgbouncer(t):
     same(client.value("SELECT 6 * 7"), "42")
     other = t.wire(user="other", database="other", port=port)
     same(other.value("SELECT current_user"), "other")
-    same(t.wire(database="pgbouncer", port=port).rows("SHOW STATE")[0], ["active", "yes"])
+    watch = t.wire(database="pgbouncer", port=port)
+    same(watch.rows("SHOW STATE")[0], ["active", "yes"])
+    same(one(watch, "SHOW DATABASES", name="app")["server_lifetime"], "77")
+    same(one(watch, "SHOW LIMITS", name="wait_timeout_ms", scope="app@app")["most"], "9000")
 
 
 @test("policy: the schema takes what pgmend takes, and refuses what it refuses", subjects=PGMEND)

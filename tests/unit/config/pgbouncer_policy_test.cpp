@@ -162,8 +162,28 @@ TEST_CASE("pgbouncer.ini: limits of users become rules", "[config]") {
     CHECK(
         print_limit_rules(read.limits.rules()) ==
         "user=batch per=user clients=3 query_timeout=1min, "
-        "user=web idle_transaction_timeout=500ms transaction_timeout=0"
+        "user=web idle_transaction_timeout=500ms"
     );
     CHECK(print_pool_rules(read.pool.rules()) == "batch@*: mode=session, other@*: size=9");
     CHECK(made.missing.empty());
+}
+
+TEST_CASE("pgbouncer.ini: times of databases and users become rules, and a user's is stronger", "[config]") {
+    const pgbouncer_policy made = policy_from_pgbouncer(
+        "[databases]\n"
+        "app = host=a query_wait_timeout=5 server_lifetime=600 pool_size=4 max_db_client_connections=7\n"
+        "idle = host=a server_lifetime=0 query_wait_timeout=-1 max_db_client_connections=0\n"
+        "[users]\nbatch = query_wait_timeout=0 pool_size=9\nweb = query_wait_timeout=1.5\n"
+        "plain = query_timeout=0 max_user_client_connections=0\n"
+    );
+    settings read;
+    take(made, read);
+    CHECK(
+        print_pool_rules(read.pool.rules()) ==
+        "batch@*: size=9 wait_timeout=1d, web@*: wait_timeout=1500ms, "
+        "*@app: size=4 wait_timeout=5s lifetime=10min"
+    );
+    CHECK(made.missing.size() == 1);
+    CHECK(lists(made, "[users] batch: query_wait_timeout = 0"));
+    CHECK(print_limit_rules(read.limits.rules()) == "database=app per=database clients=7");
 }
