@@ -15,6 +15,7 @@ from console import console, one, table
 from discovery import BASE, UPSTREAM
 from harness import PASSWORDS, check, poll, same, tail
 from healing import served
+from http_api import state
 from limits import NOTHING, count, turned_away
 from patroni import Api, url
 from registry import register
@@ -164,6 +165,49 @@ def refusals(t):
     poll(lambda: refused(subject, "descriptors") > 0, "it is counted", 30)
     poll(lambda: " no_descriptors_left" in subject.log.read_text(), "it is logged", 30)
     same(served(t, subject, "SELECT 2"), [["2"]])
+
+
+@test("runbook: what GET /health says of those who wait, of a crowd and of the way out", subjects=PGMEND, seconds=90)
+def in_health(t):
+    subject = t.own("told", pool_size=1, settings={"listen": {"max_clients": 5}, "shutdown": {"drain_timeout": "2min"}})
+
+    def told(name):
+        status, body = state(subject)
+        one = body["components"][name]
+        return status, one["state"], one.get("reason", ""), " ".join(body["recommendations"])
+
+    def well():
+        return state(subject)[1]["state"] == "healthy"
+
+    poll(well, "all is well", 30)
+    clients = [t.wire(on=subject) for _ in range(2)]
+    clients[0].query("BEGIN")
+    clients[1].send(wire.query("SELECT 'waited'"))
+    poll(lambda: told("pools")[1] == "degraded", "somebody waits", 30)
+    status, _, reason, advice = told("pools")
+    check(status == 200 and reason.startswith("a client has waited ") and "SHOW PINS" in advice, (status, reason, advice))
+    clients[0].query("COMMIT")
+    same(wire.rows_of(clients[1].ready()), [["waited"]])
+    poll(well, "nobody waits", 30)
+    clients += [t.wire(on=subject) for _ in range(2)]
+    poll(lambda: told("clients")[1:3] == ("degraded", "4 of 5 clients"), f"{told('clients')}", 30)
+    clients.append(t.wire(on=subject))
+    poll(lambda: told("clients")[:3] == (503, "critical", "5 of 5 clients: no other comes in"), f"{told('clients')}", 30)
+    fields = turned_away(t, on=subject)
+    same([fields[key] for key in "SCMDH"],
+         ["FATAL", "53300", "sorry, too many clients already", "The limit is 5 (listen.max_clients), 0 remain.",
+          "Retry when one of them has left, or ask for a higher limit."])
+    check("SHOW CLIENTS" in told("clients")[3], told("clients"))
+    for client in clients[1:]:
+        client.close()
+    poll(well, "there is room", 30)
+    clients[0].query("BEGIN")
+    subject.process.send_signal(signal.SIGTERM)
+    poll(lambda: subject.http("/ready")[0] == 503, "it drains", 30)
+    same(subject.http("/live")[0], 200)
+    same(told("clients")[:3], (200, "degraded", "pgmend is on its way out"))
+    same(wire.tags(clients[0].query("COMMIT")), ["COMMIT"])
+    same(subject.process.wait(60), 0)
 
 
 @test("runbook: servers that are lost under their clients are counted, whoever ends them", subjects=PGMEND)
