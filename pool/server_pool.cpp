@@ -216,14 +216,16 @@ void server_pool::give_up(pool_waiter& waiter, wait_end why) {
         context_.metrics.holds.add(crowded ? metrics::hold_end::crowded : metrics::hold_end::timed_out);
         ++given_up_;
         refusal.sqlstate = protocol::sqlstate::cannot_connect_now;
-        refusal.hint = {};
         refusal.message = crowded ? "no server can be reached, and too many clients wait for one"
                                   : "no server could be reached in time";
         const auto held = std::chrono::duration_cast<std::chrono::milliseconds>(
             context_.env.now() - std::max(ledger_.hold_began(), waiter.since)
         );
-        refusal.detail = "Held for " + std::to_string(held.count()) + " ms; " + context_.endpoints.absence() +
-                         "; " + others;
+        refusal.detail = "Held for " + std::to_string(held.count()) + " ms";
+        refusal.detail += crowded ? ", and no more than " + std::to_string(options_.limits.hold_max_waiters) +
+                                        " may be (hold.max_waiters); "
+                                  : ", which is the limit (hold.timeout); ";
+        refusal.detail += context_.endpoints.absence() + "; " + others;
     }
     if (!last_failure_.empty()) refusal.detail += " Last failure: " + last_failure_;
     waiter.refused(refusal);

@@ -205,7 +205,8 @@ login_end client_login::console_end() {
         refuse(
             protocol::sqlstate::too_many_connections, "too many consoles are open", login_result::unavailable,
             "The limit is " + std::to_string(worker_.settings().admin.max_consoles()) +
-                " (admin.max_consoles)."
+                " (admin.max_consoles), 0 remain.",
+            "Retry when one of them has left, or ask for a higher limit."
         );
     } else {
         worker_.metrics().client_logins.add(login_result::ok);

@@ -322,7 +322,9 @@ def alone(t):
         console(t)
         check(False, "a third console")
     except wire.Refused as refused:
-        same(refused.fields["C"], "53300")
+        same([refused.fields[key] for key in "CMDH"],
+             ["53300", "too many consoles are open", "The limit is 2 (admin.max_consoles), 0 remain.",
+              "Retry when one of them has left, or ask for a higher limit."])
     same(one(first, "SHOW LIMITS", name="clients")["current"], "3")
     same(one(second, "SHOW LIMITS", name="consoles")["current"], "2")
     second.close()

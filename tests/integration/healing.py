@@ -137,6 +137,12 @@ def held_too_long(t):
         fields = next(wire.error_fields(body) for kind, body in answer if kind == "E")
         same((fields["V"], fields["C"]), ("ERROR", "57P03"))
         check(str(cluster.primary.port) in fields["D"], f"the facts: {fields}")
+        crowded = at - begun < 3.5
+        same(fields["M"], "no server can be reached, and too many clients wait for one" if crowded
+             else "no server could be reached in time")
+        words = (r"Held for \d+ ms, and no more than 3 may be \(hold.max_waiters\); " if crowded
+                 else r"Held for [4-9]\d\d\d ms, which is the limit \(hold.timeout\); ")
+        check(re.match(words, fields["D"]) and fields["H"] == "Retry after 1 s.", fields)
         check(at - begun < 10, f"after {at - begun:.1f} s")
     cluster.primary.start()
     for client in clients:
