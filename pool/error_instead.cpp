@@ -8,6 +8,8 @@ namespace pgmend::pool {
 std::vector<std::byte> error_instead(protocol::substitute_error which) {
     std::string_view message;
     std::string_view routine;
+    std::string_view detail;
+    std::string_view hint;
     std::string_view sqlstate = protocol::sqlstate::invalid_sql_statement_name;
     switch (which) {
         case protocol::substitute_error::none:
@@ -24,6 +26,8 @@ std::vector<std::byte> error_instead(protocol::substitute_error which) {
         case protocol::substitute_error::too_many_statements:
             sqlstate = protocol::sqlstate::program_limit_exceeded;
             message = "too many prepared statements";
+            detail = "One client has as many as it may have (limits.client_prepared_statements), 0 remain.";
+            hint = "Retry when one of them is closed, or ask for a higher limit.";
             break;
         case protocol::substitute_error::changed_result:
             sqlstate = protocol::sqlstate::feature_not_supported;
@@ -32,7 +36,9 @@ std::vector<std::byte> error_instead(protocol::substitute_error which) {
             break;
     }
     std::vector<std::byte> frame;
-    protocol::message_writer{frame}.error({.sqlstate = sqlstate, .message = message, .routine = routine});
+    protocol::message_writer{frame}.error(
+        {.sqlstate = sqlstate, .message = message, .detail = detail, .hint = hint, .routine = routine}
+    );
     return frame;
 }
 

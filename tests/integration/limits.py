@@ -379,6 +379,28 @@ def undisturbed(t):
     client.close()
 
 
+@test("limits: one prepared statement too many is refused with 54000, and there is room when one is closed", subjects=PGMEND,
+      settings={"limits": {"client_prepared_statements": 2}})
+def statements(t):
+    client, other = t.wire(), t.wire()
+    for number in (1, 2):
+        same(wire.sqlstates(client.ask(wire.parse(f"s{number}", f"SELECT {number}") + wire.SYNC)), [])
+    answer = client.ask(wire.parse("s3", "SELECT 3") + wire.SYNC)
+    fields = error(answer)
+    same([fields[key] for key in "SCMDH"],
+         ["ERROR", "54000", "too many prepared statements",
+          "One client has as many as it may have (limits.client_prepared_statements), 0 remain.",
+          "Retry when one of them is closed, or ask for a higher limit."])
+    same(wire.statuses(answer), "I")
+    same(wire.rows_of(client.ask(run("SELECT 4"))), [["4"]], "one without a name is none of them")
+    same(wire.sqlstates(other.ask(wire.parse("s3", "SELECT 3") + wire.SYNC)), [], "each client for itself")
+    for request in (wire.close("S", "s1"), wire.parse("s3", "SELECT 3")):
+        same(wire.sqlstates(client.ask(request + wire.SYNC)), [])
+    same(wire.rows_of(client.ask(wire.bind("", "s3") + wire.execute() + wire.SYNC)), [["3"]])
+    for each in (client, other):
+        each.close()
+
+
 @test("limits: SHOW LIMITS and /api/limits tell the same", settings={"limits": {"user_clients": 9, "user_requests": "9/h"}},
       subjects=PGMEND)
 def shown(t):
