@@ -285,6 +285,7 @@ struct alignas(64) cells : metric_set {
     counter breaker_waits{this, "pgmend_breaker_waits_total", "Logins to servers that were put off, as breakers let no more through."};
     gauge pool_size{this, "pgmend_pool_size", "Server connections that all pools together may have now; with pool.sizing: adaptive it moves."};
     counter_by<sizing_reason> pool_resizes{this, "pgmend_pool_resizes_total", "reason", "Times a pool with pool.sizing: adaptive was given another size, by why."};
+    counter_by<share_reason> pool_shares{this, "pgmend_pool_shares_moved_total", "reason", "Server connections that one worker may have of a pool instead of another, by why."};
     gauge pools_holding{this, "pgmend_pools_holding", "Pools that hold what their clients ask for, as no server can take it."};
 
     counter_by<recovery_reason> recoveries{this, "pgmend_recoveries_total", "reason", "Clients whose server was lost while it worked for them, by what could be done."};

@@ -163,6 +163,15 @@ inline constexpr std::array<words, 5> sizing_reason_words{
 constexpr const auto& label_words(sizing_reason) { return sizing_reason_words; }
 static_assert(label_word(sizing_reason::server_full) == "server_full");
 
+/// Why a worker gives another one a part of a pool.
+enum class share_reason : std::uint8_t {
+    unused,      ///< it has connections that nobody uses, or need not be opened
+    given_back,  ///< all work, but it has more than it was given, and the other less
+};
+inline constexpr std::array<words, 2> share_reason_words{"unused", "given_back"};
+constexpr const auto& label_words(share_reason) { return share_reason_words; }
+static_assert(label_word(share_reason::given_back) == "given_back");
+
 /// How the wait of a request for a server ended that came back, or did not.
 enum class hold_end : std::uint8_t {
     released,   ///< a server came

@@ -392,6 +392,15 @@ void pool_ledger::set_limits(pool_limits limits, config::time_point now, actions
     tick(now, out);
 }
 
+std::size_t pool_ledger::idle_since(config::time_point until) const noexcept {
+    std::size_t count = 0;
+    for (const ledger_server* server = idle_.front(); server != nullptr && server->idle_since <= until;
+         server = intrusive_list<ledger_server>::next(*server)) {
+        ++count;
+    }
+    return count;
+}
+
 void pool_ledger::close_idle(close_reason why, actions& out) {
     while (ledger_server* server = idle_.front()) {
         intrusive_list<ledger_server>::remove(*server);

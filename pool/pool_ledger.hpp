@@ -174,6 +174,8 @@ public:
     /// New limits hold at once: what is too much goes as it becomes free, who waits gets what there is room
     /// for.
     void set_limits(pool_limits limits, config::time_point now, actions& out);
+    /// How many servers have been idle since `until` at least.
+    std::size_t idle_since(config::time_point until) const noexcept;
     /// Nobody is given a server any more, and none is kept: the idle ones go now, the others when they come
     /// back. Who wants one waits.
     void pause(actions& out);

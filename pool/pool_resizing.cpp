@@ -33,6 +33,37 @@ void server_pool::note_size() noexcept {
     told_size_ = now;
 }
 
+void server_pool::set_share(std::size_t size, bool owes) {
+    options_.limits.size = size;
+    owes_share_ = owes;
+    adopt_sizing();
+    pool_ledger::actions actions;
+    ledger_.set_limits(limits_now(), context_.env.now(), actions);
+    note_size();
+    carry_out(actions);
+}
+
+std::size_t server_pool::unused() const noexcept {
+    return ledger_.idle_since(context_.env.now() - options_.limits.repartition_delay);
+}
+
+/// When other workers are asked for a part of what they may have; max() when there is no reason.
+config::time_point server_pool::share_due() const noexcept {
+    const ledger_waiter* first = ledger_.first_waiter();
+    const bool full = ledger_.connecting() == 0 && ledger_.total() >= options_.limits.size;
+    if (!options_.shared || context_.shares == nullptr || first == nullptr || !full || ledger_.holding() ||
+        ledger_.paused() || closing_)
+        return config::time_point::max();
+    return std::max(first->since, asked_for_share_) + options_.limits.repartition_delay;
+}
+
+void server_pool::look_for_share() {
+    const auto now = context_.env.now();
+    if (now < share_due()) return;
+    asked_for_share_ = now;
+    context_.shares->ask_for_share(*this);
+}
+
 /// Somebody has to wait: from now on there is something to find out.
 void server_pool::begin_look() noexcept {
     if (!sizer_ || look_) return;

@@ -190,6 +190,36 @@ detached server_pool::clean(server_connection& server, bool touched, bool left) 
     --tasks_;
 }
 
+/// When the server is to be asked whether something was left in it: each once after it was used.
+config::time_point server_pool::check_due(const server_connection& server) const noexcept {
+    if (options_.leak_check <= config::duration::zero() || !server.used_since_check)
+        return config::time_point::max();
+    return server.checked_at + options_.leak_check;
+}
+
+/// What a client left in a server that nobody has wanted since is found as well.
+void server_pool::inspect_idle() {
+    if (closing_ || ledger_.paused()) return;
+    const auto now = context_.env.now();
+    std::vector<server_connection*> due;
+    auto earliest = config::time_point::max();
+    for (const auto& server : servers_) {
+        if (server->state != server_state::idle) continue;
+        const auto when_due = check_due(*server);
+        if (when_due <= now) {
+            due.push_back(server.get());
+        } else {
+            earliest = std::min(earliest, when_due);
+        }
+    }
+    for (server_connection* server : due) {
+        ledger_.borrow_idle(*server);
+        inspect(*server);
+    }
+    if (earliest < config::time_point::max() && (!scheduled() || earliest < when))
+        context_.env.schedule(*this, earliest);
+}
+
 /// Asks a server that goes back as clean whether it is (HEALING section 4, "leak sentinel").
 detached server_pool::inspect(server_connection& server) {
     ++tasks_;

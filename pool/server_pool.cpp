@@ -65,6 +65,7 @@ server_pool::server_pool(const pool_context& context, login_settings login, pool
         auto& self = static_cast<server_pool&>(node);
         pool_ledger::actions actions;
         self.look_at_size();
+        self.look_for_share();
         self.ledger_.tick(self.context_.env.now(), actions);
         self.carry_out(actions);
         self.inspect_idle();
@@ -180,6 +181,7 @@ void server_pool::carry_out(pool_ledger::actions& actions) {
     }
     note_hold();
     plan_tick();
+    if (owes_share_) owes_share_ = context_.shares->still_owes_share(*this);
 }
 
 void server_pool::give_up(pool_waiter& waiter, wait_end why) {
@@ -270,7 +272,7 @@ void server_pool::tell_of_hold(hold_news::stage what) {
 }
 
 void server_pool::plan_tick() {
-    auto due = ledger_.next_tick();
+    auto due = std::min(ledger_.next_tick(), share_due());
     if (look_) due = std::min(due, look_->began + pool_sizer::period);
     if (due == config::time_point::max()) {
         // An idle server may yet be due to be asked what was left in it.
@@ -292,36 +294,6 @@ void server_pool::release(server_connection& server, bool touched) {
         return;
     }
     back_to_ledger(server);
-}
-
-/// When the server is to be asked whether something was left in it: each once after it was used.
-config::time_point server_pool::check_due(const server_connection& server) const noexcept {
-    if (options_.leak_check <= config::duration::zero() || !server.used_since_check)
-        return config::time_point::max();
-    return server.checked_at + options_.leak_check;
-}
-
-/// What a client left in a server that nobody has wanted since is found as well.
-void server_pool::inspect_idle() {
-    if (closing_ || ledger_.paused()) return;
-    const auto now = context_.env.now();
-    std::vector<server_connection*> due;
-    auto earliest = config::time_point::max();
-    for (const auto& server : servers_) {
-        if (server->state != server_state::idle) continue;
-        const auto when_due = check_due(*server);
-        if (when_due <= now) {
-            due.push_back(server.get());
-        } else {
-            earliest = std::min(earliest, when_due);
-        }
-    }
-    for (server_connection* server : due) {
-        ledger_.borrow_idle(*server);
-        inspect(*server);
-    }
-    if (earliest < config::time_point::max() && (!scheduled() || earliest < when))
-        context_.env.schedule(*this, earliest);
 }
 
 void server_pool::back_to_ledger(server_connection& server) {
@@ -455,6 +427,7 @@ void server_pool::reconfigure(
     const login_rules& rules, config::duration login_timeout, const pool_options& options
 ) {
     options_ = options;
+    owes_share_ = false;
     adopt_sizing();
     login_.rules = rules;
     login_.timeout = login_timeout;

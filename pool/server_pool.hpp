@@ -98,6 +98,20 @@ protected:
     ~endpoint_source() = default;
 };
 
+class server_pool;
+
+/// Where a pool turns to when it is short: the same pool of other workers has a part of the size as well.
+class share_port {
+public:
+    /// Clients have waited for a while, every connection works, and there may be no more of them.
+    virtual void ask_for_share(server_pool& pool) = 0;
+    /// Connections may have been closed that others wait for. Returns whether some still are to be.
+    virtual bool still_owes_share(const server_pool& pool) = 0;
+
+protected:
+    ~share_port() = default;
+};
+
 /// Numbers for connections, no two alike in one process: each worker counts in steps of their number.
 struct connection_ids {
     std::uint64_t last = 0;
@@ -117,6 +131,7 @@ struct pool_context {
     gather& flight;                     ///< the worker's scratch for one flight
     connection_ids* ids = nullptr;      ///< null: connections have no number
     leak_suspects* suspects = nullptr;  ///< null: nobody remembers which statements leaked
+    share_port* shares = nullptr;       ///< null: there is one worker
 };
 
 struct pool_options {
@@ -126,6 +141,7 @@ struct pool_options {
     unsigned workers = 1;  ///< each with a pool like this one
     /// Which setting says how long a client waits (limits.wait_timeout), for the words of a refusal.
     std::string_view wait_limit = "pool.wait_timeout";
+    bool shared = false;  ///< its size is a part of what all workers' pools may have together
     config::duration cleanup_timeout = std::chrono::seconds{5};
     std::size_t max_prepared_statements = 200;
     std::size_t owed_replies = 65536;
@@ -184,6 +200,11 @@ public:
     void resume();
     /// Settings have changed. What is of a connection's login holds for those opened from now on.
     void reconfigure(const login_rules& rules, config::duration login_timeout, const pool_options& options);
+    /// Another part of what all workers may have together. Idle servers beyond it are closed now, others when
+    /// they come back; `owes`: other workers wait for that.
+    void set_share(std::size_t size, bool owes);
+    /// Idle servers that nobody has wanted for a while.
+    std::size_t unused() const noexcept;
     /// RECONNECT, or what servers are logged in to or as has changed: every connection there is now is closed
     /// as soon as it is free.
     void recycle();
@@ -233,6 +254,8 @@ private:
     void look_at_size();
     void resized(std::optional<sizing_reason> why);
     void note_size() noexcept;
+    config::time_point share_due() const noexcept;
+    void look_for_share();
     void note_hold();
     void tell_of_hold(hold_news::stage what);
     void give_up(pool_waiter& waiter, wait_end why);
@@ -275,6 +298,8 @@ private:
     std::optional<load_look> look_;    ///< empty while nobody has to wait
     std::size_t told_size_ = 0;        ///< to the metric
     std::size_t tasks_ = 0;
+    config::time_point asked_for_share_{};
+    bool owes_share_ = false;
     bool closing_ = false;
     bool holding_ = false;  ///< as was told last
     bool put_off_ = false;  ///< a login, until there is room

@@ -141,6 +141,7 @@ std::string server::open() {
     const std::string secret = random_secret();
     const auto schema_changes = std::make_shared<catalog_epoch>(0);
     const auto limits = std::make_shared<limit_book>(*settings_);
+    const auto clients = workers > 1 ? std::make_shared<client_counts>(workers) : nullptr;
     const std::size_t ring_bytes = choose_relay_engine(settings_->relay);
     for (unsigned i = 0; i < workers; ++i) {
         auto cells = std::make_shared<config::metrics::cells>();
@@ -159,20 +160,28 @@ std::string server::open() {
         options.spare = spare_;
         options.memory_pressed = memory_.pressed();
         if (memory_.limit() != 0) options.held_bytes = memory_.limit() / 2 / workers;
-        options.evidence = [this](std::size_t node, health::traffic_evidence what) {
-            boost::asio::post(control_, [this, node, what] { monitor_->traffic(node, what); });
-        };
-        options.wal = port_of_wal();
-        options.console = desk_.port();
-        options.forward_cancel = [this](unsigned worker, std::uint32_t pid, std::vector<std::byte> key) {
-            if (worker >= workers_.size()) return;
-            workers_[worker]->post([pid, key = std::move(key)](worker_core& core) { core.cancel(pid, key); });
-        };
+        options.clients = clients;
+        connect(options);
         workers_.push_back(
             std::make_unique<worker>(*cells, std::move(options), addresses_, listener_.sockets())
         );
     }
     return {};
+}
+
+/// What a worker says to others: each is heard on its own thread.
+void server::connect(worker_options& options) {
+    options.evidence = [this](std::size_t node, health::traffic_evidence what) {
+        boost::asio::post(control_, [this, node, what] { monitor_->traffic(node, what); });
+    };
+    options.wal = port_of_wal();
+    options.console = desk_.port();
+    options.hand_over = [this](unsigned worker, int descriptor, std::string peer, bool local) {
+        workers_[worker]->adopt(descriptor, std::move(peer), local);
+    };
+    options.to_worker = [this](unsigned worker, std::function<void(worker_core&)> work) {
+        workers_[worker]->post(std::move(work));
+    };
 }
 
 void server::spread(const live_facts& facts) {

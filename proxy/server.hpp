@@ -68,6 +68,7 @@ private:
     std::vector<wal_access> wal_accesses();
     void adopt_servers(const health::roster_snapshot& roster);
     void wait_for_first_look();
+    void connect(worker_options& options);
     void spread(const live_facts& facts);
     void announce() const;
     void wait_for_signal();

@@ -117,10 +117,22 @@ void worker::accept_from(acceptor& from) noexcept {
             if (errno == ECONNABORTED || errno == EINTR) continue;
             return;
         }
+        const worker_options& options = core_.options();
+        const unsigned whose = options.clients ? options.clients->place(options.index) : options.index;
+        if (whose != options.index) {
+            options.hand_over(whose, descriptor, pool::address_text(address), from.socket.local);
+            continue;
+        }
         core_.accept(
             pool::make_socket_stream(loop_, descriptor, false), pool::address_text(address), from.socket.local
         );
     }
+}
+
+void worker::adopt(int descriptor, std::string peer, bool local) {
+    loop_.post([this, descriptor, peer = std::move(peer), local]() mutable {
+        core_.accept(pool::make_socket_stream(loop_, descriptor, false), std::move(peer), local);
+    });
 }
 
 /// Without a descriptor left the listening socket would stay readable for ever: accept one client and turn it

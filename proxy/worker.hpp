@@ -32,6 +32,8 @@ public:
     void start();
     /// Any thread: runs on the worker's.
     void post(std::function<void(worker_core&)> work);
+    /// Any thread: a client that another worker has accepted is this one's. Owns the descriptor.
+    void adopt(int descriptor, std::string peer, bool local);
     /// Stops accepting; returns at once. The sockets must stay open until `has_stopped_accepting`.
     void stop_accepting();
     bool has_stopped_accepting() const noexcept { return deaf_.load(std::memory_order_acquire); }

@@ -29,7 +29,7 @@ pool::login_settings login_for(
     return login;
 }
 
-/// Each worker's part of the server connections; together they are what was configured.
+/// What each worker is given of the server connections; together they are what was configured.
 std::size_t share_of(std::size_t whole, unsigned index, unsigned workers) {
     return whole / workers + (index < whole % workers ? 1 : 0);
 }
@@ -134,8 +134,18 @@ worker_core::worker_core(
       logins_(*options_.settings, users_, options_.live.towards_servers),
       cluster_(*options_.settings, env_),
       ids_{options_.index, options_.workers},
-      pool_context_{env_,     net,      buffers_,   parameters_, scram_keys_,
-                    metrics_, cluster_, to_client_, &ids_,       &suspects_} {
+      pool_context_{
+          env_,
+          net,
+          buffers_,
+          parameters_,
+          scram_keys_,
+          metrics_,
+          cluster_,
+          to_client_,
+          &ids_,
+          &suspects_,
+          options_.workers > 1 ? this : nullptr} {
     guard_.writes = options_.settings->guard.autocommit_writes();
     cluster_.connect_monitor(options_.evidence, options_.life, options_.spare);
     cluster_.connect_worker(metrics_, ledger_, [this] {
@@ -173,6 +183,9 @@ void worker_core::replace(const live_facts& live) {
 void worker_core::reconfigure(std::shared_ptr<const config::settings> settings, const live_facts& live) {
     const auto before = std::exchange(options_.settings, std::move(settings));
     const config::settings& now = *options_.settings;
+    const bool sizes_hold =
+        before->pool.size() == now.pool.size() && before->pool.rules() == now.pool.rules();
+    if (!sizes_hold) shares_.begin_anew();
     logins_.adopt(now);
     cluster_.adopt(now);
     replace(live);
@@ -185,7 +198,7 @@ void worker_core::reconfigure(std::shared_ptr<const config::settings> settings, 
         catalog->set_options({now.catalog.refresh(), now.catalog.max_bytes().bytes});
     for (auto& [name, pool] : pools_) {
         const auto login = login_for(options_, logins_, name.first, name.second);
-        pool::pool_options options = options_for(options_, name.first, name.second);
+        pool::pool_options options = client_pool_options(name.first, name.second);
         if (name.second.ends_with(asking_mark)) options = auth_options();
         if (name.second.ends_with(listening_mark)) options = listen_options();
         pool->reconfigure(login.rules, login.timeout, options);
@@ -214,6 +227,7 @@ void worker_core::bury() noexcept {
     while (client_session* session = ended_.front()) {
         pool::intrusive_list<client_session>::remove(*session);
         delete session;
+        if (options_.clients) options_.clients->gone(options_.index);
     }
     if (closing_ || (draining_ && sessions_.empty())) close_pools();
     drop_unused_pools();
@@ -343,7 +357,7 @@ pool::server_pool& worker_core::pool_for(const std::string& database, const std:
     auto& pool = pools_[{database, user}];
     if (!pool) {
         pool = std::make_unique<pool::server_pool>(
-            pool_context_, login_for(options_, logins_, database, user), options_for(options_, database, user)
+            pool_context_, login_for(options_, logins_, database, user), client_pool_options(database, user)
         );
         if (admin_.paused(database)) pool->pause();
     }
@@ -376,6 +390,18 @@ pool::server_pool& worker_core::listen_pool(const std::string& database, const s
         );
     }
     return *pool;
+}
+
+pool::pool_options worker_core::client_pool_options(const std::string& database, const std::string& user)
+    const {
+    pool::pool_options options = options_for(options_, database, user);
+    options.shared = true;
+    options.limits.size = shares_.size({database, user}, options.limits.size);
+    return options;
+}
+
+std::size_t worker_core::given_share(const pool::pool_name& name) const {
+    return options_for(options_, name.first, name.second).limits.size;
 }
 
 pool::pool_options worker_core::listen_options() const {
@@ -432,7 +458,10 @@ void worker_core::cancel(std::uint32_t pid, protocol::byte_view key) {
     const std::uint32_t id = protocol::load_u32(key.data());
     const unsigned worker = client_key::worker_of(id);
     if (worker != options_.index) {
-        if (options_.forward_cancel) options_.forward_cancel(worker, pid, {key.begin(), key.end()});
+        const auto pass_on = [pid, key = std::vector<std::byte>(key.begin(), key.end())](worker_core& core) {
+            core.cancel(pid, key);
+        };
+        if (options_.to_worker && worker < options_.workers) options_.to_worker(worker, pass_on);
         return;
     }
     const auto it = keys_.find(id);

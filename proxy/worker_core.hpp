@@ -15,9 +15,11 @@
 #include "health/retry_budget.hpp"
 #include "health/retry_schedule.hpp"
 #include "pool/server_pool.hpp"
+#include "pool/share_book.hpp"
 #include "pool/tls_handshake.hpp"
 #include "proxy/admin/admin_port.hpp"
 #include "proxy/admin/worker_admin.hpp"
+#include "proxy/client_counts.hpp"
 #include "proxy/limits/limit_book.hpp"
 #include "proxy/login/auth_query.hpp"
 #include "proxy/login/live_files.hpp"
@@ -33,6 +35,8 @@
 #include "proxy/session/wal_witness.hpp"
 
 namespace pgmend::proxy {
+
+class worker_core;
 
 struct worker_options {
     std::shared_ptr<const config::settings> settings;
@@ -50,8 +54,12 @@ struct worker_options {
     std::size_t held_bytes = std::numeric_limits<std::size_t>::max();
     /// Shared by all workers of one process; null: this worker is the only one.
     std::shared_ptr<catalog_epoch> schema_changes;
-    /// Hands a cancel to another worker; may be empty with one worker.
-    std::function<void(unsigned worker, std::uint32_t pid, std::vector<std::byte> key)> forward_cancel;
+    /// Has another worker do something on its own thread; may be empty with one worker.
+    std::function<void(unsigned worker, std::function<void(worker_core&)>)> to_worker;
+    /// Shared by all workers of one process; null: this worker is the only one.
+    std::shared_ptr<client_counts> clients;
+    /// Gives an accepted connection to another worker; may be empty with one worker.
+    std::function<void(unsigned worker, int descriptor, std::string peer, bool local)> hand_over;
     /// What clients may have and ask for, of all workers of one process; null: this worker is the only one.
     std::shared_ptr<limit_book> limits;
     /// Does the handshakes of clients who come by TLS, and outlives the worker_core; null: they are done
@@ -65,7 +73,7 @@ struct worker_options {
     console_port console;
 };
 
-class worker_core final : private config::deferred_node, private login_changes {
+class worker_core final : private config::deferred_node, private login_changes, private pool::share_port {
 public:
     worker_core(
         config::environment& env, pool::network& net, config::metrics::cells& metrics, worker_options options
@@ -154,6 +162,16 @@ private:
     void bury() noexcept;
     void about_logins(std::string_view text) override;
     void drop_unused_pools();
+    // worker_shares.cpp
+    void ask_for_share(pool::server_pool& pool) override;
+    bool still_owes_share(const pool::server_pool& pool) override;
+    const pool::pool_name& name_of(const pool::server_pool& pool) const;
+    void lend_share(const pool::share_request& request);
+    void hand_share(const pool::pool_name& name, unsigned worker, std::size_t parts);
+    void take_share(const pool::pool_name& name, std::uint64_t settings, std::size_t parts);
+    void adopt_share(const pool::pool_name& name);
+    std::size_t given_share(const pool::pool_name& name) const;
+    pool::pool_options client_pool_options(const std::string& database, const std::string& user) const;
     pool::pool_options auth_options() const;
     pool::pool_options listen_options() const;
 
@@ -184,7 +202,8 @@ private:
     backend_cluster cluster_;
     pool::connection_ids ids_;
     pool::pool_context pool_context_;
-    std::map<std::pair<std::string, std::string>, std::unique_ptr<pool::server_pool>> pools_;
+    std::map<pool::pool_name, std::unique_ptr<pool::server_pool>> pools_;
+    pool::share_book shares_;
     std::map<std::string, std::unique_ptr<database_catalog>> catalogs_;
     pool::intrusive_list<client_session> sessions_;
     pool::intrusive_list<client_session> ended_;  ///< freed when the event under way is over

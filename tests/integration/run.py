@@ -22,7 +22,7 @@ MODULES = ["clients", "node_clients", "differential", "isolation", "rules", "hid
            "bulk", "crowd", "hostile", "login", "secure", "libpq_ways", "access", "abuse", "refusals", "matrix", "operation", "replication",
            "regressions", "healing", "writes", "replay", "commit_outcome", "crash_outcome", "write_outcome", "protection", "breakers", "plans",
            "pipelines", "statement_names", "applications", "drivers", "postgres_tools", "console", "reloading", "limits", "memory",
-           "overload", "running", "runbook",
+           "overload", "shares", "running", "runbook",
            "alerts", "http_api", "policy", "discovery", "patroni", "engines"]
 # What runs against a pgmend built with a sanitizer: drivers and every kind of traffic, without the tests that
 # measure its memory or its time.

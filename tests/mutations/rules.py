@@ -26,6 +26,13 @@ RULES = (
     Rule("connections of the server are left for others",
          "pool/pool_sizer.cpp", "constexpr std::size_t left_for_others = 3;", "constexpr std::size_t left_for_others = 0;",
          "overload: a pool that finds its size by trying leaves"),
+    # ---- workers and their parts of a pool
+    Rule("what a worker lends of a pool is no more its own",
+         "pool/share_book.cpp", "        parts_[request.pool].moved -= static_cast<std::ptrdiff_t>(parts);\n", "",
+         "shares: clients of one worker"),
+    Rule("a part of a pool that was promised goes when its connection is closed",
+         "pool/share_book.cpp", "open > size ? open - size : 0;", "0;",
+         "shares: clients of one worker"),
     # ---- who has times of their own
     Rule("the reserve is there for whom it is said to be",
          "proxy/worker_core.cpp", "by_rule(&pool_rule::reserve_timeout, pool.reserve_timeout())", "pool.reserve_timeout()",
