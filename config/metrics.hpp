@@ -209,6 +209,28 @@ inline constexpr std::array<words, 19> replay_hindrance_words{
 constexpr const auto& label_words(replay_hindrance) { return replay_hindrance_words; }
 static_assert(label_word(replay_hindrance::pipelined) == "pipelined");
 
+/// Where a request went that might have been read from a standby, and why (reads.mode).
+enum class read_route : std::uint8_t {
+    standby,         ///< to a standby, as that is preferred
+    no_primary,      ///< to a standby, as there is no primary
+    not_a_read,      ///< to the primary, as the others: it may write, lock, or change its session
+    about_server,    ///< it asks for what each server answers for itself
+    not_alone,       ///< not one SELECT or a group of them that is here as a whole
+    session_state,   ///< its session has state that is nowhere else, or listens
+    not_judged,      ///< the database is to be asked first what its functions do
+    own_write,       ///< no standby is known to have what its client has written
+    lagging,         ///< each standby is further behind than reads.max_lag, or nobody knows how far
+    no_standby,      ///< there is none that works
+    no_connection,   ///< no connection to one was free
+    other_settings,  ///< the standby's configuration would let it answer in another form
+    standby_failed,  ///< a standby had it and was lost, or answered with an error
+};
+inline constexpr std::array<words, 13> read_route_words{
+    "standby",   "no_primary", "not_a_read", "about_server",  "not_alone",      "session_state", "not_judged",
+    "own_write", "lagging",    "no_standby", "no_connection", "other_settings", "standby_failed"};
+constexpr const auto& label_words(read_route) { return read_route_words; }
+static_assert(label_word(read_route::standby_failed) == "standby_failed");
+
 /// What became of a client's CancelRequest.
 enum class cancel_result : std::uint8_t {
     forwarded,
@@ -325,6 +347,7 @@ struct alignas(64) cells : metric_set {
     counter leaks{this, "pgmend_session_leaks_total", "Idle servers in which something of a client's session was found."};
     counter_by<cleanup_action> cleanups{this, "pgmend_cleanups_total", "action", "What was done to server connections whose client left something behind."};
     counter_by<cancel_result> cancels{this, "pgmend_cancels_total", "result", "Cancel requests of clients, by what became of them."};
+    counter_by<read_route> reads{this, "pgmend_reads_total", "route", "Where reads.mode lets standbys be read from: requests by where they went and why; all but standby and no_primary to the primary."};
     counter_by<side> backpressure_pauses{this, "pgmend_backpressure_pauses_total", "side", "Times reading was paused because this side did not take what was sent to it."};
     gauge alerts_firing{this, "pgmend_alerts_firing", "Alerts that are not over."};
     counter_by<notice_end> alert_notices{this, "pgmend_alert_notices_total", "result", "Messages to alerts.webhook, by what became of them; `failed` counts attempts."};

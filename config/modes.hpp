@@ -147,6 +147,15 @@ constexpr auto words(replay_mode) {
     return std::array{word<replay_mode>{replay_mode::off, "off"}, word<replay_mode>{replay_mode::on, "on"}};
 }
 
+/// Where what only reads is carried out.
+enum class read_mode : std::uint8_t { primary, prefer_primary, prefer_standby };
+constexpr auto words(read_mode) {
+    return std::array{
+        word<read_mode>{read_mode::primary, "primary"},
+        word<read_mode>{read_mode::prefer_primary, "prefer_primary"},
+        word<read_mode>{read_mode::prefer_standby, "prefer_standby"}};
+}
+
 /// Whether it is found out what became of a COMMIT whose answer was lost.
 enum class guard_mode { off, on };
 constexpr auto words(guard_mode) {

@@ -1,8 +1,8 @@
 #pragma once
 // The declaration of every setting (with admin_, alert_, auth_, health_, lifecycle_, limit_, patroni_,
-// replay_ and tls_settings.hpp): one member, one place. From it come the YAML key, the environment variable,
-// parsing, validation, the generated documents and --print-config. A snapshot is a `std::shared_ptr<const
-// settings>`: built by the loader, then shared by all threads and never changed.
+// read_, replay_ and tls_settings.hpp): one member, one place. From it come the YAML key, the environment
+// variable, parsing, validation, the generated documents and --print-config. A snapshot is a
+// `std::shared_ptr<const settings>`: built by the loader, then shared by all threads and never changed.
 
 #include <cstdint>
 #include <string>
@@ -15,6 +15,7 @@
 #include "config/lifecycle_settings.hpp"
 #include "config/limit_settings.hpp"
 #include "config/patroni_settings.hpp"
+#include "config/read_settings.hpp"
 #include "config/replay_settings.hpp"
 #include "config/setting.hpp"
 #include "config/tls_settings.hpp"
@@ -416,6 +417,7 @@ struct settings : registry {
     hold_settings hold{owner()};
     retry_settings retry{owner()};
     replay_settings replay{owner()};
+    read_settings reads{owner()};
     guard_settings guard{owner()};
     breaker_settings breaker{owner()};
     ledger_settings ledger{owner()};

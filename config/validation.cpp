@@ -145,6 +145,21 @@ void check_auth(const settings& candidate, problems& found) {
     }
 }
 
+/// Who is to be served by standbys anyway has no primary to go back to.
+void check_reads(const settings& candidate, problems& found) {
+    using wanted = session_attributes;
+    const wanted attributes = candidate.upstream.target_session_attrs();
+    if (attributes == wanted::any || attributes == wanted::primary || attributes == wanted::read_write)
+        return;
+    if (candidate.reads.mode() == read_mode::primary) return;
+    complain(
+        candidate.reads.mode,
+        "needs a primary, which 'upstream.target_session_attrs' " +
+            candidate.upstream.target_session_attrs.shown() + " does not ask for",
+        found
+    );
+}
+
 }  // namespace
 
 void validate(const settings& candidate, problems& found) {
@@ -183,6 +198,7 @@ void validate(const settings& candidate, problems& found) {
         complain(upstream.patroni.urls, "stands beside 'upstream.srv'; only one can name the servers", found);
     check_loop(candidate, found);
     check_auth(candidate, found);
+    check_reads(candidate, found);
     const auto& webhook = candidate.alerts.webhook;
     if (!webhook().empty() && !parse_webhook(webhook()))
         complain(webhook, "is no address such as http://alerts.example:9000/pgmend", found);

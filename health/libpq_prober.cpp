@@ -10,6 +10,8 @@
 #include <charconv>
 #include <string_view>
 
+#include "health/standby_positions.hpp"
+
 namespace pgmend::health {
 
 namespace asio = boost::asio;
@@ -18,7 +20,8 @@ namespace {
 
 constexpr auto as_result = asio::as_tuple(asio::use_awaitable);
 
-/// One row: recovery, read-only, identity, timeline, position, lag in milliseconds, start, free connections.
+/// One row: recovery, read-only, identity, timeline, position, lag in milliseconds, start, free connections,
+/// bytes of a page of WAL.
 /// A CASE evaluates only the branch it takes, so functions that fail on the other kind of server are not
 /// called there. Workers of the server that serve a database are counted as connections, though they take
 /// none.
@@ -27,17 +30,17 @@ constexpr const char* full_question =
     " (SELECT system_identifier FROM pg_control_system()),"
     " CASE WHEN r THEN (SELECT timeline_id FROM pg_control_checkpoint())"
     " ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END,"
-    " CASE WHEN r THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END - '0/0'::pg_lsn,"
+    " CASE WHEN r THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END - '0/0'::pg_lsn,"
     " CASE WHEN NOT r OR pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0 ELSE"
     " coalesce(round(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000), 0) END,"
     " (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,"
     " greatest(0, current_setting('max_connections')::int"
     " - current_setting('superuser_reserved_connections')::int"
     " - coalesce(current_setting('reserved_connections', true), '0')::int"
-    " - (SELECT sum(numbackends) FROM pg_stat_database))"
+    " - (SELECT sum(numbackends) FROM pg_stat_database)), current_setting('wal_block_size')"
     " FROM pg_is_in_recovery() AS r";
 constexpr const char* plain_question =
-    "SELECT pg_is_in_recovery(), current_setting('transaction_read_only'), 0, 0, 0, 0, 0, NULL";
+    "SELECT pg_is_in_recovery(), current_setting('transaction_read_only'), 0, 0, 0, 0, 0, NULL, 0";
 
 std::uint64_t number(const PGresult* row, int column) {
     const std::string_view text = PQgetvalue(row, 0, column);
@@ -74,7 +77,7 @@ asio::awaitable<observation> libpq_prober::ask() {
         seen.facts.read_only = std::string_view{PQgetvalue(row.get(), 0, 1)} == "on";
         seen.facts.system_identifier = number(row.get(), 2);
         seen.facts.timeline = static_cast<std::uint32_t>(number(row.get(), 3));
-        seen.facts.lsn = number(row.get(), 4);
+        seen.facts.lsn = end_of_records(number(row.get(), 4), number(row.get(), 8));
         seen.facts.lag = std::chrono::milliseconds{number(row.get(), 5)};
         seen.facts.instance = number(row.get(), 6);
         if (PQgetisnull(row.get(), 0, 7) == 0)
@@ -102,6 +105,7 @@ asio::awaitable<observation> libpq_prober::probe(config::duration timeout) {
         const auto begun = clock_();
         seen = co_await ask();
         seen.latency = clock_() - begun;
+        seen.asked_at = begun;
     }
     link_.unlimit();
     if (seen.result != probe_result::ok) link_.drop();

@@ -19,7 +19,7 @@ struct server_facts {
     bool read_only = false;               ///< transaction_read_only of a new session
     std::uint64_t system_identifier = 0;  ///< 0: not told, as the functions that tell it may be forbidden
     std::uint32_t timeline = 0;           ///< 0: not told
-    std::uint64_t lsn = 0;                ///< written (primary) or replayed (standby)
+    std::uint64_t lsn = 0;                ///< given to records (primary) or replayed (standby)
     config::duration lag{};               ///< of a standby, by the age of the last transaction replayed
     std::uint64_t instance = 0;           ///< when it was started, in microseconds; 0: not told
     /// How many more connections it takes of those who are no superusers; nothing: not told.
@@ -31,7 +31,9 @@ struct observation {
     probe_result result = probe_result::lost;
     server_facts facts;          ///< only with `ok`
     config::duration latency{};  ///< of the query alone; only with `ok`
-    std::string message;         ///< what went wrong, in words
+    /// When that was sent; what it tells is true of then, or of later.
+    config::time_point asked_at{};
+    std::string message;  ///< what went wrong, in words
 };
 
 /// What workers met on the way; a reason to look at once.

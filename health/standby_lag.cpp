@@ -33,4 +33,11 @@ std::optional<config::duration> standby_lag::behind(std::uint64_t lsn, std::uint
     return latest - std::prev(beyond)->until;
 }
 
+std::optional<config::time_point> standby_lag::complete_to(std::uint64_t lsn, std::uint32_t timeline) const {
+    if (lsn == 0 || timeline != timeline_) return std::nullopt;
+    const auto beyond = std::ranges::upper_bound(positions_, lsn, {}, &position::lsn);
+    if (beyond == positions_.begin()) return std::nullopt;
+    return std::prev(beyond)->until;
+}
+
 }  // namespace pgmend::health

@@ -22,6 +22,9 @@ public:
     /// looked at last. At least so much, where that is longer ago than is remembered. Nothing where the
     /// primary has not told.
     std::optional<config::duration> behind(std::uint64_t lsn, std::uint32_t timeline) const;
+    /// The last moment of which it is known that a standby at `lsn` has all that the primary had then;
+    /// nothing where that is before what is remembered, or the primary has not told.
+    std::optional<config::time_point> complete_to(std::uint64_t lsn, std::uint32_t timeline) const;
 
 private:
     struct position {

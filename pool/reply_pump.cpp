@@ -281,9 +281,10 @@ private:
         return sink_.stale_plan(reply.statement, flight_.empty());
     }
 
-    /// It takes no writes now: whoever has it may wait until that is over.
+    /// It takes no writes now, for which its client may wait; of a standby any error may be its own.
     bool refused_write(const protocol::error_view& error, const frame_header& header) {
-        if (error.sqlstate != protocol::sqlstate::read_only_transaction || error.fatal()) return false;
+        const bool refusal = server_.standby || error.sqlstate == protocol::sqlstate::read_only_transaction;
+        if (!refusal || error.fatal()) return false;
         if (body_.size() != header.body) return false;
         close_run();
         if (!sink_.refused_write({data_.data() + at_, header.size()})) return false;
@@ -352,12 +353,14 @@ private:
         owed_reply& reply = server_.owed.front();
         const reply_action action = reply.action;
         const bool own = action == reply_action::own;
-        if (action == reply_action::forward && stale_plan(error)) {
+        if (action == reply_action::forward && !server_.standby && stale_plan(error)) {
             advance(header, false);
             skip_group();
             return true;
         }
-        if (action == reply_action::forward && refused_write(error, header)) return true;
+        const bool clients =
+            action == reply_action::forward || (server_.standby && action == reply_action::substitute);
+        if (clients && refused_write(error, header)) return true;
         sink_.error(error.sqlstate, error.message, error.fatal(), own);
         // Our words only where the server said what we made it say; 25P02 or FATAL are its own.
         bool substitute = action == reply_action::substitute && error.sqlstate == "26000";

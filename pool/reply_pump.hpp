@@ -39,8 +39,9 @@ public:
     /// `untold`: nothing of this flight has gone to the client. True: the sink sends the group again; its
     /// error and what was skipped by it are shown to nobody.
     virtual bool stale_plan(const protocol::statement_ref& statement, bool untold) = 0;
-    /// The server takes no writes (25006), with `error`, the whole message. True: the sink judges it at the
-    /// end of the group, which must be all that is owed; neither is shown to the client.
+    /// The server takes no writes (25006), or it is a standby that is read from, with `error`, the whole
+    /// message. True: the sink judges it at the end of the group, which must be all that is owed; neither is
+    /// shown to the client.
     virtual bool refused_write(protocol::byte_view) { return false; }
     /// CommandComplete of something the client ran.
     virtual void command_complete(std::string_view tag) = 0;

@@ -88,6 +88,10 @@ public:
     bool close_when_free = false;
     bool broken = false;  ///< protocol out of step, or the stream failed: only closing is left
 
+    /// It is only read from, and not where its client is at home: `reply_sink::refused_write` judges whatever
+    /// error it answers with.
+    bool standby = false;
+
     server_pool& pool;
     const endpoint where;
     std::uint64_t id = 0;  ///< for SHOW

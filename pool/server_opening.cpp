@@ -47,6 +47,7 @@ detached server_pool::open(partition_id id) {
     ));
     server_connection& server = *servers_.back();
     server.partition = id;
+    server.standby = options_.standbys;
     server.id = next_id();
     server.opened_at = context_.env.now();
     server.heard = context_.endpoints.life_sign(where);
@@ -69,12 +70,11 @@ detached server_pool::open(partition_id id) {
     pool_ledger::actions actions;
     if (outcome.result == connect_result::ok) {
         last_failure_.clear();
-        server.settings = context_.parameters.empty();
+        server.parameters = server.settings = context_.parameters.empty();
         server.reported_at_login = server.reported;
         if (server.reports_on("default_transaction_read_only"))
             server.read_only = server_connection::read_only_by::not_asked;
         server.checked_at = server.logged_in_at = now;
-        server.parameters = server.settings;
         partitions_[id].welcome = server.reported;
         server.io->arm(interest::read);  // as every server that is handed out
         move(server, server_state::idle);

@@ -236,6 +236,7 @@ void server_pool::give_up(pool_waiter& waiter, wait_end why) {
 /// One event for each time that requests are held, one when they no longer are, and one when the last of
 /// them has a server.
 void server_pool::note_hold() {
+    if (options_.standbys) return;
     if (ledger_.holding() != holding_) {
         holding_ = ledger_.holding();
         context_.metrics.pools_holding.add(holding_ ? 1 : -1);

@@ -147,6 +147,9 @@ struct pool_options {
     std::size_t owed_replies = 65536;
     std::size_t held_message = 1 << 20;
     bool commit_abandoned = false;
+    /// Of standbys that are read from: whoever waits for one waits for the primary too, so nothing is told of
+    /// that.
+    bool standbys = false;
     config::duration leak_check = std::chrono::seconds{60};  ///< zero: never
 };
 

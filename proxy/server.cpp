@@ -158,6 +158,7 @@ std::string server::open() {
         options.live = files_.facts();
         options.life = life_;
         options.spare = spare_;
+        options.positions = positions_;
         options.memory_pressed = memory_.pressed();
         if (memory_.limit() != 0) options.held_bytes = memory_.limit() / 2 / workers;
         options.clients = clients;

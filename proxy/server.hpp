@@ -121,6 +121,7 @@ private:
     int predecessor_ = -1;        ///< a pipe to the process whose sockets we inherited, until we serve
     std::shared_ptr<life_signs> life_;
     std::shared_ptr<spare_counts> spare_;
+    std::shared_ptr<health::standby_positions> positions_;
     std::unique_ptr<live_servers> servers_;
     health::roster_snapshot roster_;  ///< as the monitor has it
     std::unique_ptr<health::health_monitor> monitor_;

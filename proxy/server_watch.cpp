@@ -24,6 +24,7 @@ void server::watch_servers() {
     roster_ = servers_->roster();
     life_ = std::make_shared<life_signs>(servers_->most_places());
     spare_ = std::make_shared<spare_counts>(servers_->most_places());
+    positions_ = std::make_shared<health::standby_positions>(servers_->most_places());
     const auto& wanted = settings_->health;
     health::monitor_options options;
     options.limits.interval = wanted.interval();
@@ -42,12 +43,14 @@ void server::watch_servers() {
     };
     options.publish = [this](health::topology_snapshot picture) {
         servers_->pictured(picture);
+        positions_->pictured(*picture);
         for (const auto& worker : workers_) {
             worker->post([picture](worker_core& core) { core.update(picture); });
         }
     };
     options.observed = [this](std::size_t node, const health::observation& seen) {
         checks_.add(node, seen, std::chrono::steady_clock::now());
+        positions_->seen(node, seen);
         const auto spare = seen.facts.spare_connections;
         (*spare_)[node].store(spare ? *spare + 1 : 0, std::memory_order_relaxed);
     };
@@ -65,6 +68,7 @@ void server::adopt_servers(const health::roster_snapshot& roster) {
         if (was == nullptr || was->address != now.address) {
             (*life_)[place].store({}, std::memory_order_relaxed);
             (*spare_)[place].store(0, std::memory_order_relaxed);
+            positions_->forget(place);
             checks_.begin(place);
             desk_.forget_ban(place);
         }

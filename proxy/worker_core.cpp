@@ -16,6 +16,7 @@ constexpr std::size_t unused_statements_kept = 1000;
 // Pools that are no client's stand beside the others under names that no user has: with a zero byte in them.
 constexpr std::string_view asking_mark{"\0auth_query", 11};
 constexpr std::string_view listening_mark{"\0listen", 7};
+constexpr std::string_view reading_mark{"\0reads", 6};
 
 pool::login_settings login_for(
     const worker_options& options, server_logins& logins, const std::string& database, const std::string& user
@@ -133,6 +134,7 @@ worker_core::worker_core(
       users_(options_.live.secrets, options_.process_secret),
       logins_(*options_.settings, users_, options_.live.towards_servers),
       cluster_(*options_.settings, env_),
+      reads_(cluster_, env_, metrics_, ledger_, options_.positions, options_.settings->reads.max_lag()),
       ids_{options_.index, options_.workers},
       pool_context_{
           env_,
@@ -145,7 +147,9 @@ worker_core::worker_core(
           to_client_,
           &ids_,
           &suspects_,
-          options_.workers > 1 ? this : nullptr} {
+          options_.workers > 1 ? this : nullptr},
+      read_context_{env_,     net,           buffers_,   parameters_, scram_keys_,
+                    metrics_, reads_.source, to_client_, &ids_,       &suspects_} {
     guard_.writes = options_.settings->guard.autocommit_writes();
     cluster_.connect_monitor(options_.evidence, options_.life, options_.spare);
     cluster_.connect_worker(metrics_, ledger_, [this] {
@@ -188,6 +192,7 @@ void worker_core::reconfigure(std::shared_ptr<const config::settings> settings, 
     if (!sizes_hold) shares_.begin_anew();
     logins_.adopt(now);
     cluster_.adopt(now);
+    reads_.source.set_max_lag(now.reads.max_lag());
     replace(live);
     relay_.held_message = now.limits.held_message().bytes;
     relay_.client_statements = now.limits.client_prepared_statements();
@@ -201,6 +206,7 @@ void worker_core::reconfigure(std::shared_ptr<const config::settings> settings, 
         pool::pool_options options = client_pool_options(name.first, name.second);
         if (name.second.ends_with(asking_mark)) options = auth_options();
         if (name.second.ends_with(listening_mark)) options = listen_options();
+        if (name.second.ends_with(reading_mark)) options = read_options(name.first, pool->login().user);
         pool->reconfigure(login.rules, login.timeout, options);
     }
     options_.limits->adopt(now);
@@ -301,6 +307,7 @@ void worker_core::update(health::topology_snapshot picture) {
     // Once, whatever the number of workers.
     if (options_.index == 0) news_.tell(picture, *options_.settings, env_.now());
     cluster_.update(std::move(picture));
+    reads_.primary_is(cluster_.any_serves());
     for (client_session* session = sessions_.front(); session != nullptr;
          session = pool::intrusive_list<client_session>::next(*session)) {
         session->reconsider();
@@ -380,6 +387,27 @@ notification_hub& worker_core::hub_for(const std::string& database, const std::s
     auto& hub = hubs_[database];
     if (!hub) hub = std::make_unique<notification_hub>(*this, database, user);
     return *hub;
+}
+
+pool::server_pool& worker_core::read_pool(const std::string& database, const std::string& user) {
+    auto& pool = pools_[{database, user + std::string(reading_mark)}];
+    if (!pool) {
+        pool = std::make_unique<pool::server_pool>(
+            read_context_, login_for(options_, logins_, database, user), read_options(database, user)
+        );
+        if (admin_.paused(database)) pool->pause();
+    }
+    return *pool;
+}
+
+/// As many connections to all standbys as there may be to the primary; none is kept for nobody.
+pool::pool_options worker_core::read_options(const std::string& database, const std::string& user) const {
+    pool::pool_options options = options_for(options_, database, user);
+    options.standbys = true;
+    options.least_size = 0;
+    options.limits.min_size = options.limits.reserve_size = options.limits.max_waiters = 0;
+    options.limits.queue_delay = {};
+    return options;
 }
 
 pool::server_pool& worker_core::listen_pool(const std::string& database, const std::string& user) {

@@ -32,6 +32,7 @@
 #include "proxy/session/client_session.hpp"
 #include "proxy/session/commit_guard.hpp"
 #include "proxy/session/healing_ledger.hpp"
+#include "proxy/session/standby_reader.hpp"
 #include "proxy/session/wal_witness.hpp"
 
 namespace pgmend::proxy {
@@ -47,6 +48,8 @@ struct worker_options {
     evidence_sink evidence;               ///< for the health monitor; may be empty
     std::shared_ptr<life_signs> life;     ///< one for each server; may be null
     std::shared_ptr<spare_counts> spare;  ///< one for each server; may be null
+    /// How far each server has come, by the health checks; null: no standby is read from.
+    std::shared_ptr<const health::standby_positions> positions;
     /// True while memory is short (memory_guard); may be null.
     std::shared_ptr<const std::atomic<bool>> memory_pressed;
     /// From when on memory is short for large requests that wait for a server: bytes of all messages on their
@@ -147,6 +150,9 @@ public:
     database_catalog& catalog_of(const std::string& database);
     /// The connection that listens for all clients of a database; `user` opens it where there is none.
     notification_hub& hub_for(const std::string& database, const std::string& user);
+    /// Connections to standbys, for those of that database and user who may read there.
+    pool::server_pool& read_pool(const std::string& database, const std::string& user);
+    standby_readers& reads() noexcept { return reads_; }
     pool::server_pool& listen_pool(const std::string& database, const std::string& user);
     auth_query& asking() noexcept { return asking_; }
     /// The connections that auth.query asks on: its own, of no client's.
@@ -174,6 +180,7 @@ private:
     pool::pool_options client_pool_options(const std::string& database, const std::string& user) const;
     pool::pool_options auth_options() const;
     pool::pool_options listen_options() const;
+    pool::pool_options read_options(const std::string& database, const std::string& user) const;
 
     config::environment& env_;
     config::metrics::cells& metrics_;
@@ -200,8 +207,10 @@ private:
     login_throttle throttle_;
     pool::intrusive_list<client_login> logins_under_way_;  ///< oldest first
     backend_cluster cluster_;
+    standby_readers reads_;
     pool::connection_ids ids_;
     pool::pool_context pool_context_;
+    pool::pool_context read_context_;  ///< the same, towards standbys
     std::map<pool::pool_name, std::unique_ptr<pool::server_pool>> pools_;
     pool::share_book shares_;
     std::map<std::string, std::unique_ptr<database_catalog>> catalogs_;

@@ -34,7 +34,8 @@ std::vector<statement_tally> dearest(std::vector<const statement_tally*> all) {
 /// The auth query's own pools have a zero byte in their users' names.
 std::string shown_user(const std::string& user) {
     const std::size_t zero = user.find('\0');
-    return zero == user.npos ? user : user.substr(0, zero) + " (auth_query)";
+    if (zero == user.npos) return user;
+    return user.substr(0, zero) + (user.ends_with("reads") ? " (reads)" : " (auth_query)");
 }
 
 std::string value_of(const protocol::parameter_set* set, std::string_view name) {

@@ -193,14 +193,9 @@ config::duration backend_cluster::report(
     const pool::endpoint& where = *choice.where;
     const std::size_t place = place_of(where);
     if (place == candidates_.size()) return {};
-    candidate& reported = candidates_[place];
-    breakers_.over(choice.ticket, outcome);
     const auto now = env_.now();
-    // What is about the client and not about the server says nothing about the server.
-    const bool server_is_fine = !outcome.worth_retrying() && outcome.result != connect_result::tls_failed;
-    if (server_is_fine) {
-        reported.pause.reset();
-        reported.rests_until = {};
+    config::time_point again{};
+    if (admitted(choice, outcome, again)) {
         if (place != present_) log::info("server_chosen", {{"server", where.to_string()}});
         present_ = place;
         return {};
@@ -216,10 +211,6 @@ config::duration backend_cluster::report(
             tell(where, health::traffic_evidence::refused);
             break;
     }
-    std::chrono::milliseconds pause = reported.pause.next(env_.random());
-    if (outcome.sqlstate == protocol::sqlstate::too_many_connections)
-        pause = std::min(pause, pause_when_full_);
-    reported.rests_until = now + pause;
     auto soonest = config::time_point::max();
     bool any_left = false;
     for (std::size_t i = 0; i < candidates_.size(); ++i) {
@@ -230,7 +221,46 @@ config::duration backend_cluster::report(
     if (any_left) return {};
     // Nobody is a standby: prefer-standby takes what there is.
     standby_preference_given_up_ = true;
-    return soonest == config::time_point::max() ? reported.rests_until - now : soonest - now;
+    return soonest == config::time_point::max() ? again - now : soonest - now;
+}
+
+pool::endpoint_choice backend_cluster::admit(std::size_t place) {
+    breakers_.settle();
+    if (candidates_[place].rests_until > env_.now() || !breakers_.admits(place)) return {};
+    pool::endpoint_choice choice;
+    choice.where = candidates_[place].where;
+    choice.ticket = breakers_.begin(place);
+    return choice;
+}
+
+bool backend_cluster::admitted(
+    const pool::endpoint_choice& choice, const pool::login_outcome& outcome, config::time_point& again
+) {
+    const std::size_t place = place_of(*choice.where);
+    if (place == candidates_.size()) return true;
+    candidate& reported = candidates_[place];
+    breakers_.over(choice.ticket, outcome);
+    // What is about the client and not about the server says nothing about the server.
+    const bool server_is_fine = !outcome.worth_retrying() && outcome.result != connect_result::tls_failed;
+    if (server_is_fine) {
+        reported.pause.reset();
+        reported.rests_until = {};
+        return true;
+    }
+    std::chrono::milliseconds pause = reported.pause.next(env_.random());
+    if (outcome.sqlstate == protocol::sqlstate::too_many_connections)
+        pause = std::min(pause, pause_when_full_);
+    again = reported.rests_until = env_.now() + pause;
+    return false;
+}
+
+bool backend_cluster::is_fit_standby(std::size_t place) const noexcept {
+    const candidate& one = candidates_[place];
+    if (!picture_ || is_alone() || one.banned || !one.listed || one.behind) return false;
+    if (place >= picture_->nodes.size()) return false;
+    const health::node_view& view = picture_->nodes[place];
+    return view.role == node_role::standby && view.condition == node_condition::up &&
+           view.timeline == picture_->memory.timeline;
 }
 
 std::atomic<config::time_point::rep>* backend_cluster::life_sign(const pool::endpoint& where) noexcept {

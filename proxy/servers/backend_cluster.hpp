@@ -55,6 +55,16 @@ public:
         return fitness_of(place) != fitness::unfit && may_serve(candidates_[place].where);
     }
 
+    /// Whether it is a standby of the present primary, or of the last one, and nothing speaks against it.
+    bool is_fit_standby(std::size_t place) const noexcept;
+    /// A login there, of whomever, if breakers and pauses after failures let it through now.
+    pool::endpoint_choice admit(std::size_t place);
+    /// What became of it. False where it says that the server is not well; `again`: when it may be tried
+    /// again.
+    bool admitted(
+        const pool::endpoint_choice& choice, const pool::login_outcome& outcome, config::time_point& again
+    );
+
     // endpoint_source
     pool::endpoint_choice choose(bool patient) override;
     bool accepts(const pool::endpoint& where, const pool::server_connection& server) override;

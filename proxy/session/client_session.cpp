@@ -83,10 +83,8 @@ bool client_session::progress(pool::event_mask bits) {
     if (unusual) [[unlikely]] {
         if ((bits & terminated) != 0) return terminated_by_order();
         // What a server that was replaced still says is no answer.
-        if ((bits & server_unfit) != 0 && server_ != nullptr &&
-            worker_.cluster().must_leave(server_->where) && !lost_server()) {
+        if ((bits & server_unfit) != 0 && server_ != nullptr && must_leave_server() && !lost_server())
             return false;
-        }
         if (!unusual_progress(bits)) return false;
         if (listening_ && !hear(bits)) return false;
     }
@@ -115,11 +113,12 @@ bool client_session::progress(pool::event_mask bits) {
 /// What comes before reading; may find that the server is to be read.
 bool client_session::unusual_progress(pool::event_mask& bits) {
     if ((bits & server_refused) != 0 && !request_refused()) return false;
+    if (reads_) standby_offered();
     if ((bits & retry_due) != 0 && phase_ == session_phase::pausing) phase_ = session_phase::idle;
     const bool asks_again = phase_ == session_phase::resolving && server_ != nullptr && server_->owed.empty();
     if ((bits & retry_due) != 0 && asks_again) outcome_asked();
     if ((bits & server_granted) != 0 && server_ != nullptr && phase_ == session_phase::waiting)
-        take_server(*server_);
+        take_granted();
     if ((bits & server_writable) != 0 && server_ != nullptr && !server_->out.drain(*server_->io)) {
         server_->out.clear();     // nobody takes it any more
         bits |= server_readable;  // the server's last words say more than the failed send
@@ -151,11 +150,13 @@ bool client_session::read_client() {
 bool client_session::paused() const noexcept {
     return too_many_owed_ || half_closed_ || out_.blocked() ||
            (server_ != nullptr && server_->out.blocked()) ||
-           (in_.size() >= held_while_waiting && (holding() || replaying()));
+           (!in_.empty() && (on_standby() || (in_.size() >= held_while_waiting && (holding() || replaying())))
+           );
 }
 
 bool client_session::consume_requests() {
-    if (holding() || out_.blocked() || (server_ != nullptr && server_->out.blocked())) {
+    if (holding() || out_.blocked() ||
+        (server_ != nullptr && (server_->out.blocked() || (server_->standby && standby_has_request())))) {
         in_.keep();
         return true;
     }
@@ -179,8 +180,7 @@ bool client_session::consume_requests() {
         if (!to_client()) return false;
         const bool sent = to_server();
         if (server_ != nullptr) server_->request.add(in_.bytes().first(step.consumed));
-        if (limits_) [[unlikely]]
-            limits_->gate.passed(in_.bytes().first(step.consumed));
+        if (limits_) limits_->gate.passed(in_.bytes().first(step.consumed));
         in_.consume(step.consumed);
         if (replaying()) {
             replay_read(step.consumed, sent);
@@ -351,7 +351,8 @@ bool client_session::after_progress() {
     // A request that has changed its session ends before the next one begins: what is lost with that one is
     // not the change. With pool.session_state: off, what it has left is gone by then.
     const bool left = !in_.empty() && phase_ == session_phase::active && server_ != nullptr &&
-                      (session_changed_ || facts_.leaves_something()) && at_safe_point() && !replaying();
+                      (session_changed_ || facts_.leaves_something() || standby_has_request()) &&
+                      at_safe_point() && !replaying();
     if ((phase_ == session_phase::idle || phase_ == session_phase::active) && !in_.empty() &&
         !too_many_owed_ && !left) {
         if (!consume_requests()) return false;
@@ -403,9 +404,12 @@ void client_session::collect_parameters(std::unordered_set<const protocol::param
 }
 
 void client_session::reconsider() {
-    if (server_ == nullptr) return;
+    if (server_ == nullptr) {
+        if (reads_) rethink_read();
+        return;
+    }
     const bool silent = worker_.cluster().is_silent(server_->where);
-    if (worker_.cluster().must_leave(server_->where)) {
+    if (must_leave_server()) {
         gate_.set(server_unfit);
     } else if (silent != server_->muted) {
         // What was kept back meanwhile is met when it is armed for reading again.

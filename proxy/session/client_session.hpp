@@ -20,6 +20,7 @@
 #include "proxy/session/recovery_plan.hpp"
 #include "proxy/session/request_relay.hpp"
 #include "proxy/session/session_facts.hpp"
+#include "proxy/session/standby_reader.hpp"
 #include "proxy/session/wal_witness.hpp"
 #include "proxy/session/write_refusal.hpp"
 
@@ -245,7 +246,7 @@ private:
     void own_query(std::string_view text, session_phase phase);
     bool own_query_over();
     bool ask_again();
-    void tell_parameters();
+    bool tell_parameters();
     void give_back(bool client_gone);
     void count_pins() noexcept;
     void tell_of_pin(pin_reason reason) noexcept;
@@ -375,6 +376,24 @@ private:
     bool withholds_sync() noexcept;
     std::span<std::byte> offered() noexcept { return replaying() ? offered_again() : in_.bytes(); }
 
+    // Standbys are read from (session_reads.cpp).
+    bool on_standby() const noexcept { return server_ != nullptr && server_->standby; }
+    bool standby_has_request() const noexcept;
+    std::optional<read_route> route_now(standby_reader& reader);
+    bool want_read_server();
+    pool::server_connection* standby_for_request();
+    pool::server_connection* free_standby(standby_reader& reader);
+    void standby_offered();
+    void rethink_read();
+    bool take_granted();
+    void read_taken(const pool::server_connection& server);
+    bool standby_speaks_alike() const;
+    bool leave_standby();
+    bool standby_refused(std::string_view sqlstate);
+    bool read_elsewhere();
+    void note_read_over(bool may_have_written);
+    bool must_leave_server() const noexcept;
+
     // What became of a COMMIT whose answer was lost (session_outcome.cpp).
     bool resolving() const noexcept { return mishap_ && mishap_->commit; }
     bool evidence_row(protocol::byte_view body);
@@ -431,6 +450,7 @@ private:
     bool too_many_owed_ : 1 = false;
     bool physical_ : 1 = false;  ///< replication of the physical kind
     bool local_ : 1 = false;     ///< over a Unix socket: TLS is not asked for
+    bool reads_ : 1 = false;     ///< it has a standby_reader
     bool own_over_ = false;
     bool own_failed_ = false;
     bool own_ran_out_of_time_ = false;

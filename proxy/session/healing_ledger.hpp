@@ -30,12 +30,13 @@ enum class healing_kind : std::uint8_t {
     commit,         ///< its answer was lost; `outcome` is a commit_outcome, `reason` an outcome_reason
     ban,            ///< an administrator keeps requests from a server, or lets them go there again
     listed,         ///< a list of servers has changed; `outcome` is a presence, `reason` a server_source
+    reads,          ///< standbys are read from while there is no primary, or are no longer; `count` reads
     alert,          ///< pgmend was not well, or is again; `outcome` says which, `cause` what
     settings,       ///< were loaded again and taken, or refused; `cause` is what changed, or what is wrong
 };
-inline constexpr std::array<std::string_view, 14> healing_kind_words{
-    "server_lost", "request_done", "replay", "plan_renewed", "write_refused", "primary", "server",
-    "hold",        "breaker",      "commit", "ban",          "listed",        "alert",   "settings"};
+inline constexpr std::array<std::string_view, 15> healing_kind_words{
+    "server_lost", "request_done", "replay", "plan_renewed", "write_refused", "primary", "server",  "hold",
+    "breaker",     "commit",       "ban",    "listed",       "reads",         "alert",   "settings"};
 constexpr const auto& label_words(healing_kind) { return healing_kind_words; }
 
 struct healing_event {

@@ -246,6 +246,9 @@ public:
     bool speaks_of_read_only(protocol::byte_view messages) noexcept;
     /// Whether the message in front begins a transaction block and more is here behind it than its Sync.
     bool begins_block(std::span<const std::byte> data) const;
+    /// Why a standby may not carry out `data`; nothing where it may: it is one SELECT, or one group of them,
+    /// as a whole, and nothing stands behind it.
+    std::optional<config::metrics::read_route> what_keeps_at_primary(protocol::byte_view data);
     /// What the request did to the catalog, told once.
     enum class catalog_change : std::uint8_t {
         none,
@@ -341,6 +344,7 @@ private:
     void forget_sequences(protocol::reply_action action);
     void announce_channels();
     protocol::statement_traits classify(std::string_view text) const noexcept;
+    std::optional<config::metrics::read_route> what_keeps(std::string_view text) const noexcept;
     const protocol::statement_traits& traits_of(const protocol::statement_ref& statement) const;
     void note_schema(const protocol::statement_traits& traits, std::string_view text);
     protocol::scan_settings scan() const noexcept;

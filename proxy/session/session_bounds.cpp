@@ -55,7 +55,7 @@ void client_session::note_answers() {
         limits_->bounds, worker_.flight_to_client().bytes(), server_->owed.empty(), worker_.env().now()
     );
     // A server that cannot be asked to stop is given up when the clock looks again: not inside its answer.
-    if (too_much) pool_->cancel(*server_);
+    if (too_much) server_->pool.cancel(*server_);
     await_limit();
 }
 
@@ -99,7 +99,7 @@ bool client_session::keep_limits() {
 
 /// False when the session is over: a server that gave no key cannot be asked to stop.
 bool client_session::cancel_for_limit(request_limit why) {
-    return pool_->cancel(*server_) || end_by_limit(why);
+    return server_->pool.cancel(*server_) || end_by_limit(why);
 }
 
 /// The client is told and closed. Always false.
@@ -107,7 +107,7 @@ bool client_session::end_by_limit(request_limit why) {
     const auto words = worker_.limits().ended(*limits_, why, false, worker_.env().now());
     worker_.metrics().ended_by_limit.add(why);
     const bool unknown = committed_perhaps(loss_facts());
-    if (!server_->owed.empty()) pool_->cancel(*server_);
+    if (!server_->owed.empty()) server_->pool.cancel(*server_);
     const std::string message = words ? words->message : "a limit was met";
     if (unknown) {
         return fail(

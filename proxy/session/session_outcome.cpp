@@ -120,8 +120,9 @@ bool client_session::only_evidence_owed() const noexcept {
 bool client_session::take_back_message() {
     if (!too_many_owed_ || requests_.materialized() || loss_facts().pinned) return false;
     const bool in_block = !server_->evidence->asked_life;
-    pool_->cancel(*server_);
+    server_->pool.cancel(*server_);
     if (listening_) listening_->sent_unlistens.clear();
+    if (reads_) note_read_over(true);
     give_back(false);
     facts_.failed();
     facts_.rewound();
@@ -246,6 +247,7 @@ bool client_session::tell_committed(bool waits_for_standbys) {
     in_.keep();
     consume(attempt->unread);
     requests_.stand_by({commit->names, false}, in_.bytes(), false);
+    if (reads_) note_read_over(true);
     requests_.request_over();
     facts_.ready();
     facts_.request_over();

@@ -96,7 +96,9 @@ void client_session::forget_server() {
     server.cancel_listener = nullptr;
     if (std::exchange(counted_active_, false)) worker_.metrics().clients_active.sub();
     if (listening_) listening_->server_gone();
-    pool_->discard(server, config::metrics::server_close::lost_in_use);
+    // What was under way may take effect, or has.
+    if (reads_ && !server.standby) note_read_over(true);
+    server.pool.discard(server, config::metrics::server_close::lost_in_use);
     too_many_owed_ = false;
     server_want_ = 0;
     if (limits_) limits_->clock.stop();

@@ -18,6 +18,7 @@ constexpr std::string_view invalid_savepoint = "3B001";
 
 std::optional<std::string> client_session::reported(std::string_view name, std::string_view value) {
     if (phase_ == session_phase::surveying) return std::nullopt;  // over with our own transaction
+    if (server_->standby) return std::nullopt;                    // the client is told of the primary
     facts_.note_reported(name);
     // Told when the request is answered, by whichever server it is then.
     if (phase_ == session_phase::refused_write) return std::nullopt;

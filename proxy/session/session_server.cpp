@@ -23,6 +23,7 @@ constexpr auto worth_a_look = std::chrono::milliseconds{10};
 }  // namespace
 
 bool client_session::want_server() {
+    if (reads_) return want_read_server();
     if (pool::server_connection* idle = pool_->take_idle(*this)) return take_server(*idle);
     // Opening one may read, and what this client sent is still in the worker's scratch.
     in_.keep();
@@ -90,7 +91,8 @@ bool client_session::prepare_server() {
     }
     // An old catalog is looked at here too: this client waits for its answer, so it will not leave meanwhile.
     if (const auto* catalog = requests_.catalog(); catalog != nullptr) {
-        if (catalog->stale() || catalog->due(worker_.env().now())) {
+        // What a standby tells of it may be old.
+        if ((catalog->stale() || catalog->due(worker_.env().now())) && !server_->standby) {
             survey();
             return false;
         }
@@ -108,8 +110,7 @@ bool client_session::prepare_server() {
         restore();
         return phase_ == session_phase::active;
     }
-    tell_parameters();
-    return enter_lost_block();
+    return tell_parameters() && enter_lost_block();
 }
 
 void client_session::restore() {
@@ -159,13 +160,14 @@ void client_session::own_query(std::string_view text, session_phase phase) {
     if (!to_server()) gate_.set(server_readable);
 }
 
-/// The client hears what its server reports, where that differs from what it was told before.
-void client_session::tell_parameters() {
+/// The client hears what its server reports, where that is news. False: it has to wait for another server.
+bool client_session::tell_parameters() {
     if (replaying()) {
         facts_.told = server_->reported;  // what is not so any more is told when all is proven
-        return;
+        return true;
     }
-    if (server_->reported == facts_.told) return;
+    if (server_->reported == facts_.told) return true;
+    if (server_->standby) return standby_speaks_alike() || leave_standby();
     const auto change = protocol::difference(*facts_.told, *server_->reported);
     facts_.told = server_->reported;
     std::vector<std::byte> frames;
@@ -174,6 +176,7 @@ void client_session::tell_parameters() {
         writer.parameter_status(name, value);
     }
     send_made(frames);
+    return true;
 }
 
 /// A request is over that could not have been run again if its server had been lost just before its end.
@@ -203,6 +206,8 @@ bool client_session::request_done() {
     const auto took = worker_.env().now() - request_began_;
     if (took > worth_a_look || !replays_) [[unlikely]]
         look_closer();
+    if (reads_) [[unlikely]]
+        note_read_over(requests_.may_have_written());
     requests_.request_over();
     facts_.request_over();
     requests_.statements().prune();
@@ -302,8 +307,7 @@ bool client_session::own_query_over() {
         if (setting_up_) worker_.metrics().restore_seconds.record(worker_.env().now() - request_began_);
         phase_ = session_phase::active;
         setting_up_ = false;
-        tell_parameters();
-        enter_lost_block();
+        if (tell_parameters()) enter_lost_block();
         return true;
     }
     if (phase_ == session_phase::failing) return lost_block_entered();
@@ -357,14 +361,16 @@ void client_session::give_back(bool client_gone) {
         const bool touched = facts_.unverified() || own_under_way || requests_.materialized() ||
                              server.settings != facts_.settings || catalog_moved;
         if (server.at_safe_point() && !server.out.blocked() && !requests_.mid_message()) {
-            pool_->release(server, touched);
+            server.pool.release(server, touched);
         } else {
             server.tally = 0;
-            pool_->abandon(server, touched, requests_.mid_message(), client_gone);
+            server.pool.abandon(server, touched, requests_.mid_message(), client_gone);
         }
     }
     facts_.server_left();
     if (!client_gone) return;
+    if (reads_) worker_.reads().remove(id_);
+    reads_ = false;
     facts_.shared = nullptr;
     listening_.reset();
     facts_.pins.clear();
@@ -439,7 +445,7 @@ bool client_session::terminated_by_order() {
     // What runs is not wanted any more, and its cleaning would wait for it. A commit that waits for its
     // standby may be done by that.
     const bool unknown = resolving() || (server_ != nullptr && committed_perhaps(loss_facts()));
-    if (server_ != nullptr && !server_->owed.empty()) pool_->cancel(*server_);
+    if (server_ != nullptr && !server_->owed.empty()) server_->pool.cancel(*server_);
     if (unknown) {
         return fail(
             protocol::sqlstate::transaction_resolution_unknown,
@@ -488,7 +494,7 @@ void client_session::cancel() {
         return;
     }
     const bool busy = phase_ == session_phase::active && server_ != nullptr && !server_->owed.empty();
-    if (!busy || !pool_->cancel(*server_)) worker_.metrics().cancels.add(metrics::cancel_result::idle);
+    if (!busy || !server_->pool.cancel(*server_)) worker_.metrics().cancels.add(metrics::cancel_result::idle);
 }
 
 }  // namespace pgmend::proxy

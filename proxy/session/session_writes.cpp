@@ -69,6 +69,10 @@ bool client_session::refused_is_repeatable() {
 }
 
 bool client_session::refused_write(protocol::byte_view error) {
+    if (server_->standby) {
+        const auto said = protocol::read_error(error.subspan(protocol::frame_header_size));
+        return owes_one_end(server_->owed) && standby_refused(said.sqlstate);
+    }
     if (phase_ != session_phase::active || !server_->request.whole() || requests_.mid_message()) return false;
     // Before PostgreSQL 14 a server does not say what it is.
     if (!owes_one_end(server_->owed) || server_->reported->find(read_only_default) == nullptr) return false;
@@ -123,6 +127,7 @@ write_refusal client_session::judge_write() {
 
 /// False when the session is over.
 bool client_session::write_refused() {
+    if (server_->standby) return read_elsewhere();
     write_wait& wait = *mishap_->writes;
     phase_ = session_phase::active;
     const write_refusal why = judge_write();

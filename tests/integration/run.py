@@ -20,7 +20,7 @@ import registry
 
 MODULES = ["clients", "node_clients", "differential", "isolation", "rules", "hidden", "session", "vanish", "cancelling",
            "bulk", "crowd", "hostile", "login", "secure", "libpq_ways", "access", "abuse", "refusals", "matrix", "operation", "replication",
-           "regressions", "healing", "writes", "replay", "commit_outcome", "crash_outcome", "write_outcome", "protection", "breakers", "plans",
+           "regressions", "healing", "standby_reads", "writes", "replay", "commit_outcome", "crash_outcome", "write_outcome", "protection", "breakers", "plans",
            "pipelines", "statement_names", "applications", "drivers", "postgres_tools", "console", "reloading", "limits", "memory",
            "overload", "shares", "running", "runbook",
            "alerts", "http_api", "policy", "discovery", "patroni", "engines"]

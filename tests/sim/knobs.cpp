@@ -21,8 +21,8 @@ struct knob {
 };
 
 /// Sections of which every setting concerns requests on their way.
-constexpr std::string_view drawn_sections[] = {"pool.",   "hold.",    "retry.",  "replay.", "guard.",
-                                               "limits.", "breaker.", "ledger.", "catalog."};
+constexpr std::string_view drawn_sections[] = {"pool.",   "hold.",    "retry.",  "replay.",  "guard.",
+                                               "limits.", "breaker.", "ledger.", "catalog.", "reads."};
 
 /// Drawn from less than the registry allows, because beyond it clients would rightly notice, or wait for
 /// longer than the simulator does. Also settings of other sections that are drawn at all.

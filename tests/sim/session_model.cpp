@@ -38,7 +38,10 @@ outcome done_with_warning(std::string tag, std::string code, std::string text) {
 session_model::session_model(
     sim_database& database, session_id id, std::map<std::string, std::string> defaults
 )
-    : database_(database), id_(id), defaults_(std::move(defaults)) {}
+    : database_(database),
+      id_(id),
+      defaults_(std::move(defaults)),
+      on_standby_(defaults_.contains("in_hot_standby") && defaults_.at("in_hot_standby") == "on") {}
 
 session_model::~session_model() {
     abandon();

@@ -167,6 +167,7 @@ private:
     std::map<std::string, std::string> defaults_;
     block block_ = block::none;
     bool read_only_ = false;  ///< the transaction
+    const bool on_standby_;   ///< it began as one of a standby
     contents now_;
     contents before_;
     std::vector<savepoint> savepoints_;

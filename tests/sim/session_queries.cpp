@@ -211,7 +211,7 @@ std::optional<error_fields> session_model::plan(const statement& what) const {
 
 std::optional<std::string> session_model::read_row(const std::string& key) const {
     if (const auto own = now_.writes.find(key); own != now_.writes.end()) return own->second;
-    return database_.row(key);
+    return on_standby_ ? database_.replayed_row(key) : database_.row(key);
 }
 
 std::optional<std::vector<std::string>> session_model::columns(const statement& what) const {

@@ -21,6 +21,19 @@ std::optional<std::string> sim_database::row(const std::string& key) const {
     return found->second;
 }
 
+std::optional<std::string> sim_database::replayed_row(const std::string& key) const {
+    if (!replayed_) return row(key);
+    const auto found = replayed_->find(key);
+    if (found == replayed_->end()) return std::nullopt;
+    return found->second;
+}
+
+void sim_database::replay() {
+    if (replayed_ && replayed_commits_ == commits_) return;
+    replayed_ = rows_;
+    replayed_commits_ = commits_;
+}
+
 void sim_database::commit(const row_changes& changes) {
     if (changes.empty()) return;
     ++commits_;
@@ -82,6 +95,7 @@ void sim_database::recover() {
 
 void sim_database::promote() {
     ++timeline_;
+    if (replayed_) replay();
     checkpoint_ = first_place;
 }
 

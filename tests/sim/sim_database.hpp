@@ -31,6 +31,13 @@ public:
     std::optional<std::string> row(const std::string& key) const;
     const std::map<std::string, std::string>& rows() const noexcept { return rows_; }
     void commit(const row_changes& changes);
+    /// The standby's sessions see what is committed by now, and nothing of what follows until the next time;
+    /// before the first time they see all at once.
+    void replay();
+    /// The value of a key as the standby's sessions see it.
+    std::optional<std::string> replayed_row(const std::string& key) const;
+    /// How many of the commits they see.
+    std::uint64_t replayed_commits() const noexcept { return replayed_ ? replayed_commits_ : commits_; }
     /// Counts commits that changed something.
     std::uint64_t commits() const noexcept { return commits_; }
 
@@ -91,6 +98,8 @@ private:
         notification_sink sink;
     };
     std::map<std::string, std::string> rows_;
+    std::optional<std::map<std::string, std::string>> replayed_;
+    std::uint64_t replayed_commits_ = 0;
     std::uint64_t commits_ = 0;
     bool read_only_ = false;
     std::map<std::uint64_t, std::string> numbers_;

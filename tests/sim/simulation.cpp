@@ -32,6 +32,10 @@ private:
     /// Health checks look at the servers.
     void look_at_servers_at(time_point moment);
     void look_at_servers();
+    /// Where standbys are read from: they replay what was committed, and are checked, now and then.
+    void begin_replay();
+    void replay();
+    void look_at_positions();
     std::size_t connections() const;
     std::vector<std::string> traces() const;
     /// All that are set by then.
@@ -59,6 +63,11 @@ private:
     std::vector<std::unique_ptr<sim_client>> clients_;
     std::vector<std::unique_ptr<world_timer>> fault_timers_;
     time_point read_only_until_{};
+    std::optional<prng> replay_dice_;  ///< of a run whose standby lags
+    std::unique_ptr<world_timer> replay_timer_;
+    std::unique_ptr<world_timer> look_timer_;
+    std::unique_ptr<world_timer> answer_timer_;
+    std::vector<seen_position> answers_;  ///< of the check under way
     std::set<std::string> struck_;
 };
 
@@ -87,6 +96,7 @@ world::world(const fault_schedule& schedule, const subject_factory& make, bool v
     set_faults();
     set_reloads();
     look_at_servers();
+    begin_replay();
 }
 
 void world::set_faults() {
@@ -140,6 +150,9 @@ void world::strike(const fault& one) {
         case fault_kind::crash:
             // Whoever watches the servers sees it come back, where it was seen down or not.
             look_at_servers_at(at(one.end_us()));
+            // Where standbys are read from it matters whether it was.
+            if (replay_dice_)
+                look_at_servers_at(later(std::chrono::microseconds(replay_dice_->below(20'000))));
             return primary_->restart(one.kind == fault_kind::restart, at(one.end_us()));
         case fault_kind::terminate:
             return primary_->terminate_one(one.pick);
@@ -185,6 +198,50 @@ void world::look_at_servers() {
     for (const sim_postgres* each : {&server_, standby_.get()})
         seen.push_back({each->is_starting(), !each->is_standby()});
     subject_->servers_seen(seen, server_.database().timeline());
+}
+
+void world::begin_replay() {
+    const bool reads = std::ranges::any_of(schedule_.settings, [](const setting_change& each) {
+        return each.key == "reads.mode" && each.value != "primary";
+    });
+    if (!standby_ || !reads) return;
+    replay_dice_.emplace(schedule_.seed);
+    const auto timer = [this](void (world::*what)()) {
+        return std::make_unique<world_timer>(env_, [this, what] { (this->*what)(); });
+    };
+    replay_timer_ = timer(&world::replay);
+    look_timer_ = timer(&world::look_at_positions);
+    answer_timer_ = std::make_unique<world_timer>(env_, [this] {
+        for (const seen_position& each : answers_)
+            subject_->position_seen(each);
+    });
+    replay();
+    look_at_positions();
+}
+
+/// Mostly soon, sometimes late.
+void world::replay() {
+    server_.database().replay();
+    const auto most = replay_dice_->chance(1, 8) ? 500'000U : 5'000U;
+    replay_timer_->at(later(std::chrono::microseconds(100 + replay_dice_->below(most))));
+}
+
+/// What a server tells is of some moment between the question and the answer.
+void world::look_at_positions() {
+    answers_.clear();
+    const sim_database& database = server_.database();
+    for (const sim_postgres* each : {&server_, standby_.get()}) {
+        if (each->is_starting()) continue;
+        const bool primary = !each->is_standby();
+        const auto commits = primary ? database.commits() : database.replayed_commits();
+        const auto earlier = std::chrono::microseconds(replay_dice_->below(2'000));
+        answers_.push_back(
+            {each == &server_ ? std::size_t{0} : std::size_t{1}, primary, 1 + commits, database.timeline(),
+             env_.now() - earlier}
+        );
+    }
+    answer_timer_->at(later(std::chrono::microseconds(replay_dice_->below(2'000))));
+    look_timer_->at(later(std::chrono::microseconds(2'500 + replay_dice_->below(20'000))));
 }
 
 std::size_t world::connections() const {

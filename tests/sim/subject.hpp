@@ -33,6 +33,15 @@ struct seen_server {
     bool primary = false;
 };
 
+/// How far one server has come, as one health check has it.
+struct seen_position {
+    std::size_t server = 0;  ///< in the order of the setup
+    bool primary = false;
+    std::uint64_t lsn = 0;
+    std::uint32_t timeline = 0;
+    time_point asked_at{};
+};
+
 class subject {
 public:
     subject() = default;
@@ -53,6 +62,8 @@ public:
     virtual void hand_over(duration) {}
     /// Health checks have come to know this of the servers, in the order of the setup.
     virtual void servers_seen(const std::vector<seen_server>&, std::uint32_t) {}
+    /// A health check has told how far a server has come.
+    virtual void position_seen(const seen_position&) {}
     /// It goes to the primary of several servers.
     virtual bool follows_primary() const { return false; }
     /// All clients have left. Begins to stop: afterwards no stream and no timer of it may be left.

@@ -49,7 +49,9 @@ std::shared_ptr<const config::settings> settings_for(
 
 /// Server connections of one pool with these settings, and the one that listens for all clients.
 std::size_t connections_with(const config::settings& settings) {
-    return settings.pool.size() + settings.pool.reserve_size() + 1;
+    // A standby that is promoted has for a moment those that were read from and those of a primary.
+    const bool reads = settings.reads.mode() != config::read_mode::primary;
+    return settings.pool.size() * (reads ? 2 : 1) + settings.pool.reserve_size() + 1;
 }
 
 class pgmend_subject final : public subject {
@@ -97,12 +99,24 @@ public:
             view.condition = each.down ? health::node_condition::down : health::node_condition::up;
             view.role = each.primary ? health::node_role::primary : health::node_role::standby;
             view.timeline = timeline;
-            if (each.primary) picture->memory.primary = picture->nodes.size();
+            if (each.primary && each.down) view.role = health::node_role::unknown;
+            if (each.primary && !each.down) picture->memory.primary = picture->nodes.size();
             picture->nodes.push_back(view);
         }
         picture_ = std::move(picture);
+        positions_->pictured(*picture_);
         for (const auto& core : cores_)
             core->update(picture_);
+    }
+
+    void position_seen(const seen_position& what) override {
+        health::observation seen;
+        seen.result = health::probe_result::ok;
+        seen.facts.in_recovery = !what.primary;
+        seen.facts.lsn = what.lsn;
+        seen.facts.timeline = what.timeline;
+        seen.asked_at = what.asked_at;
+        positions_->seen(what.server, seen);
     }
 
     void hand_over(duration patience) override {
@@ -175,6 +189,7 @@ private:
         proxy::worker_options options;
         options.settings = settings_;
         options.live = facts();
+        options.positions = positions_;
         options.process_secret = "a secret of the simulation";
         // Half of the subjects may read their servers' WAL.
         if (setup_.has_record && setup_.seed % 2 == 0) options.wal = wal_reader();
@@ -207,6 +222,8 @@ private:
     config::metrics::cells metrics_;
     std::shared_ptr<const config::settings> settings_;
     health::topology_snapshot picture_;
+    const std::shared_ptr<health::standby_positions> positions_ =
+        std::make_shared<health::standby_positions>(2);
     std::uint64_t pictures_ = 0;
     std::size_t most_;  ///< server connections that one process may have had
     std::vector<std::unique_ptr<proxy::worker_core>> cores_;  ///< one a process; the last takes new clients
