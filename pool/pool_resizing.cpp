@@ -1,6 +1,8 @@
 // The part of server_pool that gives a pool another size while it works (`pool.sizing: adaptive`): looks at
 // what went through it as long as clients have to wait, asks pool_sizer, and tells.
 
+#include <algorithm>
+
 #include "config/log.hpp"
 #include "pool/server_pool.hpp"
 
@@ -18,7 +20,7 @@ void server_pool::adopt_sizing() noexcept {
         look_.reset();
         return;
     }
-    const sizer_limits limits{options_.least_size, options_.limits.size};
+    const sizer_limits limits{std::min(options_.least_size, options_.limits.size), options_.limits.size};
     if (sizer_) {
         sizer_->set_limits(limits);
     } else {

@@ -13,39 +13,6 @@ namespace {
 
 constexpr std::size_t scram_keys_kept = 256;
 constexpr std::size_t unused_statements_kept = 1000;
-// Pools that are no client's stand beside the others under names that no user has: with a zero byte in them.
-constexpr std::string_view asking_mark{"\0auth_query", 11};
-constexpr std::string_view listening_mark{"\0listen", 7};
-constexpr std::string_view reading_mark{"\0reads", 6};
-
-pool::login_settings login_for(
-    const worker_options& options, server_logins& logins, const std::string& database, const std::string& user
-) {
-    pool::login_settings login;
-    login.database = database;
-    login.user = user;
-    login.source = &logins;
-    login.rules = {options.settings->upstream.binding(), options.settings->upstream.require_auth()};
-    login.timeout = options.settings->upstream.connect_timeout();
-    return login;
-}
-
-/// What each worker is given of the server connections; together they are what was configured.
-std::size_t share_of(std::size_t whole, unsigned index, unsigned workers) {
-    return whole / workers + (index < whole % workers ? 1 : 0);
-}
-
-/// How many clients of a pool may wait on this worker; 0: any number.
-std::size_t waiting_limit(
-    const worker_options& worker, const std::string& database, const std::string& user
-) {
-    const auto& limits = worker.settings->limits;
-    const std::size_t whole =
-        config::waiting_limit_for(limits.rules(), database, user).value_or(limits.waiting_clients());
-    if (whole == 0) return 0;
-    return std::max<std::size_t>(share_of(whole, worker.index, worker.workers), 1);
-}
-
 /// Whether something that servers may have been shown stands in one book and not in the other.
 bool lacks(const secret_book& now, const secret_book& before) {
     bool gone = false;
@@ -57,46 +24,6 @@ bool lacks(const secret_book& now, const secret_book& before) {
             });
     });
     return gone;
-}
-
-pool::pool_options options_for(
-    const worker_options& worker, const std::string& database, const std::string& user
-) {
-    pool::pool_options options;
-    const config::settings& settings = *worker.settings;
-    const auto& pool = settings.pool;
-    const auto by_rule = [&](auto what, auto otherwise) {
-        return config::pool_rule_for(pool.rules(), what, database, user).value_or(otherwise);
-    };
-    const auto share = [&](auto what, std::uint32_t otherwise) {
-        return share_of(by_rule(what, otherwise), worker.index, worker.workers);
-    };
-    using config::pool_rule;
-    // A worker without a server could not serve who has come to it.
-    options.limits.size = std::max<std::size_t>(share(&pool_rule::size, pool.size()), 1);
-    options.workers = worker.workers;
-    if (pool.sizing() == config::pool_sizing::adaptive) {
-        const std::size_t least = share_of(pool.least_size(), worker.index, worker.workers);
-        options.least_size = std::clamp<std::size_t>(least, 1, options.limits.size);
-    }
-    options.limits.min_size = share(&pool_rule::min_size, pool.min_size());
-    options.limits.reserve_size = share(&pool_rule::reserve_size, pool.reserve_size());
-    options.limits.login_concurrency = pool.login_concurrency();
-    options.limits.reserve_timeout = by_rule(&pool_rule::reserve_timeout, pool.reserve_timeout());
-    options.limits.wait_timeout = by_rule(&pool_rule::wait_timeout, pool.wait_timeout());
-    options.limits.hold_timeout = settings.hold.timeout();
-    options.limits.hold_max_waiters = settings.hold.max_waiters();
-    options.limits.max_waiters = waiting_limit(worker, database, user);
-    options.limits.queue_delay = settings.limits.queue_delay();
-    options.limits.idle_timeout = by_rule(&pool_rule::idle_timeout, pool.idle_timeout());
-    options.limits.lifetime = by_rule(&pool_rule::lifetime, pool.lifetime());
-    options.cleanup_timeout = pool.cleanup_timeout();
-    options.max_prepared_statements = pool.max_prepared_statements();
-    options.owed_replies = settings.limits.owed_replies();
-    options.leak_check = pool.leak_check();
-    options.held_message = settings.limits.held_message().bytes;
-    options.commit_abandoned = pool.on_abandoned_transaction() == config::abandoned_transaction::commit;
-    return options;
 }
 
 }  // namespace
@@ -201,14 +128,7 @@ void worker_core::reconfigure(std::shared_ptr<const config::settings> settings, 
     classifier_.set_max_text(now.limits.classify_text().bytes);
     for (auto& [name, catalog] : catalogs_)
         catalog->set_options({now.catalog.refresh(), now.catalog.max_bytes().bytes});
-    for (auto& [name, pool] : pools_) {
-        const auto login = login_for(options_, logins_, name.first, name.second);
-        pool::pool_options options = client_pool_options(name.first, name.second);
-        if (name.second.ends_with(asking_mark)) options = auth_options();
-        if (name.second.ends_with(listening_mark)) options = listen_options();
-        if (name.second.ends_with(reading_mark)) options = read_options(name.first, pool->login().user);
-        pool->reconfigure(login.rules, login.timeout, options);
-    }
+    reconfigure_pools();
     options_.limits->adopt(now);
     for (client_session* session = sessions_.front(); session != nullptr;
          session = pool::intrusive_list<client_session>::next(*session)) {
@@ -218,7 +138,7 @@ void worker_core::reconfigure(std::shared_ptr<const config::settings> settings, 
 
 void worker_core::login_begins(client_login& login) {
     logins_under_way_.push_back(login);
-    const auto limit = share_of(options_.settings->listen.max_logins(), options_.index, options_.workers);
+    const auto limit = options_.share_of(options_.settings->listen.max_logins());
     if (logins_under_way_.size() > std::max<std::size_t>(limit, 1)) logins_under_way_.front()->push_out();
 }
 
@@ -340,8 +260,7 @@ void worker_core::close_pools() {
 }
 
 std::size_t worker_core::max_sessions() const noexcept {
-    return share_of(options_.settings->listen.max_clients(), options_.index, options_.workers) +
-           admin_.consoles();
+    return options_.share_of(options_.settings->listen.max_clients()) + admin_.consoles();
 }
 
 bool worker_core::quiet() const noexcept {
@@ -360,17 +279,6 @@ std::size_t worker_core::server_connections() const noexcept {
     return count;
 }
 
-pool::server_pool& worker_core::pool_for(const std::string& database, const std::string& user) {
-    auto& pool = pools_[{database, user}];
-    if (!pool) {
-        pool = std::make_unique<pool::server_pool>(
-            pool_context_, login_for(options_, logins_, database, user), client_pool_options(database, user)
-        );
-        if (admin_.paused(database)) pool->pause();
-    }
-    return *pool;
-}
-
 database_catalog& worker_core::catalog_of(const std::string& database) {
     auto& catalog = catalogs_[database];
     if (!catalog) {
@@ -387,83 +295,6 @@ notification_hub& worker_core::hub_for(const std::string& database, const std::s
     auto& hub = hubs_[database];
     if (!hub) hub = std::make_unique<notification_hub>(*this, database, user);
     return *hub;
-}
-
-pool::server_pool& worker_core::read_pool(const std::string& database, const std::string& user) {
-    auto& pool = pools_[{database, user + std::string(reading_mark)}];
-    if (!pool) {
-        pool = std::make_unique<pool::server_pool>(
-            read_context_, login_for(options_, logins_, database, user), read_options(database, user)
-        );
-        if (admin_.paused(database)) pool->pause();
-    }
-    return *pool;
-}
-
-/// As many connections to all standbys as there may be to the primary; none is kept for nobody.
-pool::pool_options worker_core::read_options(const std::string& database, const std::string& user) const {
-    pool::pool_options options = options_for(options_, database, user);
-    options.standbys = true;
-    options.least_size = 0;
-    options.limits.min_size = options.limits.reserve_size = options.limits.max_waiters = 0;
-    options.limits.queue_delay = {};
-    return options;
-}
-
-pool::server_pool& worker_core::listen_pool(const std::string& database, const std::string& user) {
-    auto& pool = pools_[{database, user + std::string(listening_mark)}];
-    if (!pool) {
-        pool = std::make_unique<pool::server_pool>(
-            pool_context_, login_for(options_, logins_, database, user), listen_options()
-        );
-    }
-    return *pool;
-}
-
-pool::pool_options worker_core::client_pool_options(const std::string& database, const std::string& user)
-    const {
-    pool::pool_options options = options_for(options_, database, user);
-    options.shared = true;
-    options.limits.size = shares_.size({database, user}, options.limits.size);
-    return options;
-}
-
-std::size_t worker_core::given_share(const pool::pool_name& name) const {
-    return options_for(options_, name.first, name.second).limits.size;
-}
-
-pool::pool_options worker_core::listen_options() const {
-    pool::pool_options options = options_for(options_, {}, {});
-    options.limits.max_waiters = 0;
-    options.limits.queue_delay = {};
-    options.least_size = 0;
-    options.limits.size = 1;
-    options.limits.min_size = options.limits.reserve_size = 0;
-    return options;
-}
-
-pool::pool_options worker_core::auth_options() const {
-    const auto& query = options_.settings->auth.query;
-    pool::pool_options options = options_for(options_, query.database(), query.user());
-    options.limits.max_waiters = 0;
-    options.limits.queue_delay = {};
-    options.least_size = 0;
-    options.limits.size = query.connections();
-    options.limits.min_size = options.limits.reserve_size = 0;
-    options.limits.wait_timeout = query.timeout();
-    options.wait_limit = query.timeout.key();
-    return options;
-}
-
-pool::server_pool& worker_core::auth_pool() {
-    const auto& query = options_.settings->auth.query;
-    auto& pool = pools_[{query.database(), query.user() + std::string(asking_mark)}];
-    if (!pool) {
-        auto login = login_for(options_, logins_, query.database(), query.user());
-        pool = std::make_unique<pool::server_pool>(pool_context_, std::move(login), auth_options());
-        if (admin_.paused(query.database())) pool->pause();
-    }
-    return *pool;
 }
 
 client_key worker_core::register_key(client_session& session, std::uint32_t pid, bool long_secret) {

@@ -42,7 +42,11 @@ class worker_core;
 struct worker_options {
     std::shared_ptr<const config::settings> settings;
     unsigned index = 0;
-    unsigned workers = 1;                 ///< not more than there are server connections to a pool
+    unsigned workers = 1;  ///< not more than there are server connections to a pool
+    /// What this worker is given of something that all have together.
+    std::size_t share_of(std::size_t whole) const noexcept {
+        return whole / workers + (index < whole % workers ? 1 : 0);
+    }
     std::string process_secret;           ///< of all workers of one process
     live_facts live;                      ///< at the start; `secrets` and `access` are never null
     evidence_sink evidence;               ///< for the health monitor; may be empty
@@ -168,6 +172,13 @@ private:
     void bury() noexcept;
     void about_logins(std::string_view text) override;
     void drop_unused_pools();
+    // worker_pools.cpp
+    void reconfigure_pools();
+    pool::pool_options client_pool_options(const std::string& database, const std::string& user) const;
+    pool::pool_options auth_options() const;
+    pool::pool_options listen_options() const;
+    pool::pool_options read_options(const std::string& database, const std::string& user) const;
+    std::size_t given_share(const pool::pool_name& name) const;
     // worker_shares.cpp
     void ask_for_share(pool::server_pool& pool) override;
     bool still_owes_share(const pool::server_pool& pool) override;
@@ -176,11 +187,6 @@ private:
     void hand_share(const pool::pool_name& name, unsigned worker, std::size_t parts);
     void take_share(const pool::pool_name& name, std::uint64_t settings, std::size_t parts);
     void adopt_share(const pool::pool_name& name);
-    std::size_t given_share(const pool::pool_name& name) const;
-    pool::pool_options client_pool_options(const std::string& database, const std::string& user) const;
-    pool::pool_options auth_options() const;
-    pool::pool_options listen_options() const;
-    pool::pool_options read_options(const std::string& database, const std::string& user) const;
 
     config::environment& env_;
     config::metrics::cells& metrics_;

@@ -326,12 +326,8 @@ pool::task<bool> client_login::find_server() {
     if (policy == config::session_policy::off && !session_mode) facts.forget_requests();
     if (session_mode) facts.pins.add(pin_reason::session_mode);
     if (!session_mode) session_.requests_.use_catalog(&worker_.catalog_of(database_));
-    session_.reads_ = settings.reads.mode() != config::read_mode::primary && !session_mode;
-    if (session_.reads_) {
-        pool::server_pool& from = worker_.read_pool(database_, user_);
-        auto& reader = worker_.reads().add(session_.id_, from, session_.gate_, settings.reads.mode());
-        reader.partition = from.partition(partition_key_, parameters_);
-    }
+    const bool reads = settings.reads.mode() != config::read_mode::primary && !session_mode;
+    if (reads) session_.may_read(worker_.read_pool(database_, user_), partition_key_, parameters_);
     session_.requests_.use_traffic(&pool.traffic());
     if (pool.facts(session_.partition).welcome == nullptr) {
         pool::server_connection* server = pool.acquire(session_);

@@ -377,6 +377,9 @@ private:
     std::span<std::byte> offered() noexcept { return replaying() ? offered_again() : in_.bytes(); }
 
     // Standbys are read from (session_reads.cpp).
+    void may_read(
+        pool::server_pool& from, std::string_view partition_key, const pool::startup_parameters& parameters
+    );
     bool on_standby() const noexcept { return server_ != nullptr && server_->standby; }
     bool standby_has_request() const noexcept;
     std::optional<read_route> route_now(standby_reader& reader);

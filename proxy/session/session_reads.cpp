@@ -20,6 +20,15 @@ constexpr auto look_again_after = std::chrono::milliseconds{100};
 
 }  // namespace
 
+/// The client may read from standbys, by connections of `from`.
+void client_session::may_read(
+    pool::server_pool& from, std::string_view partition_key, const pool::startup_parameters& startup
+) {
+    reads_ = true;
+    standby_reader& reader = worker_.reads().add(id_, from, gate_, worker_.settings().reads.mode());
+    reader.partition = from.partition(partition_key, startup);
+}
+
 /// It is all that goes to that server: what stands behind it is looked at when the server has been given
 /// back.
 bool client_session::standby_has_request() const noexcept {
