@@ -149,6 +149,14 @@ fault_schedule draw_schedule(std::uint64_t seed) {
         if (latest_dice.chance(1, 4)) plan.how = habit::batches;
         plan.more_parameters = latest_dice.chance(1, 6);
     }
+    // Otherwise hardly any run would read from a standby.
+    prng reads_dice(seed ^ 0x57a4db1);
+    if (reads_dice.chance(1, 8)) {
+        drawn.standby = true;
+        drawn.settings.push_back(
+            {0, "reads.mode", reads_dice.chance(1, 5) ? "prefer_primary" : "prefer_standby"}
+        );
+    }
     std::sort(drawn.faults.begin(), drawn.faults.end(), [](const fault& one, const fault& two) {
         return one.at_us < two.at_us;
     });
