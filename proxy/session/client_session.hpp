@@ -373,7 +373,7 @@ private:
     void begin_record(pool::server_connection& server);
     /// What of the client's bytes may be read now.
     std::span<std::byte> offered_again() noexcept;
-    bool withholds_sync() noexcept;
+    bool withholds_commit() noexcept;
     std::span<std::byte> offered() noexcept { return replaying() ? offered_again() : in_.bytes(); }
 
     // Standbys are read from (session_reads.cpp).

@@ -148,6 +148,11 @@ public:
     bool lone_write(pool::server_connection& server) const noexcept;
     /// What the request has written outside of a block is in a group whose Sync was not sent.
     bool write_open() const noexcept { return write_open_; }
+    /// The Execute of what was bound last may commit.
+    bool commits_next() const noexcept {
+        return commits_sent_ != 0 ||
+               (portal_ && protocol::has(portal_->traits.control, protocol::transaction_control::commit));
+    }
     bool write_not_ended() const noexcept { return write_open_ && commits_sent_ == 0 && !may_survive_; }
     /// What PostgreSQL would answer to what is owed of it; empty where that is not known.
     std::vector<std::byte> commit_answer(pool::server_connection& server) const;

@@ -192,7 +192,7 @@ bool client_session::lost_in_replay() {
 /// After every turn; false when the session is over.
 bool client_session::replay_progress() {
     replay_attempt& attempt = *mishap_->replay;
-    const bool all_read = attempt.unread == 0 || withholds_sync();
+    const bool all_read = attempt.unread == 0 || withholds_commit();
     if (phase_ == session_phase::active && server_ != nullptr && all_read) {
         // Nothing more will come of it, and something is missing.
         attempt.differs = attempt.differs || server_->owed.empty() || server_->owed.copying_in();
@@ -205,26 +205,31 @@ bool client_session::replay_progress() {
     return give_up_replay(replay_outcome::different, changed_words());
 }
 
-/// Whether a Sync is next that would commit what is not proven yet to have come out as it was shown.
-bool client_session::withholds_sync() noexcept {
+/// Whether a Sync or an Execute is next that would commit what is not proven yet to have come out as it was
+/// shown.
+bool client_session::withholds_commit() noexcept {
     const replay_attempt& attempt = *mishap_->replay;
-    return attempt.group_left == 0 && attempt.unread != 0 && in_.bytes()[0] == std::byte{'S'} &&
-           requests_.write_open() && server_ != nullptr && server_->owed.group_open();
+    if (attempt.group_left != 0 || attempt.unread == 0 || server_ == nullptr || !server_->owed.group_open())
+        return false;
+    const char next = static_cast<char>(in_.bytes()[0]);
+    return (next == 'S' && requests_.write_open()) || (next == 'E' && requests_.commits_next());
 }
 
 /// What of the client's bytes may be read now. Group by group: if a BEGIN failed this time, what stood in its
-/// block would be carried out without it. The Sync of a group by itself, as it may commit.
+/// block would be carried out without it. An Execute or Sync begins anew, as it may commit.
 std::span<std::byte> client_session::offered_again() noexcept {
     replay_attempt& attempt = *mishap_->replay;
+    if (attempt.differs) return {};
+    const auto may_commit = [](char type) { return type == 'S' || type == 'E'; };
     const bool answered = server_ != nullptr && (server_->owed.empty() || server_->owed.copying_in());
     const bool ends_group = server_ != nullptr && server_->owed.group_open() && attempt.unread != 0 &&
-                            in_.bytes()[0] == std::byte{'S'};
-    if (attempt.group_left == 0 && (answered || ends_group) && !withholds_sync()) {
+                            may_commit(static_cast<char>(in_.bytes()[0]));
+    if (attempt.group_left == 0 && (answered || ends_group) && !withholds_commit()) {
         const auto rest = in_.bytes().first(attempt.unread);
         while (attempt.group_left < rest.size()) {
             const std::byte* message = rest.data() + attempt.group_left;
             const char type = static_cast<char>(*message);
-            if (type == 'S' && attempt.group_left != 0) break;
+            if (may_commit(type) && attempt.group_left != 0) break;
             attempt.group_left += protocol::load_u32(message + 1) + std::size_t{1};
             if (type == 'Q' || type == 'S' || type == 'F' || type == 'c' || type == 'f') break;
         }
@@ -236,7 +241,7 @@ std::span<std::byte> client_session::offered_again() noexcept {
 void client_session::replay_read(std::size_t bytes, bool sent) {
     mishap_->replay->unread -= bytes;
     mishap_->replay->group_left -= bytes;
-    const bool all_read = mishap_->replay->unread == 0 || withholds_sync();
+    const bool all_read = mishap_->replay->unread == 0 || withholds_commit();
     if (!sent || !all_read || !server_->owed.group_open()) return;
     static constexpr std::array<std::byte, 5> flush{std::byte{'H'}, {}, {}, {}, std::byte{4}};
     worker_.flight_to_server().add(flush);

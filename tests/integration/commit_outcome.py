@@ -209,6 +209,30 @@ def given_again(t):
     check(any(attempt(number) for number in range(1, 6)), "it happens that a number is given again")
 
 
+@test("commit: one that is run again runs only when all that was shown has come out the same, also of its own group",
+      subjects=PGMEND, seconds=60)
+def proven_first(t):
+    cluster = quiet_server(t)
+    cluster.sql("SET ROLE app; CREATE TABLE proven (id int)")
+    gate, subject = gated(t, "proven", cluster.primary)
+    for number, shows in enumerate(("SELECT pg_backend_pid()", "SELECT 5")):
+        client = t.wire(on=subject)
+        for text in ("BEGIN", f"INSERT INTO proven VALUES ({number})", shows):
+            client.query(text)
+        client.send(wire.parse("", "COMMIT") + wire.bind("", "") + wire.FLUSH)
+        client.until("2")
+        gate.silence()
+        before = plain(subject, "pgmend_server_bytes_sent_total")
+        client.send(wire.execute() + wire.SYNC)
+        poll(lambda: plain(subject, "pgmend_server_bytes_sent_total") > before, "its end is sent")
+        gate.call(lambda: [link.reset() for link in list(gate.links)])
+        gate.speak()
+        told = client.until("Z")
+        same(wire.sqlstates(told), ["40001"][number:], tail(subject.log, 40))
+        same(cluster.sql(f"SELECT count(*) FROM proven WHERE id = {number}"), [(number,)], "an error is no lie")
+        client.close()
+
+
 @test("commit: where it cannot be known it is told by 08007, and so it is wherever it is switched off", subjects=PGMEND,
       seconds=60)
 def not_known(t):
