@@ -248,7 +248,7 @@ def passthrough(t):
     users = [{"name": "app", "password": stored["app"]}, {"name": "other", "password": stored["other"]}]
     url = f"postgres://app@{t.postgres.host}:{t.postgres.port}/app"
     subject = t.own("verifier", url=url, settings={"users": users})
-    check("health_has_no_password" in subject.log.read_text(), "it is said that checks cannot log in")
+    poll(lambda: "health_has_no_password" in subject.log.read_text(), "it is said that checks cannot log in")
     comes_in(t, subject)
     same(topology(subject)["condition"], "up")
     t.admin("DROP ROLE IF EXISTS watcher; CREATE ROLE watcher LOGIN PASSWORD 'watches'")
