@@ -53,6 +53,12 @@ public:
 
     /// A zero-terminated string, without its zero. The view lives as long as the bytes read.
     std::string_view cstring() noexcept {
+        // Portals and statements mostly have no name.
+        if (!rest_.empty() && rest_[0] == std::byte{}) {
+            const auto none = as_text(rest_.first(0));
+            rest_ = rest_.subspan(1);
+            return none;
+        }
         const void* zero = rest_.empty() ? nullptr : std::memchr(rest_.data(), 0, rest_.size());
         if (zero == nullptr) {
             fail();

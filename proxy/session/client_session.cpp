@@ -350,9 +350,10 @@ bool client_session::after_progress() {
     if (mishap_ && mishap_->replay && !replay_progress()) return false;
     // A request that has changed its session ends before the next one begins: what is lost with that one is
     // not the change. With pool.session_state: off, what it has left is gone by then.
-    const bool left = !in_.empty() && phase_ == session_phase::active && server_ != nullptr &&
-                      (session_changed_ || facts_.leaves_something() || standby_has_request()) &&
-                      at_safe_point() && !replaying();
+    const bool left =
+        !in_.empty() && phase_ == session_phase::active && server_ != nullptr &&
+        (session_changed_ || facts_.leaves_something() || (on_standby() && standby_has_request())) &&
+        at_safe_point() && !replaying();
     if ((phase_ == session_phase::idle || phase_ == session_phase::active) && !in_.empty() &&
         !too_many_owed_ && !left) {
         if (!consume_requests()) return false;
