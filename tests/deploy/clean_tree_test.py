@@ -4,7 +4,8 @@ them compile, so they are for --full. Both programs that are shipped, the packag
 folders of different systems, and have to be the same.
 
 CLEAN_TREE_CACHE names a folder where ccache keeps what was compiled, for whoever runs this again on a slow machine: one for this
-system's clones and one for the container, so that neither program is made of the other's parts."""
+system's clones and one for the container, so that neither program is made of the other's parts. The clones are in one place then:
+were they found again by their relative names, these would stand in the program."""
 
 import hashlib
 import os
@@ -37,7 +38,9 @@ def commands(number):
 
 
 def clone(here):
-    folder = here.directory() / "pgmend"
+    folder = (CACHE or here.directory()) / "pgmend"
+    if CACHE:
+        shutil.rmtree(folder, ignore_errors=True)
     running.said(["git", "clone", "--quiet", ROOT, folder])
     same(running.said(["git", "status", "--porcelain", "--ignored"], cwd=folder), "", "what is in the clone beside the files")
     return folder
@@ -45,7 +48,7 @@ def clone(here):
 
 def typed(command, folder, **variables):
     """Everything is compiled, if no cache was asked for."""
-    variables |= {"CCACHE_DIR": f"{CACHE}/here", "CCACHE_BASEDIR": str(folder)} if CACHE else {"CCACHE_DISABLE": "1"}
+    variables |= {"CCACHE_DIR": f"{CACHE}/here"} if CACHE else {"CCACHE_DISABLE": "1"}
     return running.said(["bash", "-euo", "pipefail", "-c", command], cwd=folder, timeout=BUILT_WITHIN,
                         env=harness.clean_environment(**variables))
 
